@@ -1,0 +1,161 @@
+"""Settings, folders and identities: where things are and what they are called.
+
+Argument over environment over `[tool.tinkertape]` in `pyproject.toml` over default. Folders are 0700 and files 0600: a
+tape holds what a program did.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from tinkertape.errors import ConfigError
+
+ENVIRONMENT = {
+    "directory": "TINKERTAPE_DIRECTORY",
+    "url": "TINKERTAPE_URL",
+    "key": "TINKERTAPE_KEY",
+    "name": "TINKERTAPE_NAME",
+    "run": "TINKERTAPE_RUN",
+    "off": "TINKERTAPE_OFF",
+}
+OFF_VALUES = frozenset({"", "0", "false", "no", "off"})
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # ULID's alphabet: no I, L, O, U
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What `load_settings` found.
+
+    `directory` holds `tapes/`, `inbox/` and `store/`. `url` is a collector's address, None: the tape waits for one.
+    `run` is the id that a parent process handed down. `off` switches recording off altogether.
+    """
+
+    directory: Path
+    url: str | None = None
+    key: str | None = None
+    name: str | None = None
+    run: str | None = None
+    off: bool = False
+
+    @property
+    def tapes(self) -> Path:
+        return self.directory / "tapes"
+
+    @property
+    def inbox(self) -> Path:
+        return self.directory / "inbox"
+
+    @property
+    def store(self) -> Path:
+        return self.directory / "store"
+
+
+def default_directory() -> Path:
+    """The user's state folder for tinkertape (XDG base directories, `$XDG_STATE_HOME`)."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "tinkertape"
+
+
+def load_settings(
+    *, directory: str | Path | None = None, url: str | None = None, key: str | None = None, name: str | None = None
+) -> Settings:
+    """Settle every setting: argument, else environment, else `[tool.tinkertape]`, else default.
+
+    Raises `ConfigError` for an address that is no http(s) URL or a `pyproject.toml` that cannot be read as one.
+    """
+    found = _from_pyproject()
+    for setting, variable in ENVIRONMENT.items():
+        value = os.environ.get(variable)
+        if value is not None and (value or setting == "off"):
+            found[setting] = value
+    for setting, argument in (("directory", directory), ("url", url), ("key", key), ("name", name)):
+        if argument is not None:
+            found[setting] = str(argument)
+    address = found.get("url")
+    if address is not None and not address.startswith(("http://", "https://")):
+        raise ConfigError(f"cannot use {address!r} as a collector's address: it must begin with http:// or https://")
+    return Settings(
+        directory=Path(found["directory"]).expanduser().absolute() if "directory" in found else default_directory(),
+        url=address.rstrip("/") if address else None,
+        key=found.get("key"),
+        name=found.get("name"),
+        run=found.get("run"),
+        off=found.get("off", "").strip().lower() not in OFF_VALUES,
+    )
+
+
+def _from_pyproject() -> dict[str, str]:
+    path = Path("pyproject.toml")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path.absolute()}: {error}; mend it, or run elsewhere") from error
+    table = document.get("tool", {}).get("tinkertape", {})
+    unknown = sorted(set(table) - set(ENVIRONMENT)) if isinstance(table, dict) else ["tinkertape"]
+    if unknown:
+        raise ConfigError(f"unknown setting {unknown[0]!r} in [tool.tinkertape]; known are {', '.join(ENVIRONMENT)}")
+    return {key: str(value) for key, value in table.items()}
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that only its owner can read, with all its parents.
+
+    An existing one is tightened to 0700 if it is ours alone to change.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():
+        path.chmod(0o700)
+    return path
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a file descriptor for a file that only its owner can read (0600), created if `flags` say so, closed on
+    exec.
+    """
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def new_ulid() -> str:
+    """A new run id: 48 bits of milliseconds and 80 random bits in Crockford's base 32, 26 characters that sort by
+    time.
+    """
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def is_run_id(text: str) -> bool:
+    """Is this a run id of ours? Only such a text may become the name of a folder."""
+    return len(text) == 26 and all(character in _CROCKFORD for character in text)
+
+
+def new_process_id() -> str:
+    """A new process id: 64 random bits, 16 hexadecimal digits; one a process, another after a fork."""
+    return secrets.token_hex(8)
+
+
+def event_id(process: str, index: int) -> str:
+    """The id of an event of ours, derived from process and index: 32 hexadecimal digits in the shape of a UUID, the
+    same whenever it is asked for.
+    """
+    return f"{process[:8]}-{process[8:12]}-{process[12:16]}-{index >> 48 & 0xFFFF:04x}-{index & 0xFFFF_FFFF_FFFF:012x}"
+
+
+def process_started(pid: int) -> float | None:
+    """When a process of this host began, in clock ticks since boot (Linux, /proc); None where that is unknown or no
+    such process lives.
+
+    The pid and this together name a process: a pid alone is used again.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else float(fields[19])

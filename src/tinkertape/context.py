@@ -1,0 +1,131 @@
+"""What an event carries beside its own data: time, scope, trace ids, identity.
+
+`Event` is the value that every handler, tape line and query speaks of. Live it is made by `Event.of` from the clock and
+the scope of the caller; while a tape is replayed (`replaying`) it is the event of the line being replayed, so that a
+handler sees the same twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+
+NO_SCOPE: Mapping[str, Any] = {}
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened.
+
+    `time_ns` is wall time in UTC, `monotonic_ns` the process's `time.perf_counter_ns`: durations are computed from the
+    second, and never between two processes. `run`, `process` and `index` are the identity that the recorder gave; empty
+    and -1 where nobody recorded it. `kind` is the wire's (`GENERIC_EVENT`, …); `event_id` is set only for foreign
+    events, ours is derived from process and index.
+    """
+
+    name: str
+    measurements: dict[str, Any]
+    metadata: dict[str, Any]
+    time_ns: int
+    monotonic_ns: int
+    severity: str = "INFO"
+    scope: Mapping[str, Any] = NO_SCOPE
+    trace_id: str | None = None
+    span_id: str | None = None
+    run: str = ""
+    process: str = ""
+    index: int = -1
+    kind: str = "GENERIC_EVENT"
+    event_id: str = ""
+    session_id: str = ""
+    project: str = "default"
+    sdk_version: str = ""
+
+    @classmethod
+    def of(cls, event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> Event:
+        """In a handler: the whole event, from the handler's own three arguments.
+
+        Live, the time is now and the scope and trace ids are the caller's; in a replay all of it is the replayed
+        line's. The severity is the event type's, or what `log` was given.
+        """
+        replayed = _replayed.get()
+        if replayed is not None and replayed.name == event:
+            return replayed
+        span = current_span.get()
+        return cls(
+            name=event,
+            measurements=dict(measurements),
+            metadata=dict(metadata or {}),
+            time_ns=time.time_ns(),
+            monotonic_ns=time.perf_counter_ns(),
+            severity=_severity.get() or severity_of(event),
+            scope=current_scope.get(),
+            trace_id=span[0] if span else None,
+            span_id=span[1] if span else None,
+        )
+
+
+current_scope: ContextVar[Mapping[str, Any]] = ContextVar("tinkertape_scope", default=NO_SCOPE)
+current_span: ContextVar[tuple[str, str] | None] = ContextVar("tinkertape_span", default=None)  # (trace id, span id)
+_replayed: ContextVar[Event | None] = ContextVar("tinkertape_replayed", default=None)
+_severity: ContextVar[str | None] = ContextVar("tinkertape_severity", default=None)
+
+_declared_severities: dict[str, str] = {}
+
+
+def declare_severity(event: str, severity: str) -> None:
+    """Remember the severity of a declared event type."""
+    _declared_severities[event] = severity
+
+
+def severity_of(event: str) -> str:
+    """The severity that an event of this name has: its type's, ERROR for any `*.exception`, else INFO."""
+    declared = _declared_severities.get(event)
+    if declared is not None:
+        return declared
+    return "ERROR" if event.endswith(".exception") else "INFO"
+
+
+@contextlib.contextmanager
+def replaying(event: Event) -> Iterator[None]:
+    """While inside, `Event.of` for this event's name answers this event, and the recorder records nothing."""
+    token = _replayed.set(event)
+    try:
+        yield
+    finally:
+        _replayed.reset(token)
+
+
+def is_replaying() -> bool:
+    """Is the event that is executed now one of a replay?"""
+    return _replayed.get() is not None
+
+
+@contextlib.contextmanager
+def with_severity(severity: str) -> Iterator[None]:
+    """While inside, `Event.of` answers this severity: what `Telemetry.log` was given."""
+    token = _severity.set(severity)
+    try:
+        yield
+    finally:
+        _severity.reset(token)
+
+
+def current_severity() -> str | None:
+    """The severity that `log` was given for the event executed now, or None."""
+    return _severity.get()
+
+
+def new_trace_id() -> str:
+    """128 random bits as 32 hexadecimal digits (W3C Trace Context)."""
+    return secrets.token_hex(16)
+
+
+def new_span_id() -> str:
+    """64 random bits as 16 hexadecimal digits (W3C Trace Context)."""
+    return secrets.token_hex(8)

@@ -1,0 +1,409 @@
+"""The catalogue: every event that tinkertape's own sources execute, declared once.
+
+`docs/events.md` is made from it, `tinkertape events` lists it. Durations are integers in nanoseconds of one clock,
+`time.perf_counter_ns`; a span's start has `monotonic_time` and `system_time`, its ends `duration` and `monotonic_time`,
+so that a span began at `monotonic_time - duration` of its end. `status` is "success" or "error" on every end, the
+number is `status_code`. `path` is a route with its ids replaced; the real one is `url_path`, on the tape only. Every
+event of one public call carries its `operation_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tinkertape.bus import Attachment, default_bus, event_name
+from tinkertape.context import declare_severity
+from tinkertape.errors import EventNameError
+
+_EMPTY: Mapping[str, Any] = {}
+_catalogue: dict[str, EventType] = {}
+
+
+class EventType:
+    """The declaration of an event: its name, what it measures, its context, its severity.
+
+    `measurements` and `metadata` map each key to what it means ("nanoseconds of perf_counter", …); a key in both is
+    refused, since both lie flat on the wire. The hot form is `if EVENT.handlers: EVENT.execute({...}, {...})`: one
+    branch, and nothing built, when nobody listens. It belongs to the default bus.
+    """
+
+    __slots__ = ("__weakref__", "description", "handlers", "measurements", "metadata", "name", "severity")
+
+    def __init__(
+        self,
+        name: str | Sequence[str],
+        *,
+        measurements: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        severity: str | None = None,
+        description: str = "",
+    ) -> None:
+        self.name = event_name(name)
+        self.measurements = dict(measurements or {})
+        self.metadata = dict(metadata or {})
+        both = sorted(set(self.measurements) & set(self.metadata))
+        if both:
+            raise EventNameError(f"cannot declare {self.name}: {both[0]!r} is both a measurement and metadata")
+        self.severity = severity or ("ERROR" if self.name.endswith(".exception") else "INFO")
+        self.description = description
+        if self.name != self.name.lower():
+            raise EventNameError(f"cannot declare {self.name}: a declared name is lower-case")
+        declare_severity(self.name, self.severity)
+        self.handlers: tuple[Attachment, ...] = ()
+        default_bus.keep_current(self)
+
+    def execute(self, measurements: Mapping[str, Any], metadata: Mapping[str, Any] = _EMPTY) -> None:
+        """Execute the event on the default bus. Never raises for a handler."""
+        default_bus.call(self.handlers, self.name, measurements, metadata)
+
+    def __repr__(self) -> str:
+        return f"EventType({self.name!r})"
+
+
+class SpanEvents(NamedTuple):
+    """The three events of one span."""
+
+    start: EventType
+    stop: EventType
+    exception: EventType
+
+
+_BEGAN = {"monotonic_time": "ns of perf_counter at the begin", "system_time": "ns since the epoch at the begin"}
+_ENDED = {"duration": "ns", "monotonic_time": "ns of perf_counter at the end"}
+_FAILED = {
+    "kind": "error, or exit for what is no Exception",
+    "reason": "the exception's text",
+    "error_type": "the exception's class",
+    "stacktrace": "the traceback as text",
+    "status": "error",
+}
+_CALL = {"operation_id": "number of the public call in this process", "operation": "the public call's name"}
+_FAULT = {
+    "fault_owner": "user, client, network, service or unknown",
+    "fault_kind": "what kind of mistake",
+    "is_user_error": "by the specification's rule",
+    "error_category": "the service's word: user, server, unknown",
+    "status_code": "HTTP status",
+}
+
+
+def _event(
+    name: str,
+    description: str,
+    measurements: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    severity: str | None = None,
+) -> EventType:
+    declared = EventType(name, measurements=measurements, metadata=metadata, severity=severity, description=description)
+    _catalogue[declared.name] = declared
+    return declared
+
+
+def _span(
+    prefix: str,
+    description: str,
+    measurements: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    severity: str | None = None,
+) -> SpanEvents:
+    ends = {**_ENDED, **(measurements or {})}
+    known = metadata or {}
+    return SpanEvents(
+        _event(f"{prefix}.start", f"{description}: begins", _BEGAN, known, severity),
+        _event(f"{prefix}.stop", f"{description}: ended", ends, {**known, "status": "success"}, severity),
+        _event(f"{prefix}.exception", f"{description}: failed", ends, {**known, **_FAILED}),
+    )
+
+
+_OPERATION_MEASUREMENTS = {
+    "call_duration": "ns inside the public call",
+    "datum_count": "datums handed over",
+    "token_count": "tokens in them",
+    "payload_bytes": "bytes of the request bodies",
+    "prompt_tokens": "tokens of the prompt",
+    "sampled_tokens": "tokens that came back",
+    "sample_count": "sequences asked for",
+    "cache_hit_tokens": "prompt tokens that the service had cached",
+    "retry_count": "retries on any layer",
+    "poll_count": "questions whether it is ready",
+    "pause_duration": "ns in a paused queue",
+}
+_OPERATION_METADATA = {
+    **_CALL,
+    "client": "ServiceClient, TrainingClient, SamplingClient, RestClient or AdminClient",
+    "thread": "ident of the calling thread",
+    "thread_name": "its name",
+    "loop": "id of the running event loop of the caller, if any",
+    "model_id": "the service's id of the trained model",
+    "base_model": "the model it began from",
+    "loss_fn": "name of the loss function",
+    "sampling_session_id": "the service's id of the sampler",
+    "request_ids": "the API requests that it became",
+    "stop_reasons": "why each sequence ended",
+    **_FAULT,
+}
+
+FAMILIES = {
+    "training": (
+        "forward",
+        "forward_backward",
+        "forward_backward_custom",
+        "optim_step",
+        "save_state",
+        "load_state",
+        "load_state_with_optimizer",
+        "save_weights_for_sampler",
+        "save_weights_and_get_sampling_client",
+    ),
+    "sampling": ("sample", "compute_logprobs"),
+    "service": (
+        "create_lora_training_client",
+        "create_training_client_from_state",
+        "create_sampling_client",
+        "get_server_capabilities",
+    ),
+    "rest": ("get_training_run", "list_training_runs", "list_checkpoints"),
+    "admin": (),
+}
+"""The calls that are declared up front; any other public call of these clients is declared when it is first seen."""
+
+_operations: dict[tuple[str, str], SpanEvents] = {}
+
+
+def operation_events(family: str, operation: str) -> SpanEvents:
+    """The three events of one public call, `tinker.<family>.<operation>.*`, declared on first use."""
+    known = _operations.get((family, operation))
+    if known is None:
+        known = _operations[family, operation] = _span(
+            f"tinker.{family}.{operation}",
+            f"one call of {operation} ({family})",
+            _OPERATION_MEASUREMENTS,
+            _OPERATION_METADATA,
+        )
+    return known
+
+
+for _family, _names in FAMILIES.items():
+    for _name in _names:
+        operation_events(_family, _name)
+
+SUBMIT = _span(
+    "tinker.submit",
+    "from handing a request to the SDK's loop until the service accepted it, once an outer attempt",
+    {
+        "serialise_duration": "ns of encoding",
+        "attempts": "HTTP attempts in it",
+        "attempt": "number of the outer attempt",
+    },
+    {
+        **_CALL,
+        "submission_id": "number of the request in this process",
+        "request_id": "the service's id, once accepted",
+    },
+)
+REQUEST = _span(
+    "tinker.request",
+    "one API future, until its result is decoded",
+    {
+        "roundtrip_duration": "ns from submission to acceptance, as the SDK tells the service",
+        "data_size": "bytes of the request body",
+        "iterations": "polls",
+    },
+    {
+        **_CALL,
+        "request_id": "the service's id",
+        "request_type": "ForwardBackward, OptimStep, Sample, …",
+        "model_id": "the service's id of the model",
+        "error": "text of the failure",
+        **_FAULT,
+    },
+)
+POLL = _span(
+    "tinker.future.poll",
+    "one question whether a request is ready",
+    {
+        "headers_duration": "ns until the answer's headers",
+        "iteration": "number of the poll",
+        "elapsed": "ns since accepted",
+    },
+    {
+        **_CALL,
+        "request_id": "the service's id",
+        "request_type": "ForwardBackward, OptimStep, Sample, …",
+        "outcome": "pending, ready, failed, metadata or error",
+        "queue_state": "active, paused_capacity or paused_rate_limit",
+        "queue_state_reason": "the service's text",
+        "status_code": "HTTP status",
+        "should_retry": "does the SDK ask again",
+    },
+    severity="DEBUG",
+)
+RESULT_READY = _event(
+    "tinker.result.ready",
+    "a result is decoded on the SDK's loop and handed to its future",
+    {"decode_duration": "ns from the body's last byte to the decoded result", "monotonic_time": "ns of perf_counter"},
+    {**_CALL, "request_id": "the service's id"},
+)
+CLAIM = _span(
+    "tinker.claim",
+    "your code waits for an operation's result",
+    {"thread_cpu": "ns of this thread's CPU time while waiting"},
+    {
+        **_CALL,
+        "claim_id": "number of the wait",
+        "thread": "ident of the waiting thread",
+        "loop": "id of its event loop, if any",
+    },
+)
+QUEUE_PAUSE = _event(
+    "tinker.queue.pause",
+    "the service said that a request's queue is held",
+    {
+        "monotonic_time": "ns of perf_counter of the answer",
+        "since": "ns of perf_counter of the answer before: it began after",
+    },
+    {
+        **_CALL,
+        "request_id": "the service's id",
+        "model_id": "the service's id of the model",
+        "reason": "capacity, rate_limit or unknown",
+        "reason_text": "the service's text",
+    },
+    "WARNING",
+)
+QUEUE_RESUME = _event(
+    "tinker.queue.resume",
+    "the queue goes on, or the request finished",
+    {
+        "monotonic_time": "ns of perf_counter of the answer",
+        "duration": "ns that the pause lasted, as best known",
+        "duration_min": "ns at least",
+        "duration_max": "ns at most",
+    },
+    {
+        **_CALL,
+        "request_id": "the service's id",
+        "model_id": "the service's id of the model",
+        "reason": "capacity, rate_limit or unknown",
+        "reason_text": "the service's text",
+    },
+)
+HTTP_REQUEST = _span(
+    "tinker.http.request",
+    "one attempt on the network",
+    {
+        "headers_duration": "ns until the answer's headers",
+        "request_bytes": "bytes of the body sent",
+        "response_bytes": "bytes of the body received",
+        "attempt": "number of the HTTP client's retry, from 0",
+    },
+    {
+        **_CALL,
+        "http_id": "number of the attempt in this process",
+        "submission_id": "the request that it submits",
+        "request_id": "the service's id: asked for, or answered",
+        "method": "HTTP method",
+        "path": "route, ids replaced",
+        "url_path": "the real path",
+        "pool": "the SDK's connection pool",
+        "transport": "class of the transport",
+        "status_code": "HTTP status",
+        "error": "text of the failure",
+    },
+)
+RETRY = _event(
+    "tinker.retry",
+    "something failed and is tried again after a delay",
+    {"attempt": "number of the failed attempt", "delay": "ns waited"},
+    {
+        **_CALL,
+        "submission_id": "the request",
+        "error_type": "the exception's class",
+        "status_code": "HTTP status",
+        "layer": "http, submit, sampling or poll",
+    },
+    "WARNING",
+)
+HEARTBEAT = _span(
+    "tinker.session.heartbeat",
+    "the SDK tells the service that the session lives",
+    {"gap": "ns since the heartbeat before"},
+    {"session_id": "the service's id", "status_code": "HTTP status"},
+)
+SESSION_CREATE = _event(
+    "tinker.session.create",
+    "the service issued a session",
+    {"duration": "ns", "monotonic_time": "ns of perf_counter"},
+    {"session_id": "the service's id", "status": "success or error", "sdk_version": "the SDK's version"},
+)
+SESSION_FINISH = _event(
+    "tinker.session.finish",
+    "the SDK closed a session",
+    {"duration": "ns", "monotonic_time": "ns of perf_counter"},
+    {"session_id": "the service's id", "status": "success or error"},
+)
+SDK_EVENT = _event(
+    "tinker.sdk.event",
+    "what the SDK itself logs, seen before it batches",
+    {},
+    {
+        "event": "GENERIC_EVENT, SESSION_START, …",
+        "event_name": "the SDK's name",
+        "severity": "the SDK's severity",
+        "session_id": "the service's id",
+        "session_index": "the SDK's number",
+        "accepted": "did the SDK's queue take it",
+        "data": "its data, secrets removed",
+    },
+    "DEBUG",
+)
+LOOP_BUSY = _event(
+    "process.loop.busy",
+    "an event loop ran callbacks for 5 ms or more at a stretch",
+    {"duration": "ns", "monotonic_time": "ns of perf_counter at its end"},
+    {"loop": "id of the loop", "owner": "sdk or user"},
+    "DEBUG",
+)
+CLOCK_TICK = _event(
+    "clock.tick",
+    "time passes: each second while something is in flight, else each 10",
+    {"monotonic": "ns of perf_counter", "wall": "ns since the epoch"},
+    severity="DEBUG",
+)
+CLOCK_GAP = _event(
+    "clock.gap",
+    "the process stood still between two ticks: suspended, or starved",
+    {"monotonic": "ns of perf_counter", "duration": "ns longer than the tick's period"},
+)
+TELEMETRY_SESSION_START = _event(
+    "telemetry.session.start",
+    "recording began; SESSION_START on the wire",
+    {"monotonic_time": "ns of perf_counter", "system_time": "ns since the epoch"},
+    {"run_name": "the run's name"},
+)
+TELEMETRY_SESSION_STOP = _event(
+    "telemetry.session.stop",
+    "recording ended; SESSION_END on the wire",
+    {"duration": "ns", "monotonic_time": "ns of perf_counter"},
+    {"status": "success, errored, interrupted or killed"},
+)
+TELEMETRY_EXCEPTION = _event(
+    "telemetry.exception",
+    "an exception that ends the program; UNHANDLED_EXCEPTION on the wire",
+    {},
+    {
+        "exception_type": "the exception's class",
+        "exception_message": "its text",
+        "traceback": "as text",
+        "fault_owner": "user, client, network, service or unknown",
+        "is_user_error": "by the specification's rule",
+    },
+    "ERROR",
+)
+
+
+def catalogue() -> list[EventType]:
+    """Every event that is declared here or was met by a source of ours, by name."""
+    return [_catalogue[name] for name in sorted(_catalogue)]

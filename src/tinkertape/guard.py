@@ -1,0 +1,111 @@
+"""The one guarded place for `except Exception`: nothing of ours reaches the program.
+
+Threads  any; `_lock` is held to count, never while the guarded code runs.
+Fork     the counts go on in the child; the lock is made anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LIMIT = 5  # failures, then `disabled(place)`: a hook that fails again and again takes itself off
+
+_log = logging.getLogger("tinkertape")
+_lock = threading.Lock()
+_failures: Counter[tuple[str, str]] = Counter()
+_by_place: Counter[str] = Counter()
+
+
+def _start_over() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_start_over)
+
+
+class guarded:
+    """Keep an `Exception` of our own code from the program.
+
+    `place` names the code for people ("instrument.tinker.send"). A failure is counted by place and type, the first of a
+    place is logged with its traceback, and after the fifth `disabled(place)` is true: hooks look there and take
+    themselves off. Use as `with guarded(place):` or through `guard`. `KeyboardInterrupt`, `SystemExit` and cancellation
+    pass.
+    """
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        count_failure(self.place, error)
+        return True
+
+
+def guard(place: str) -> Callable[[Callable[P, T]], Callable[P, T | None]]:
+    """Decorate a function of ours so that its failure is counted and `None` comes back; off after the fifth."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T | None]:
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> T | None:
+            if _by_place[place] >= LIMIT:
+                return None
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001  the one guarded place
+                count_failure(place, error)
+                return None
+
+        return wrapper
+
+    return decorate
+
+
+def count_failure(place: str, error: BaseException) -> None:
+    """Count one failure, and log the first of a place."""
+    with _lock:
+        _failures[place, type(error).__name__] += 1
+        _by_place[place] += 1
+        count = _by_place[place]
+    if count == 1:
+        _log.warning("tinkertape failed in %s and went on; the program is not affected", place, exc_info=error)
+    elif count == LIMIT:
+        _log.warning("tinkertape failed %d times in %s and leaves it off", count, place)
+
+
+def disabled(place: str) -> bool:
+    """Has this place failed so often that it should take itself off?"""
+    return _by_place[place] >= LIMIT
+
+
+def failures() -> dict[tuple[str, str], int]:
+    """How often our own code failed, by (place, type of error)."""
+    with _lock:
+        return dict(_failures)
+
+
+def forget_failures(place: str | None = None) -> None:
+    """Start counting anew, for one place or all: a source that is installed again begins with a clean slate."""
+    with _lock:
+        for key in [key for key in _failures if place in (None, key[0])]:
+            del _failures[key]
+        for name in [name for name in _by_place if place in (None, name)]:
+            del _by_place[name]
