@@ -1,0 +1,220 @@
+"""A program, run as Python itself would run it, in this process.
+
+What `python SCRIPT ARGS…` and `python -m MODULE ARGS…` set up is set up here: `sys.argv`, `sys.path[0]`, a fresh `__main__` with its `__file__`, `__spec__`,
+`__loader__` and `__builtins__`. What ends the program travels on to the interpreter, so that exit status, the order of non-daemon threads, `atexit`
+and finalization, and death by SIGINT after Ctrl-C are Python's own doing. Only our frames are cut from the traceback, by the hook that prints it.
+
+Invariants
+    Nothing is printed here but what Python would print.
+    A script that does not compile is handed to a plain `python`, before anything else happened: its message is Python's own, byte for byte.
+
+Source: CPython 3.11, Modules/main.c (`pymain_run_python`), Lib/runpy.py, Python/pythonrun.c (`_PyErr_PrintEx`).
+Known to differ: `sys.orig_argv` and the stack below `__main__` show that we are there; modules that we import are loaded already.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import importlib.machinery
+import importlib.util
+import io
+import os
+import runpy
+import subprocess
+import sys
+import zipimport
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import Literal, NoReturn
+
+import msgspec
+
+Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
+
+
+class Program(msgspec.Struct, frozen=True):
+    """What to run: a script, a folder or zip file with a `__main__.py`, or a module; and the arguments it will see."""
+
+    kind: Literal["script", "folder", "module"]
+    target: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the run is called when nobody says: the script's name without `.py`, or the module's."""
+        if self.kind == "module":
+            return self.target
+        path = Path(self.target).absolute()
+        return path.stem if self.kind == "script" else path.name
+
+
+def program_at(path: str, arguments: tuple[str, ...]) -> Program:
+    """The program at a path: a folder or zip file that can be imported from runs its `__main__.py`, as with Python. Raises `OSError` when unreadable."""
+    if Path(path).is_dir() or _is_zip(path):
+        return Program("folder", path, arguments)
+    with Path(path).open("rb"):
+        return Program("script", path, arguments)
+
+
+def _is_zip(path: str) -> bool:
+    try:
+        zipimport.zipimporter(path)
+    except zipimport.ZipImportError:
+        return False
+    return True
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A program whose world is set up: `run` executes it and says what ended it, None for the end of its code."""
+
+    run: Callable[[], BaseException | None]
+
+
+def prepare(program: Program) -> Prepared:
+    """Make `sys.argv`, `sys.path` and `__main__` the program's own. A script that does not compile does not come back: a plain Python says why."""
+    if program.kind == "script":
+        code = _compile(program)
+        _set_world(program, _script_folder(program.target))
+        _fresh_main(program.target)
+        return Prepared(lambda: _ended_by(lambda: exec(code, sys.modules["__main__"].__dict__)))
+    _fresh_main(None)
+    run_as_main: Callable[[str, bool], object] = runpy._run_module_as_main  # type: ignore[attr-defined]  # what `python -m` itself calls
+    if program.kind == "module":
+        _set_world(program, str(Path.cwd()))
+        return Prepared(lambda: _ended_by(lambda: run_as_main(program.target, True)))
+    _set_world(program, program.target, always=True)
+    return Prepared(lambda: _ended_by(lambda: run_as_main("__main__", False)))
+
+
+def _compile(program: Program) -> CodeType:
+    filename = _script_file(program.target)
+    try:
+        source = Path(program.target).read_bytes()
+        if source[:4] == importlib.util.MAGIC_NUMBER:
+            code = importlib.machinery.SourcelessFileLoader("__main__", program.target).get_code("__main__")
+            if code is not None:
+                return code
+        compiled: CodeType = compile(source, filename, "exec", dont_inherit=True)
+        return compiled
+    except (SyntaxError, ValueError, ImportError, EOFError):
+        hand_over_to_python(program)
+
+
+def hand_over_to_python(program: Program) -> NoReturn:
+    """Become a plain Python that runs the program: nothing of it has happened yet, so nothing is seen of us."""
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+    target = ["-m", program.target] if program.kind == "module" else [program.target]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *flags, *target, *program.arguments])
+
+
+def module_exists(program: Program) -> bool:
+    """Can the module's top-level name be found? No code of the program runs to say so."""
+    top = program.target.partition(".")[0]
+    _set_world(program, str(Path.cwd()))
+    try:
+        return bool(top) and importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _script_file(target: str) -> str:
+    """`__file__` as Python makes it: absolute, but not tidied (`/home/me/./train.py`)."""
+    return target if os.path.isabs(target) else f"{Path.cwd()}{os.sep}{target}"  # noqa: PTH117  a Path would tidy it
+
+
+def _script_folder(target: str) -> str:
+    """`sys.path[0]` as Python makes it: the folder of the script that the links lead to."""
+    return str(Path(target).resolve().parent)
+
+
+def _set_world(program: Program, folder: str, *, always: bool = False) -> None:
+    """Set `sys.argv` and what `sys.path` begins with. `-P` and PYTHONSAFEPATH leave the script's folder out, but never a folder that is the program."""
+    sys.argv[:] = ["-m" if program.kind == "module" else program.target, *program.arguments]
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+    elif always:
+        sys.path.insert(0, folder)
+
+
+def _fresh_main(script: str | None) -> None:
+    """A `__main__` with the names that Python gives it before a script begins; `runpy` fills it for modules and folders."""
+    main = ModuleType("__main__")
+    namespace = main.__dict__
+    namespace.update(__annotations__={}, __builtins__=builtins, __loader__=importlib.machinery.BuiltinImporter)
+    if script is not None:
+        path = _script_file(script)
+        compiled = script.endswith(".pyc")
+        loader = importlib.machinery.SourcelessFileLoader if compiled else importlib.machinery.SourceFileLoader
+        namespace.update(__file__=path, __cached__=None, __loader__=loader("__main__", path))
+    _ours.append(sys.modules["__main__"])
+    sys.modules["__main__"] = main
+
+
+_ours: list[ModuleType] = []  # the module that started us is still running: it must not be cleared
+
+
+def _ended_by(run: Callable[[], object]) -> BaseException | None:
+    try:
+        run()
+    except BaseException as error:  # noqa: BLE001  the program's own end, whatever it is; `end_as_python` gives it back
+        return error
+    return None
+
+
+def end_as_python(ended_by: BaseException | None) -> None:
+    """Give the interpreter what ended the program: the status, the words and the way of dying are its own.
+
+    The traceback that is printed has none of our frames. Returns when the program's code simply ended.
+    """
+    if ended_by is None:
+        return
+    if not isinstance(ended_by, SystemExit):
+        _cut_our_frames(ended_by)
+    raise ended_by
+
+
+def _cut_our_frames(error: BaseException) -> None:
+    """Let the hook that prints an uncaught exception see the program's frames only: ours are added while the exception travels on."""
+    original: Hook | None = getattr(sys, "excepthook", None)
+    if original is None:  # deleted by the program: Python says so itself
+        return
+    traceback = program_traceback(error)
+
+    def hook(kind: type[BaseException], value: BaseException, _: TracebackType | None) -> None:
+        sys.excepthook = original
+        value.__traceback__ = sys.last_traceback = traceback
+        _print_with(original, kind, value, traceback)
+
+    sys.excepthook = hook
+    atexit.register(_restore_hook, hook, original)  # if the hook was never reached
+
+
+def _restore_hook(hook: Hook, original: Hook) -> None:
+    if sys.excepthook is hook:
+        sys.excepthook = original
+
+
+def _print_with(hook: Hook, kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
+    """Call the program's own hook; when that fails, say both, as `_PyErr_PrintEx` does."""
+    failed = _ended_by(lambda: hook(kind, value, traceback))
+    if failed is None:
+        return
+    if isinstance(failed, SystemExit):
+        raise failed
+    failed.__traceback__ = program_traceback(failed)
+    stream = sys.stderr if sys.stderr is not None else io.StringIO()
+    stream.write("Error in sys.excepthook:\n")
+    sys.__excepthook__(type(failed), failed, failed.__traceback__)
+    stream.write("\nOriginal exception was:\n")
+    sys.__excepthook__(kind, value, traceback)
+
+
+def program_traceback(error: BaseException) -> TracebackType | None:
+    """The error's traceback from the first frame that is not of this file."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+        traceback = traceback.tb_next
+    return traceback

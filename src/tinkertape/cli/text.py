@@ -1,0 +1,35 @@
+"""Text that came from elsewhere, made fit for a terminal.
+
+A run's name, an error's message or a service's reason may hold escape codes that retitle a window, hide a line or write into the clipboard. What is
+not plain text is shown as its escape (`\\x1b`), never sent. Source: Unicode categories Cc, Cf, Cs, Co, Cn, Zl, Zp.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def escaped(text: str) -> str:
+    """The text on one line, every control, format, surrogate or unassigned character as its Python escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def escaped_lines(text: str) -> str:
+    """Like `escaped`, keeping line breaks: for tracebacks."""
+    return "\n".join(escaped(line.expandtabs(4)) for line in text.split("\n"))
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) not in HIDDEN:
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def shortened(text: str, width: int) -> str:
+    """Escaped, and cut with an ellipsis where it is wider than `width` characters."""
+    shown = escaped(text)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
