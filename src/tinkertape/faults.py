@@ -1,0 +1,166 @@
+"""Whose mistake an exception is: yours, the client's, the network's or the service's.
+
+Nothing here imports an SDK: an exception is known by its class names, its `status_code` and its `category`, as every
+version of the SDK carries them (facts/sdk.md §7). The cause chain is walked (`raise … from …`, cycle-safe); an error
+that was merely being handled (`__context__`) never counts as the cause.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import msgspec
+
+FaultOwner = Literal["user", "client", "network", "service", "unknown"]
+
+_CONNECTION_CLASSES = frozenset(
+    {"APIConnectionError", "ConnectError", "NetworkError", "RemoteProtocolError", "ReadError", "WriteError"}
+)
+_TIMEOUT_CLASSES = frozenset({"APITimeoutError", "TimeoutException"})
+_CLIENT_PACKAGES = ("tinker", "tinkertape")
+_STATUS_KINDS = {
+    400: "bad_request",
+    401: "auth",
+    402: "billing",
+    403: "auth",
+    404: "not_found",
+    409: "conflict",
+    413: "too_large",
+    422: "bad_request",
+}
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Whose mistake (`owner`), which kind of it, and whether trying again can help."""
+
+    owner: FaultOwner
+    kind: str
+    retryable: bool
+
+
+def classify(exception: BaseException) -> Fault:
+    """Say whose mistake an exception is.
+
+    A failed request goes by the service's category, an HTTP status by its class, a broken connection or a timeout to
+    the network. What the program itself raised is the user's (`owner="user"`), unless the frame that raised it belongs
+    to the SDK or to tinkertape (`client`). Never raises, in any thread.
+    """
+    for link in _chain(exception):
+        fault = _by_answer(link) or _by_connection(link)
+        if fault is not None:
+            return fault
+    if not isinstance(exception, Exception):
+        return Fault("user", "interrupted", False)
+    if isinstance(exception, concurrent.futures.CancelledError):
+        return Fault("user", "cancelled", False)
+    return Fault("client" if _raised_by_client(exception.__traceback__) else "user", "exception", False)
+
+
+def is_user_error(exception: BaseException) -> bool:
+    """Is it the user's mistake, by the specification's rule?
+
+    A `RequestFailedError` is when its category says so; an HTTP status is when it is 4xx but neither 408 nor 429;
+    connection and timeout errors are not; anything else is assumed to be, unless the SDK or tinkertape raised it.
+    Source: the specification, "User Error Detection"; the differences from the SDK's rule are in facts/sdk.md §7.
+    """
+    for link in _chain(exception):
+        category = _category(link)
+        if category is not None:
+            return category == "user"
+        status = _status_code(link)
+        if status is not None:
+            return 400 <= status < 500 and status not in (408, 429)
+        if _by_connection(link) is not None:
+            return False
+    return classify(exception).owner == "user"
+
+
+def error_category(exception: BaseException) -> str | None:
+    """The service's word for a failed request, `user`, `server` or `unknown`; None for every other exception."""
+    return next(filter(None, (_category(link) for link in _chain(exception))), None)
+
+
+def status_code(exception: BaseException) -> int | None:
+    """The HTTP status that an exception or its cause carries, or None."""
+    return next((status for link in _chain(exception) if (status := _status_code(link)) is not None), None)
+
+
+def _chain(exception: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = exception
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__
+
+
+def _class_names(exception: BaseException) -> frozenset[str]:
+    return frozenset(kind.__name__ for kind in type(exception).__mro__)
+
+
+def _category(exception: BaseException) -> str | None:
+    if "RequestFailedError" not in _class_names(exception):
+        return None
+    category = getattr(exception, "category", None) or getattr(exception, "error_category", None)
+    word = str(getattr(category, "value", category) or "unknown").rpartition(".")[2].lower()
+    return "user" if word in ("user", "user_error") else word
+
+
+def _status_code(exception: BaseException) -> int | None:
+    status = getattr(exception, "status_code", None)
+    return status if isinstance(status, int) and 100 <= status <= 599 else None
+
+
+def _by_answer(exception: BaseException) -> Fault | None:
+    """The service answered: by category, else by status."""
+    category = _category(exception)
+    if category is not None:
+        owners: dict[str, FaultOwner] = {"user": "user", "server": "service"}
+        return Fault(owners.get(category, "unknown"), "request_failed", False)
+    status = _status_code(exception)
+    if status is None:
+        return None
+    if status >= 500:
+        return Fault("service", "server_error", True)
+    if status == 429:
+        return Fault("unknown", "rate_limit", True)
+    if status == 408:
+        return Fault("service", "timeout", True)
+    if status == 410:
+        return Fault("service", "promise_expired", False)
+    return Fault("user", _STATUS_KINDS.get(status, "bad_request"), False) if status >= 400 else None
+
+
+def _by_connection(exception: BaseException) -> Fault | None:
+    names = _class_names(exception)
+    if names & _TIMEOUT_CLASSES or isinstance(exception, TimeoutError):
+        return Fault("network" if names & _TIMEOUT_CLASSES else "unknown", "timeout", True)
+    if names & _CONNECTION_CLASSES or isinstance(exception, ConnectionError) or "gaierror" in names:
+        return Fault("network", "connection", True)
+    return None
+
+
+def _raised_by_client(trace: TracebackType | None) -> bool:
+    """Does the innermost frame outside the standard library belong to the SDK or to us?"""
+    raised_in = ""
+    while trace is not None:
+        package = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if not _is_standard_library(trace.tb_frame.f_code.co_filename):
+            raised_in = package.partition(".")[0]
+        trace = trace.tb_next
+    return raised_in in _CLIENT_PACKAGES
+
+
+_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+
+
+def _is_standard_library(filename: str) -> bool:
+    if filename.startswith("<frozen"):
+        return True
+    path = Path(filename)
+    return path.is_relative_to(_STANDARD_LIBRARY) and "site-packages" not in path.parts
