@@ -1,0 +1,12 @@
+"""The store: tables and named queries, in ClickHouse's SQL, on the embedded engine (chDB).
+
+`schema/*.sql` are the tables, `queries/*.sql` the questions; `Store` is what other rooms use. Source: docs/facts/performance.md §6.
+"""
+
+from __future__ import annotations
+
+from tinkertape.store.queries import Extent, LedgerRow, ProcessRow, StoredProcess, Summary
+from tinkertape.store.rows import unfit
+from tinkertape.store.store import Rejected, Store
+
+__all__ = ["Extent", "LedgerRow", "ProcessRow", "Rejected", "Store", "StoredProcess", "Summary", "unfit"]

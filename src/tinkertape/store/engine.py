@@ -1,0 +1,136 @@
+"""Opens ClickHouse's engine, embedded (chDB), through `clickhouse-connect`.
+
+Threads  one client writes, under its own lock; readers take a client from a small pool and give it back, so that a page never waits for an insert.
+Fork     a child must not use them: the engine's threads stay behind (spawn instead).
+Modes    the engine makes files by the umask, from threads of its own and whenever it merges: the umask of the process is 0077 while a store is open.
+One engine path a process: the engine's own rule.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from tinkertape.config import open_private
+from tinkertape.errors import StoreError
+
+CONFIG_FILE = "tinkertape.xml"
+# The engine's defaults are a server's: 5 GB of marks, nine tenths of the memory (facts/performance.md §6).
+CONFIG = b"""<clickhouse>
+<max_server_memory_usage>2000000000</max_server_memory_usage>
+<mark_cache_size>67108864</mark_cache_size>
+<primary_index_cache_size>67108864</primary_index_cache_size>
+<index_mark_cache_size>16777216</index_mark_cache_size>
+<vector_similarity_index_cache_size>0</vector_similarity_index_cache_size>
+<text_index_tokens_cache_size>0</text_index_tokens_cache_size>
+<text_index_header_cache_size>0</text_index_header_cache_size>
+<text_index_postings_cache_size>0</text_index_postings_cache_size>
+<query_condition_cache_size>16777216</query_condition_cache_size>
+<compiled_expression_cache_size>16777216</compiled_expression_cache_size>
+</clickhouse>
+"""
+READ_SETTINGS = {
+    "max_threads": "2",
+    "max_memory_usage": "1000000000",
+    "max_execution_time": "60",
+    "do_not_merge_across_partitions_select_final": "1",  # a duplicate has the same time, so the same partition
+}
+WRITE_SETTINGS = {
+    "max_threads": "2",
+    "max_memory_usage": "1000000000",
+    "max_partitions_per_insert_block": "0",  # a body with odd times must not stop the loader
+    "do_not_merge_across_partitions_select_final": "1",
+}
+READERS = 3
+
+
+class Engine:
+    """The open engine of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start the engine in `folder`, which the caller has locked. Raises `StoreError`."""
+        self._folder = folder
+        self._former_umask = os.umask(0o077)
+        self._config = folder / CONFIG_FILE
+        try:
+            self._write_config()
+            self._writer = self._connect(WRITE_SETTINGS)
+        except (ClickHouseError, OSError, RuntimeError) as error:
+            os.umask(self._former_umask)
+            reason = str(error).strip().splitlines()
+            raise StoreError(
+                f"cannot open {folder}: {reason[0] if reason else 'the engine gives no reason'}; "
+                "is another program using it? choose another folder with --store"
+            ) from error
+        self._readers: queue.LifoQueue[Any] = queue.LifoQueue()
+        self._spare = READERS
+
+    def _write_config(self) -> None:
+        descriptor = open_private(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            os.write(descriptor, CONFIG)
+        finally:
+            os.close(descriptor)
+
+    def _connect(self, settings: Mapping[str, str]) -> Any:
+        return clickhouse_connect.get_client(
+            interface="chdb",
+            path=str(self._folder),
+            settings=dict(settings),
+            chdb_options={"config-file": str(self._config)},
+        )
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[Any]:
+        client = None
+        with contextlib.suppress(queue.Empty):
+            client = self._readers.get_nowait()
+        if client is None and self._spare > 0:
+            self._spare -= 1
+            client = self._connect(READ_SETTINGS)
+        if client is None:
+            client = self._readers.get()
+        try:
+            yield client
+        finally:
+            self._readers.put(client)
+
+    def read(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query. Raises `StoreError`."""
+        with _as_store_error("read"), self._reader() as client:
+            rows: list[tuple[Any, ...]] = client.query(sql, parameters=dict(parameters or {})).result_rows
+            return rows
+
+    def write(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that changes something. Raises `StoreError`."""
+        with _as_store_error("write"):
+            self._writer.command(sql, parameters=dict(parameters or {}))
+
+    def insert(self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
+        """Insert columns of equal length; on return they are in the table and synced. Raises `StoreError`."""
+        with _as_store_error("insert into"):
+            self._writer.insert(table, columns, column_names=list(names), column_oriented=True)
+
+    def close(self) -> None:
+        """Stop the engine; queries that run are waited for."""
+        with contextlib.suppress(ClickHouseError):
+            while not self._readers.empty():
+                self._readers.get_nowait().close()
+            self._writer.close()
+        os.umask(self._former_umask)
+
+
+@contextlib.contextmanager
+def _as_store_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ClickHouseError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()
+        raise StoreError(f"cannot {what} the store: {reason[0] if reason else type(error).__name__}") from error

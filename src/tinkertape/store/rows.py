@@ -1,0 +1,112 @@
+"""Events as rows, and rows as events; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tinkertape.context import NO_SCOPE, Event
+
+EVENT_COLUMNS = (
+    "project",
+    "run",
+    "time",
+    "process",
+    "index",
+    "event_id",
+    "arrival",
+    "name",
+    "kind",
+    "severity",
+    "session_id",
+    "sdk_version",
+    "operation",
+    "monotonic_ns",
+    "duration_ns",
+    "trace_id",
+    "span_id",
+    "measurements",
+    "metadata",
+    "scope",
+)
+TIME_MIN_NS = 946_684_800_000_000_000  # the year 2000: what claims to be older has no clock
+TIME_MAX_NS = 4_102_444_800_000_000_000  # the year 2100
+_INT64_MAX = 2**63 - 1
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def unfit(event: Event) -> str | None:
+    """Why this event cannot be a row, or None."""
+    if not TIME_MIN_NS <= event.time_ns < TIME_MAX_NS:
+        return "time out of range"
+    if not 0 <= event.index <= _INT64_MAX:
+        return "index out of range"
+    if not -_INT64_MAX <= event.monotonic_ns <= _INT64_MAX:
+        return "monotonic_ns out of range"
+    return None
+
+
+def event_columns(events: Sequence[Event], first_arrival: int) -> list[list[Any]]:
+    """The columns of `EVENT_COLUMNS`; the events have passed `unfit`."""
+    rows = [_event_row(event, first_arrival + place) for place, event in enumerate(events)]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _event_row(event: Event, arrival: int) -> tuple[Any, ...]:
+    duration = event.measurements.get("duration")
+    operation = event.metadata.get("operation")
+    return (
+        event.project,
+        event.run,
+        event.time_ns // 1000,
+        event.process,
+        event.index,
+        event.event_id,
+        arrival,
+        event.name,
+        event.kind,
+        event.severity,
+        event.session_id or "",
+        event.sdk_version,
+        operation if isinstance(operation, str) else "",
+        event.monotonic_ns,
+        duration if type(duration) is int and 0 <= duration <= _INT64_MAX else -1,
+        event.trace_id or "",
+        event.span_id or "",
+        _json(event.measurements),
+        _json(event.metadata),
+        _json(event.scope),
+    )
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return _encode(value).decode() if value else ""
+
+
+def event_of(row: Sequence[Any]) -> tuple[Event, int]:
+    """The event of a row of `run_events.sql`, and its arrival."""
+    (project, run, time_us, process, index, event_id, name, kind, severity, session_id, sdk_version) = row[:11]
+    (monotonic_ns, trace_id, span_id, measurements, metadata, scope, arrival) = row[11:]
+    event = Event(
+        name=name,
+        measurements=_decode(measurements) if measurements else {},
+        metadata=_decode(metadata) if metadata else {},
+        time_ns=time_us * 1000,
+        monotonic_ns=monotonic_ns,
+        severity=severity,
+        scope=_decode(scope) if scope else NO_SCOPE,
+        trace_id=trace_id or None,
+        span_id=span_id or None,
+        run=run,
+        process=process,
+        index=index,
+        kind=kind,
+        event_id=event_id,
+        session_id=session_id,
+        project=project,
+        sdk_version=sdk_version,
+    )
+    return event, arrival
