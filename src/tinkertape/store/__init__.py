@@ -1,6 +1,7 @@
 """The store: tables and named queries, in ClickHouse's SQL, on the embedded engine (chDB).
 
-`schema/*.sql` are the tables, `queries/*.sql` the questions; `Store` is what other rooms use. Source: docs/facts/performance.md §6.
+`schema/*.sql` are the tables, `queries/*.sql` the questions; `Store` is what other rooms use. Source:
+docs/facts/performance.md §6.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Opens ClickHouse's engine, embedded (chDB), through `clickhouse-connect`.
 
-Threads  one client writes, under its own lock; readers take a client from a small pool and give it back, so that a page never waits for an insert.
+Threads  one client writes, under its own lock; readers take a client from a small pool and give it back, so that a
+         page never waits for an insert.
 Fork     a child must not use them: the engine's threads stay behind (spawn instead).
-Modes    the engine makes files by the umask, from threads of its own and whenever it merges: the umask of the process is 0077 while a store is open.
+Modes    the engine makes files by the umask, from threads of its own and whenever it merges: the umask of the process
+         is 0077 while a store is open.
 One engine path a process: the engine's own rule.
 """
 

@@ -1,6 +1,7 @@
 """The named queries: a `*.sql` file each, one function each; SQL is built nowhere.
 
-Each file's head says the question, the parameters, the columns and what is read. The functions run in the caller's thread and raise `StoreError`.
+Each file's head says the question, the parameters, the columns and what is read. The functions run in the caller's
+thread and raise `StoreError`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _decode = msgspec.json.Decoder().decode
 
 
 class StoredProcess(msgspec.Struct, frozen=True):
-    """What is stored of one process: its events, how many of them ours (with a derived id), the highest index of those (-1: none)."""
+    """What is stored of one process: its events, how many of them ours (with a derived id), the highest index of
+    those (-1: none)."""
 
     run: str
     process: str
@@ -61,7 +63,8 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Extent(msgspec.Struct, frozen=True):
-    """A run's events, each once: how many, the newest arrival, first and last time in microseconds. All 0: no such run."""
+    """A run's events, each once: how many, the newest arrival, first and last time in microseconds. All 0: no such
+    run."""
 
     events: int
     last_arrival: int
@@ -117,7 +120,7 @@ def rejected_reasons(engine: Engine) -> dict[str, int]:
 
 def processes(engine: Engine, run: str | None = None) -> list[ProcessRow]:
     rows = engine.read(query_text("processes"), {"run": run or ""})
-    return [ProcessRow(*row[:5], header=_decode(row[5])) for row in rows]
+    return [ProcessRow(row[0], row[1], row[2], row[3], row[4], _decode(row[5])) for row in rows]
 
 
 def ledgers(engine: Engine, run: str | None = None) -> list[LedgerRow]:
@@ -145,12 +148,14 @@ def forget_run_summary(engine: Engine, run: str) -> None:
 def summaries(engine: Engine, before: tuple[int, str] | None, limit: int) -> list[Summary]:
     before_us, before_run = before or AFTER_ALL
     parameters = {"before_us": before_us, "before_run": before_run, "limit": limit}
-    return [Summary(*row[:3], summary=_decode(row[3])) for row in engine.read(query_text("summaries"), parameters)]
+    return [
+        Summary(row[0], row[1], row[2], _decode(row[3])) for row in engine.read(query_text("summaries"), parameters)
+    ]
 
 
 def summary(engine: Engine, run: str) -> Summary | None:
     rows = engine.read(query_text("summary"), {"run": run})
-    return Summary(*rows[0][:3], summary=_decode(rows[0][3])) if rows else None
+    return Summary(rows[0][0], rows[0][1], rows[0][2], _decode(rows[0][3])) if rows else None
 
 
 def runs_behind(engine: Engine) -> list[str]:

@@ -1,7 +1,8 @@
 """The store: what tapes brought, in ClickHouse's tables, each event once.
 
 Invariants
-- The identity of an event is its sorting key; whoever inserts it again changes no answer. Of two copies the first stays, so that a cursor never meets an event twice.
+- The identity of an event is its sorting key; whoever inserts it again changes no answer. Of two copies the first
+  stays, so that a cursor never meets an event twice.
 - `insert` returns when the rows are in the table and synced; a SIGKILL at any other moment leaves none of them, or all.
 - The folder belongs to one process (`StoreLocked`); it is 0700, its files 0600.
 
@@ -60,7 +61,8 @@ class Store:
     def open(cls, url: str) -> Store:
         """Open, and make where missing, the store at `chdb:///absolute/folder`.
 
-        Raises `StoreLocked` when another process holds the folder, `StoreError` when the address, the folder or what is in it cannot be used.
+        Raises `StoreLocked` when another process holds the folder, `StoreError` when the address, the folder or what
+        is in it cannot be used.
         """
         folder = _folder_of(url)
         try:
@@ -145,10 +147,11 @@ class Store:
         """Remember that a session of the service belongs to a run."""
         arrival = self._arrivals(1)
         names = ("session_id", "project", "run", "arrival")
-        self._engine.insert("sessions", names, [[session_id], [project], [run], [arrival]])
+        self._engine.insert("sessions", names, _columns([(session_id, project, run, arrival)]))
 
     def refile(self, session_id: str, project: str, run: str) -> int:
-        """Move what a session's own bodies brought to the run of the session; returns how many events. Repeating it does nothing."""
+        """Move what a session's own bodies brought to the run of the session; returns how many events. Repeating it
+        does nothing."""
         count = self.extent(session_id).events
         if count and run != session_id:
             queries.refile_events(self._engine, session_id, project, run, self._arrivals(count))
@@ -160,13 +163,14 @@ class Store:
         """Remember a run as the list shows it; the latest stays."""
         names = ("project", "run", "began_us", "arrival", "version", "summary")
         text = _encode(row.summary).decode()
-        columns = [[project], [row.run], [row.began_us], [row.arrival], [self._arrivals(1)], [text]]
+        columns: list[list[Any]] = [[project], [row.run], [row.began_us], [row.arrival], [self._arrivals(1)], [text]]
         self._engine.insert("summaries", names, columns)
 
     # reading
 
     def events(self, run: str, after: int = 0, limit: int = 1_000) -> list[tuple[int, Event]]:
-        """A run's events in the order of arrival, which is the order of each process, from a cursor on: [(cursor, event)]."""
+        """A run's events in the order of arrival, which is the order of each process, from a cursor on: [(cursor,
+        event)]."""
         return [
             (arrival, event) for event, arrival in map(event_of, queries.run_events(self._engine, run, after, limit))
         ]
