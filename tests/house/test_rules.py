@@ -1,0 +1,76 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "tinkertape"
+PYTHON = sorted(SOURCE.rglob("*.py"))
+GUARDED = {"guard.py", "bus.py"}  # the one place for `except Exception`, and the bus's own loop
+BLIND = {"Exception"}
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "misc", "_internal"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def caught_by(handler: ast.ExceptHandler) -> Iterator[str]:
+    if handler.type is None:
+        yield "everything"
+        return
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    yield from (ast.unparse(kind) for kind in kinds)
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name_of)
+def test_only_guard_and_bus_catch_every_exception(path):
+    blind = [
+        f"line {node.lineno}: except {kind}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        for kind in caught_by(node)
+        if kind in BLIND or kind == "everything"
+    ]
+
+    assert name_of(path) in GUARDED or blind == []
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name_of)
+def test_every_lint_rule_that_is_switched_off_on_a_line_has_its_reason_there(path):
+    bare = re.compile(r"# noqa(?!: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*  ?\S)")
+
+    assert [line for line in path.read_text(encoding="utf-8").splitlines() if bare.search(line)] == []
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name_of)
+def test_every_module_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_no_room_is_a_drawer():
+    assert [name_of(path) for path in SOURCE.rglob("*") if path.stem in FORBIDDEN_NAMES] == []
+
+
+def test_the_simulated_service_imports_nothing_of_ours():
+    foreign = [
+        f"{name_of(path)}: {name}"
+        for path in sorted((SOURCE / "sim").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in imported_by(node)
+        if name.split(".")[0] == "tinkertape" and not f"{name}.".startswith("tinkertape.sim.")
+    ]
+
+    assert foreign == []
+
+
+def imported_by(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield node.module or ""
