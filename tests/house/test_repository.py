@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
-MACHINE_PATH = re.compile(r"(?<![\w.<>$}-])/(?:wor[k]|roo[t]|hom[e]/\w+|User[s]/\w+)/[\w.]")
+MACHINE_PATH = re.compile(r"(?<![\w.<>$}-])/(?:wor[k]|roo[t]|hom[e]/(?!me/|you/)\w+|User[s]/\w+)/[\w.]")
 
 
 def committed() -> list[Path]:
