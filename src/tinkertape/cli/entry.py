@@ -1,7 +1,8 @@
 """What the `tinkertape` command calls.
 
-Click and rich are the extra `[cli]`: without them one line says what to install. A mistake of the user's is one line on stderr, never a traceback.
-Exit status: 0 done, 1 the answer is no, 2 used wrongly (a setting, an argument, a run that does not exist), 130 after Ctrl-C.
+Click and rich are the extra `[cli]`: without them one line says what to install. A mistake of the user's is one line
+on stderr, never a traceback. Exit status: 0 done, 1 the answer is no, 2 used wrongly (a setting, an argument, a run
+that does not exist), 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ NEEDED = ("click", "rich")
 
 
 def main() -> None:
-    """Run the command line of `sys.argv`; ends the process with the command's status, or as the program of `run` ended."""
+    """Run the command line of `sys.argv`; ends the process with its status, or as the program of `run` ended."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(

@@ -1,15 +1,17 @@
 """A program, run as Python itself would run it, in this process.
 
-What `python SCRIPT ARGS…` and `python -m MODULE ARGS…` set up is set up here: `sys.argv`, `sys.path[0]`, a fresh `__main__` with its `__file__`, `__spec__`,
-`__loader__` and `__builtins__`. What ends the program travels on to the interpreter, so that exit status, the order of non-daemon threads, `atexit`
-and finalization, and death by SIGINT after Ctrl-C are Python's own doing. Only our frames are cut from the traceback, by the hook that prints it.
+What `python SCRIPT ARGS…` and `python -m MODULE ARGS…` set up is set up here: `sys.argv`, `sys.path[0]`, a fresh
+`__main__` with its `__file__`, `__spec__`, `__loader__` and `__builtins__`. What ends the program travels on to the
+interpreter, so that exit status, the order of non-daemon threads, `atexit` and finalization, and death by SIGINT
+after Ctrl-C are Python's own doing. Only our frames are cut from the traceback, by the hook that prints it.
 
 Invariants
-    Nothing is printed here but what Python would print.
-    A script that does not compile is handed to a plain `python`, before anything else happened: its message is Python's own, byte for byte.
+    Nothing is printed here but what Python would print. A script that does not compile is handed to a plain `python`,
+    before anything else happened: its message is Python's own, byte for byte.
 
-Source: CPython 3.11, Modules/main.c (`pymain_run_python`), Lib/runpy.py, Python/pythonrun.c (`_PyErr_PrintEx`).
-Known to differ: `sys.orig_argv` and the stack below `__main__` show that we are there; modules that we import are loaded already.
+Source: CPython 3.11, Modules/main.c (`pymain_run_python`), Lib/runpy.py, Python/pythonrun.c (`_PyErr_PrintEx`). Known
+to differ: `sys.orig_argv` and the stack below `__main__` show that we are there; modules that we import are loaded
+already.
 """
 
 from __future__ import annotations
@@ -51,7 +53,10 @@ class Program(msgspec.Struct, frozen=True):
 
 
 def program_at(path: str, arguments: tuple[str, ...]) -> Program:
-    """The program at a path: a folder or zip file that can be imported from runs its `__main__.py`, as with Python. Raises `OSError` when unreadable."""
+    """The program at a path; a folder or zip file runs its `__main__.py`, as with Python.
+
+    Raises `OSError` for a script that cannot be read.
+    """
     if Path(path).is_dir() or _is_zip(path):
         return Program("folder", path, arguments)
     with Path(path).open("rb"):
@@ -73,7 +78,10 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 def prepare(program: Program) -> Prepared:
-    """Make `sys.argv`, `sys.path` and `__main__` the program's own. A script that does not compile does not come back: a plain Python says why."""
+    """Make `sys.argv`, `sys.path` and `__main__` the program's own.
+
+    A script that does not compile does not come back: a plain Python says why.
+    """
     if program.kind == "script":
         code = _compile(program)
         _set_world(program, _script_folder(program.target))
@@ -84,7 +92,7 @@ def prepare(program: Program) -> Prepared:
     if program.kind == "module":
         _set_world(program, str(Path.cwd()))
         return Prepared(lambda: _ended_by(lambda: run_as_main(program.target, True)))
-    _set_world(program, program.target, always=True)
+    _set_world(program, _script_file(program.target), always=True)
     return Prepared(lambda: _ended_by(lambda: run_as_main("__main__", False)))
 
 
@@ -131,7 +139,10 @@ def _script_folder(target: str) -> str:
 
 
 def _set_world(program: Program, folder: str, *, always: bool = False) -> None:
-    """Set `sys.argv` and what `sys.path` begins with. `-P` and PYTHONSAFEPATH leave the script's folder out, but never a folder that is the program."""
+    """Set `sys.argv` and what `sys.path` begins with.
+
+    `-P` and PYTHONSAFEPATH leave the script's folder out, but never a folder that is the program.
+    """
     sys.argv[:] = ["-m" if program.kind == "module" else program.target, *program.arguments]
     if not sys.flags.safe_path:
         sys.path[0] = folder
@@ -140,7 +151,7 @@ def _set_world(program: Program, folder: str, *, always: bool = False) -> None:
 
 
 def _fresh_main(script: str | None) -> None:
-    """A `__main__` with the names that Python gives it before a script begins; `runpy` fills it for modules and folders."""
+    """A `__main__` with the names that Python gives it before a script begins; else `runpy` fills it."""
     main = ModuleType("__main__")
     namespace = main.__dict__
     namespace.update(__annotations__={}, __builtins__=builtins, __loader__=importlib.machinery.BuiltinImporter)
@@ -177,7 +188,10 @@ def end_as_python(ended_by: BaseException | None) -> None:
 
 
 def _cut_our_frames(error: BaseException) -> None:
-    """Let the hook that prints an uncaught exception see the program's frames only: ours are added while the exception travels on."""
+    """Let the hook that prints an uncaught exception see the program's frames only.
+
+    Ours are added while the exception travels on.
+    """
     original: Hook | None = getattr(sys, "excepthook", None)
     if original is None:  # deleted by the program: Python says so itself
         return

@@ -1,7 +1,8 @@
 """Text that came from elsewhere, made fit for a terminal.
 
-A run's name, an error's message or a service's reason may hold escape codes that retitle a window, hide a line or write into the clipboard. What is
-not plain text is shown as its escape (`\\x1b`), never sent. Source: Unicode categories Cc, Cf, Cs, Co, Cn, Zl, Zp.
+A run's name, an error's message or a service's reason may hold escape codes that retitle a window, hide a line or
+write into the clipboard. What is not plain text is shown as its escape (`\\x1b`), never sent. Source: Unicode
+categories Cc, Cf, Cs, Co, Cn, Zl, Zp.
 """
 
 from __future__ import annotations

@@ -1,0 +1,63 @@
+"""Which run, and from where: the argument RUN and the option `--url` of the reading commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+from rich.text import Text
+
+from tinkertape.cli.remote import CollectorSource
+from tinkertape.cli.source import Source
+from tinkertape.cli.tapes import TapesSource
+from tinkertape.cli.terminal import talk
+from tinkertape.cli.text import escaped
+from tinkertape.config import load_settings
+from tinkertape.errors import DeliveryError, TinkertapeError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+COMPLETED_MAX = 50  # runs offered to a shell
+
+url_option = click.option("--url", metavar="URL", help="Ask this collector; without it TINKERTAPE_URL, else the tapes.")
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scripts; its shape is stable.")
+
+
+def run_argument(*, required: bool) -> Callable[[Command], Command]:
+    """The argument RUN; where it is optional the newest run is meant."""
+    return click.argument(
+        "run", metavar="RUN", required=required, default=None if required else "last", shell_complete=_complete
+    )
+
+
+def source_at(url: str | None) -> Source:
+    """The collector at `url`, else the one that the settings name if it answers, else this machine's tapes.
+
+    Raises `DeliveryError` when a collector was asked for and does not answer, `ConfigError` for settings that cannot
+    be used.
+    """
+    settings = load_settings(url=url)
+    if settings.url is not None:
+        collector = CollectorSource(settings.url)
+        if collector.there():
+            return collector
+        if url is not None:
+            raise DeliveryError(
+                f'no collector answers at {settings.url}; start one with "tinkertape serve", or leave --url out'
+            )
+        talk().print(Text(f"no collector answers at {escaped(settings.url)}: reading the tapes", style="dim"))
+    return TapesSource(settings.tapes)
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        known = TapesSource(load_settings().tapes).names()[:COMPLETED_MAX]
+    except (TinkertapeError, OSError):
+        return []
+    words = {"last": "the newest run"}
+    for run, name in known:
+        words.setdefault(run, escaped(name))
+        if name and name == escaped(name) and " " not in name:
+            words.setdefault(name, "its newest run")
+    return [CompletionItem(word, help=said) for word, said in words.items() if word.startswith(incomplete)]

@@ -1,0 +1,35 @@
+"""`tinkertape diagnose`: was it your code, the network, or Tinker? Status 0: healthy; 1: something was found."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from tinkertape.cli.choice import json_option, run_argument, source_at, url_option
+from tinkertape.cli.render import print_diagnosis
+from tinkertape.cli.source import resolve
+from tinkertape.cli.terminal import answers, print_json
+
+
+@click.command()
+@run_argument(required=False)
+@url_option
+@json_option
+def command(run: str, url: str | None, as_json: bool) -> int:
+    """Say what was wrong with a run (the newest, if none is named), whose it was, and what it cost.
+
+    Exit status 0 when the run was healthy, 1 when something was found.
+
+    \b
+    tinkertape diagnose
+    tinkertape diagnose 01JD --json
+    """
+    source = source_at(url)
+    chosen = resolve(run, source)
+    if as_json:
+        diagnosis = source.diagnosis(chosen)
+        print_json(msgspec.json.encode(diagnosis))
+        return 0 if diagnosis.get("healthy") else 1
+    report = source.report(chosen)
+    print_diagnosis(answers(), report)
+    return 1 if report.findings else 0

@@ -1,0 +1,18 @@
+"""Commands that need more than the command line's own install say in one line what to install."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from tinkertape.errors import ConfigError
+
+SERVER = ("starlette", "uvicorn", "chdb", "clickhouse_connect", "jinja2")
+SIMULATED_SERVICE = ("starlette", "uvicorn", "numpy")
+TOUR = ("tinker", *SERVER, "numpy")
+
+
+def must_be_installed(what: str, modules: tuple[str, ...], extra: str) -> None:
+    """Raises `ConfigError` when a module of an extra cannot be found."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigError(f'{what} needs {", ".join(missing)}, not installed here; pip install "tinkertape[{extra}]"')

@@ -1,0 +1,85 @@
+"""The recorder's side of `tinkertape run`: begin before the program, close and report after its last word.
+
+The order at the end: the program's code, its non-daemon threads, its `atexit` functions, then ours (registered before
+the program could register any, so it runs after them), then the interpreter's own finalization. Every step is
+guarded: what fails is left out, and the program's end is as it was.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+
+from tinkertape.cli.program import Program, program_traceback
+from tinkertape.cli.text import escaped
+from tinkertape.config import load_settings
+from tinkertape.errors import TinkertapeError
+from tinkertape.guard import guarded
+from tinkertape.telemetry import Status, Telemetry, start
+
+
+class Recording:
+    """One program's recording. `telemetry` is None where nothing could be recorded; the program runs all the same."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.telemetry: Telemetry | None = None
+        self.status: Status = "success"
+        self._quiet = quiet
+        self._path = list(sys.path)
+        self._pid = os.getpid()
+
+    @classmethod
+    def begin(cls, program: Program, *, name: str | None, quiet: bool) -> Recording:
+        """Start recording with every source and the live detectors; say in one line why not, if not."""
+        recording = cls(quiet=quiet)
+        with guarded("cli.run.begin"):
+            try:
+                settings = load_settings(name=name)
+                if not settings.off:
+                    recording.telemetry = start(settings.name or program.name, watch=True)
+            except (TinkertapeError, OSError) as error:
+                recording._say(f"not recorded: {error}")
+        atexit.register(recording.finish)
+        return recording
+
+    def ended(self, ended_by: BaseException | None) -> None:
+        """The program's code has ended: remember how, and record an uncaught exception."""
+        self.status = status_of(ended_by)
+        if ended_by is None or isinstance(ended_by, SystemExit) or self.telemetry is None:
+            return
+        with guarded("cli.run.ended"):
+            ended_by.__traceback__ = program_traceback(ended_by)
+            self.telemetry.record_fatal(ended_by)
+
+    def finish(self) -> None:
+        """Close the tape and print the report.
+
+        A forked child of the program that exits comes by here too: it is not the one that reports.
+        """
+        if self.telemetry is None or os.getpid() != self._pid:
+            return
+        with guarded("cli.run.close"), contextlib.suppress(KeyboardInterrupt):
+            self.telemetry.close(self.status)
+        if self._quiet:
+            return
+        sys.path[:] = self._path  # what the report imports is ours, never a `rich.py` beside the script
+        with guarded("cli.run.report"), contextlib.suppress(KeyboardInterrupt):
+            self._report(self.telemetry)
+
+    def _report(self, telemetry: Telemetry) -> None:
+        from tinkertape.cli.ending import print_ending  # noqa: PLC0415  rich is loaded when the program is over
+
+        print_ending(telemetry)
+
+    def _say(self, line: str) -> None:
+        if not self._quiet and sys.stderr is not None:
+            sys.stderr.write(f"tinkertape: {escaped(line)}\n")
+
+
+def status_of(ended_by: BaseException | None) -> Status:
+    """How the run ended, in the tape's words."""
+    if ended_by is None or (isinstance(ended_by, SystemExit) and ended_by.code in (None, 0)):
+        return "success"
+    return "interrupted" if isinstance(ended_by, KeyboardInterrupt) else "errored"

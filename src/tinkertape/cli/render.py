@@ -1,0 +1,281 @@
+"""A report for a terminal: the answer first, then where the time went, then the evidence.
+
+One drawing language with the page: the same owners in the same order, each with its shape (■ you, ▲ network, ●
+Tinker, ○ idle), so that nothing is said by colour alone. An inferred figure carries ≈, a bounded one ≤ and its
+bounds. Every text of the run is escaped (`text.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tinkertape.cli.figures import MARKS, bounds, count, moment, plural, seconds, share
+from tinkertape.cli.text import escaped, shortened
+from tinkertape.diagnosis.report import ErrorGroup, Finding, Operation, Part, Pause, Report, Retry
+
+SHAPES = {"you": "■", "network": "▲", "service": "●", "idle": "○", "none": "✓"}
+STYLES = {"you": "blue", "network": "yellow", "service": "magenta", "idle": "bright_black", "none": "green"}
+NAMES = {"you": "you", "network": "network", "service": "Tinker", "idle": "idle", "none": "none"}
+STATES = {"running": "◉", "paused": "❚❚", "stuck": "◇", "failed": "×", "ended": "✓", "killed": "▨"}
+PARTS = {
+    "your_code": "your code",
+    "your_loss_fn": "your loss function",
+    "wait_local": "waiting locally",
+    "wait_local:sdk_loop": "  the SDK's busy loop",
+    "send:resubmit": "  sent again",
+    "compute:behind": "  behind another request",
+    "queue:capacity": "queue: capacity",
+    "queue:rate_limit": "queue: rate limit",
+    "queue:unknown": "queue: no reason given",
+}
+BAR = 24  # columns of the longest bar
+ROWS_MAX = 8  # of pauses, errors and retries each; what is left out is said
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Print the whole report."""
+    for block in _blocks(report):
+        console.print(block)
+
+
+def _blocks(report: Report) -> Iterator[RenderableType]:
+    yield ""
+    yield answer(report)
+    if report.verdict.under:
+        yield Text(f"  {escaped(report.verdict.under)}", style="dim")
+    yield _about(report)
+    if report.parts:
+        yield _heading("Where the time went", f"{seconds(report.wall_s)}{_steps_said(report)}")
+        yield _parts(report)
+    if report.operations:
+        yield _heading("Operations")
+        yield _operations(report.operations)
+    yield from _evidence(report)
+    yield _ledger(report)
+
+
+def print_diagnosis(console: Console, report: Report) -> None:
+    """Print the answer and the findings behind it, with what was looked for in vain."""
+    console.print(answer(report))
+    for finding in report.findings:
+        console.print("")
+        console.print(_finding(finding))
+    if report.checked:
+        console.print(_not_seen(report))
+
+
+def answer(report: Report) -> Text:
+    """The verdict in one sentence, beginning with the owner."""
+    owner = report.verdict.owner
+    style = STYLES.get(owner, "")
+    text = Text(f"{SHAPES.get(owner, '·')} ", style=f"bold {style}")
+    text.append(escaped(report.verdict.lead), style=f"bold {style}")
+    text.append(f" {escaped(report.verdict.sentence)}" if report.verdict.sentence else "", style="bold")
+    return text
+
+
+def state_said(state: str) -> str:
+    """A state with its shape: `✓ ended`."""
+    return f"{STATES.get(state, '·')} {escaped(state)}"
+
+
+def _about(report: Report) -> Text:
+    facts = [escaped(report.name), state_said(report.state), escaped(report.model), moment(report.began)]
+    facts += [f"tinker {escaped(report.sdk_version)}" if report.sdk_version else "", plural(report.events, "event")]
+    return Text(f"  {'  ·  '.join(fact for fact in facts if fact)}\n  run {escaped(report.run)}", style="dim")
+
+
+def _steps_said(report: Report) -> str:
+    if not report.steps:
+        return ""
+    usual = f", usually {seconds(report.usual_step_s)} each" if report.usual_step_s else ""
+    return f" in {plural(len(report.steps), 'step')}{usual}"
+
+
+def _heading(title: str, note: str = "") -> Text:
+    text = Text(f"\n{title}", style="bold")
+    return text.append(f"   {note}", style="not bold dim") if note else text
+
+
+def table_of(*columns: str, right: str = "") -> Table:
+    """A table without lines; columns whose place in `right` is `>` are figures."""
+    table = Table(
+        box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=any(columns)
+    )
+    for column, side in zip(columns, right.ljust(len(columns)), strict=False):
+        table.add_column(
+            column,
+            justify="right" if side == ">" else "left",
+            no_wrap=side != "~",
+            overflow="fold" if side == "~" else "ellipsis",
+        )
+    return table
+
+
+def _indented(table: Table) -> Padding:
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _owner(owner: str) -> Text:
+    return Text(f"{SHAPES.get(owner, '·')} {NAMES.get(owner, escaped(owner))}", style=STYLES.get(owner, ""))
+
+
+def _parts(report: Report) -> Padding:
+    table = table_of("", "", "", "", "", "", right="  >>  ")
+    longest = max((part.seconds for part in report.parts), default=0.0)
+    for owner in report.owners:
+        say = Text(escaped(owner.say), style="dim")
+        table.add_row(
+            _owner(owner.owner),
+            "",
+            Text(seconds(owner.seconds), style="bold"),
+            Text(share(owner.share), style="bold"),
+            "",
+            say,
+        )
+        for part in (part for part in report.parts if part.owner == owner.owner and part.seconds > 0):
+            table.add_row(
+                "",
+                _part_name(part),
+                _part_time(part),
+                share(part.share),
+                _bar(part, longest),
+                Text(_quality(part), style="dim"),
+            )
+    return _indented(table)
+
+
+def _part_name(part: Part) -> str:
+    return PARTS.get(part.part, escaped(part.part))
+
+
+def _part_time(part: Part) -> str:
+    return f"{MARKS.get(part.quality, '')}{seconds(part.seconds)}"
+
+
+def _bar(part: Part, longest: float) -> Text:
+    width = 0.0 if longest <= 0 else part.seconds / longest * BAR
+    fill = "▒" if part.part.startswith("queue") else "█"
+    bar = fill * int(width) if width >= 1 else "▏"
+    return Text(bar, style=STYLES.get(part.owner, ""))
+
+
+def _quality(part: Part) -> str:
+    if part.quality == "bounded":
+        return f"bounded {bounds(part.min_s, part.max_s)}".rstrip()
+    return f"inferred: {escaped(part.method)}" if part.quality == "inferred" and part.method else part.quality
+
+
+def _operations(operations: Sequence[Operation]) -> Padding:
+    table = table_of("", "calls", "p50", "p95", "longest", "polls", "retries", "errors", right=" >>>>>>>")
+    for operation in operations:
+        errors = Text(count(operation.errors), style="red" if operation.errors else "")
+        calls = f"{count(operation.count)}{f' + {operation.open} open' if operation.open else ''}"
+        times = [seconds(value) for value in (operation.p50_s, operation.p95_s, operation.max_s)]
+        table.add_row(
+            escaped(operation.operation), calls, *times, count(operation.polls), count(operation.retries), errors
+        )
+    return _indented(table)
+
+
+def _evidence(report: Report) -> Iterator[RenderableType]:
+    if report.pauses:
+        yield _heading("Pauses")
+        yield _pauses(report.pauses)
+    if report.retries:
+        yield _heading("Retries")
+        yield _retries(report.retries)
+    if report.errors:
+        yield _heading("Errors")
+        yield _errors(report.errors)
+    yield _heading("Findings", "" if report.findings else "none")
+    for finding in report.findings:
+        yield _finding(finding)
+    if report.checked:
+        yield _not_seen(report)
+
+
+def _not_seen(report: Report) -> Text:
+    return Text(f"  looked for and not seen: {', '.join(escaped(cause) for cause in report.checked)}", style="dim")
+
+
+def _pauses(pauses: Sequence[Pause]) -> Padding:
+    table = table_of("", "", "", "", "", right=" >  ~")
+    for pause in pauses[:ROWS_MAX]:
+        length = f"{seconds(pause.length_s)}{'' if pause.ended_s is not None else ' so far'}"
+        limits = bounds(pause.min_s, pause.max_s)
+        reason = f"{escaped(pause.reason)}{f': {escaped(pause.text)}' if pause.text else ''}"
+        table.add_row(
+            f"at {seconds(pause.began_s)}",
+            length,
+            Text(limits, style="dim"),
+            _where(pause.step, pause.operation),
+            reason,
+        )
+    _left_out(table, len(pauses))
+    return _indented(table)
+
+
+def _retries(retries: Sequence[Retry]) -> Padding:
+    table = table_of("", "", "", "", right="   ~")
+    for retry in retries[:ROWS_MAX]:
+        why = " ".join(str(word) for word in (retry.status_code, retry.error_type) if word)
+        again = f"again after {seconds(retry.delay_s)}" if retry.delay_s is not None else "again"
+        table.add_row(f"at {seconds(retry.at_s)}", escaped(retry.operation or ""), escaped(why), again)
+    _left_out(table, len(retries))
+    return _indented(table)
+
+
+def _errors(errors: Sequence[ErrorGroup]) -> Padding:
+    table = table_of("", "", "", "", right="   ~")
+    for error in errors[:ROWS_MAX]:
+        times = f" ({error.count} times)" if error.count > 1 else ""
+        kind = " ".join(str(word) for word in (error.type, error.status_code, error.category) if word)
+        where = _where(error.step, error.operation or "")
+        table.add_row(_owner(error.owner), where, escaped(f"{kind}{times}"), shortened(error.message or "", 200))
+    _left_out(table, len(errors))
+    return _indented(table)
+
+
+def _where(step: object, operation: str) -> str:
+    return f"step {escaped(str(step))}, {escaped(operation)}" if step is not None else escaped(operation)
+
+
+def _left_out(table: Table, total: int) -> None:
+    if total > ROWS_MAX:
+        table.add_row(Text(f"and {total - ROWS_MAX} more", style="dim"))
+
+
+def _finding(finding: Finding) -> Padding:
+    cost = (
+        f"{seconds(finding.cost_s)}{f', {share(finding.share)}' if finding.share is not None else ''}"
+        if finding.cost_s is not None
+        else ""
+    )
+    text = _owner(finding.owner).append(f"  {escaped(finding.cause)}", style="bold default")
+    text.append(f"  {cost}" if cost else "", style="not bold default").append(
+        f"\n{escaped(finding.summary)}", style="not bold default"
+    )
+    if finding.advice:
+        text.append(f"\n{escaped(finding.advice)}", style="not bold italic default")
+    return Padding(text, (0, 0, 0, 2))
+
+
+def _ledger(report: Report) -> Text:
+    ledger = report.ledger
+    lost = sum(ledger.dropped.values())
+    total = ledger.stored + ledger.pending + ledger.rejected + lost
+    balanced = ledger.recorded == total
+    text = Text("\nLedger   ", style="bold")
+    words = f"{count(ledger.recorded)} recorded {'=' if balanced else '≠'} {count(ledger.stored)} stored"
+    text.append(
+        f"{words} + {count(ledger.pending)} pending + {count(ledger.rejected)} rejected + {count(lost)} dropped",
+        style="not bold",
+    )
+    reasons = ", ".join(f"{escaped(reason)} {count(number)}" for reason, number in ledger.dropped.items() if number)
+    return text.append(f" ({reasons})" if reasons else "", style="not bold red")

@@ -1,0 +1,57 @@
+"""`tinkertape run`: a program, recorded, with no change to it; the report at the end.
+
+Click is out of the way before the program begins: the command hands back what is to be done, and `entry` does it. The
+program's output, exit status and way of dying are Python's own (`program.py`); stdout is the program's alone. What of
+ours fails is left out, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from tinkertape.cli.program import Program, end_as_python, hand_over_to_python, module_exists, prepare, program_at
+from tinkertape.cli.recording import Recording
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A program to run and record when click is done."""
+
+    program: Program
+    name: str | None
+    quiet: bool
+
+    def execute(self) -> None:
+        if self.program.kind == "module" and not module_exists(self.program):
+            hand_over_to_python(self.program)
+        prepared = prepare(self.program)
+        recording = Recording.begin(self.program, name=self.name, quiet=self.quiet)
+        ended_by = prepared.run()
+        recording.ended(ended_by)
+        end_as_python(ended_by)
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("-m", "module", is_flag=True, help="PROGRAM is a module's name, as in python -m.")
+@click.option(
+    "--name", metavar="NAME", help="What the run is called; without it TINKERTAPE_NAME, else the script's name."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No report at the end.")
+@click.argument("program", metavar="SCRIPT|MODULE")
+@click.argument("arguments", metavar="[ARGS]…", nargs=-1, type=click.UNPROCESSED)
+def command(module: bool, name: str | None, quiet: bool, program: str, arguments: tuple[str, ...]) -> Recorded:
+    """Run a Python program and record it, with no change to the program.
+
+    Output, exit status, signals and tracebacks are as with plain python; the report goes to stderr when it ends. The
+    script's name is recorded, not its arguments or environment.
+
+    \b
+    tinkertape run train.py --epochs 3
+    tinkertape run --name lora-31 -m experiments.train
+    """
+    if module:
+        return Recorded(Program("module", program, arguments), name, quiet)
+    try:
+        return Recorded(program_at(program, arguments), name, quiet)
+    except OSError as error:
+        raise click.UsageError(f"cannot run {program!r}: {error.strerror}") from error

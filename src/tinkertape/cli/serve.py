@@ -1,0 +1,1 @@
+"""`tinkertape serve`: the collector, its loader and the page, on loopback."""

@@ -1,0 +1,34 @@
+"""`tinkertape sim`: the simulated Tinker service on loopback, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinkertape.cli.extras import SIMULATED_SERVICE, must_be_installed
+
+
+@click.command()
+@click.option("--port", default=8289, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--scenario", default="demo", show_default=True, help="What goes wrong: demo, healthy, or a TOML file.")
+@click.option("--seed", type=int, help="Moves every fault and every random number.")
+@click.option(
+    "--truth", type=click.Path(dir_okay=False, path_type=Path), help="Write what it really did, as JSON lines."
+)
+def command(port: int, scenario: str, seed: int | None, truth: Path | None) -> int:
+    """A simulated Tinker service on loopback: no key, no network, no GPU. Says where it listens, and ends with Ctrl-C.
+
+    \b
+    tinkertape sim --port 8289
+    TINKER_BASE_URL=http://127.0.0.1:8289 TINKER_API_KEY=tml-any python train.py
+    """
+    must_be_installed("the simulated service", SIMULATED_SERVICE, "server")
+    from tinkertape.sim import SimError, serve  # noqa: PLC0415  the extra [server]
+    from tinkertape.sim.__main__ import chosen_scenario  # noqa: PLC0415  the extra [server]
+
+    try:
+        serve(chosen_scenario(scenario, seed), host="127.0.0.1", port=port, truth=truth)
+    except SimError as error:
+        raise click.ClickException(str(error)) from error
+    return 0

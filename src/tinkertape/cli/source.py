@@ -1,0 +1,88 @@
+"""Where commands read from: a collector if there is one, else the tapes of this machine.
+
+Both answer with the same values, so no command asks which it is. A collector that was asked for by `--url` must
+answer; one that only the environment names may be away: then the tapes are read, and a line on stderr says so.
+Reading tapes needs the client's install and nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from tinkertape.diagnosis.report import Report
+from tinkertape.errors import TapeNotFound
+
+LISTED_MAX = 1_000  # runs among which a name or the beginning of an id is looked for
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """One run of the list, as `runs --json` gives it. `began` and `ended` are RFC 3339 in UTC."""
+
+    run: str
+    name: str = ""
+    state: str = ""
+    began: str | None = None
+    ended: str | None = None
+    sessions: list[str] = []
+    events: int = 0
+    steps: int = 0
+    findings: int = 0
+
+
+class Source(Protocol):
+    """What the reading commands ask."""
+
+    place: str  # for messages: the collector's address, or the folder of the tapes
+
+    def names(self) -> Sequence[tuple[str, str]]:
+        """(run, name), newest first."""
+
+    def runs(self, limit: int) -> list[RunRow]:
+        """The newest runs, newest first."""
+
+    def report(self, run: str) -> Report:
+        """Everything that is known of one run. Raises `TapeNotFound`."""
+
+    def diagnosis(self, run: str) -> dict[str, Any]:
+        """The diagnosis in the shape of `diagnose --json`."""
+
+    def lines(self, run: str) -> Iterator[Sequence[bytes]]:
+        """The run's tape lines, batch after batch, until it has ended; an empty batch: nothing new is there yet."""
+
+
+def resolve(word: str, source: Source) -> str:
+    """The run that a person means: an id, a unique beginning of one, a name (its newest run), or `last`.
+
+    Raises `TapeNotFound` with what could have been meant.
+    """
+    known = source.names()
+    if not known:
+        raise TapeNotFound(f'no run in {source.place} yet; record one with "tinkertape run SCRIPT"')
+    if word == "last":
+        return known[0][0]
+    runs = [run for run, _ in known]
+    if word in runs:
+        return word
+    named = [run for run, name in known if name == word]
+    if named:
+        return named[0]
+    begun = [run for run in runs if word and run.startswith(word.upper() if run.isupper() else word)]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        raise TapeNotFound(
+            f'{len(begun)} runs begin with "{word}" in {source.place}: {", ".join(begun[:3])}…; write more of the id'
+        )
+    raise TapeNotFound(
+        f'no run "{word}" in {source.place}; {_meant(word, known)}("tinkertape runs" lists all {len(known)})'
+    )
+
+
+def _meant(word: str, known: Sequence[tuple[str, str]]) -> str:
+    candidates = dict.fromkeys([name for _, name in known if name] + [run for run, _ in known])
+    near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
+    return f'did you mean "{near[0]}"? ' if near else ""

@@ -1,0 +1,134 @@
+"""Is what the simulated service did in the report? For each fault that it injected: seen or not, whose, how long.
+
+The truth is the service's own file (`tinkertape.sim`), the report is what tinkertape made of the recording: neither
+knows the other. Pure. A pause agrees when the true length lies within the report's bounds, or the two differ by 5 %
+at most. Source: docs/simulated-service.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tinkertape.cli.figures import bounds, seconds
+from tinkertape.diagnosis.report import Finding, Pause, Report
+
+TOLERANCE = 0.05
+
+
+class TruthLine(msgspec.Struct, frozen=True):
+    """A line of the truth file, as far as faults need it. Times are in nanoseconds."""
+
+    what: str
+    at_ns: int
+    request_id: str | None = None
+    request_ids: list[str] = []
+    request_type: str = ""
+    nth: int = 0
+    pause: int | None = None
+    reason: str = ""
+    duration_ns: int = 0
+    kind: str = ""
+    injected: bool = False
+    status: int | None = None
+    category: str = ""
+    factor: float = 1.0
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """One injected fault: what it was, and what the report says of it. `missing` is empty when the report is right."""
+
+    injected: str
+    missing: str = ""
+
+
+def read_truth(path: Path) -> list[TruthLine]:
+    """The complete lines of a truth file."""
+    return [msgspec.json.decode(line, type=TruthLine) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def check(truth: Sequence[TruthLine], report: Report) -> list[Checked]:
+    """Hold the report against the truth: an answer for each pause, slow stretch and fault, and the ledger."""
+    return [*_pauses(truth, report), *_slow(truth, report), *_faults(truth, report), _ledger(report)]
+
+
+def _found(report: Report, cause: str) -> Finding | None:
+    return next((finding for finding in report.findings if finding.cause == cause), None)
+
+
+def _owned(report: Report, cause: str) -> str:
+    """What is wrong with the finding that must be there and be the service's; nothing when all is well."""
+    finding = _found(report, cause)
+    if finding is None:
+        return f"no finding {cause}"
+    return "" if finding.owner == "service" else f"{cause} is said to be {finding.owner}'s"
+
+
+def _pauses(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
+    for resumed in (line for line in truth if line.what == "resumed"):
+        true_s = resumed.duration_ns / 1e9
+        seen = [pause for pause in report.pauses if pause.request_id in resumed.request_ids]
+        injected = f"a {resumed.reason} pause of {seconds(true_s)}"
+        cause = "capacity-pause" if resumed.reason == "capacity" else "rate-limit-pause"
+        yield Checked(injected, _pause_missing(true_s, seen) or _owned(report, cause))
+
+
+def _pause_missing(true_s: float, seen: Sequence[Pause]) -> str:
+    if not seen:
+        return "not in the report"
+    if any(_agrees(true_s, pause) for pause in seen):
+        return ""
+    said = ", ".join(f"{seconds(pause.length_s)} ({bounds(pause.min_s, pause.max_s)})" for pause in seen)
+    return f"the report says {said}"
+
+
+def _agrees(true_s: float, pause: Pause) -> bool:
+    inside = pause.min_s is not None and pause.max_s is not None and pause.min_s <= true_s <= pause.max_s
+    return inside or abs(pause.length_s - true_s) <= TOLERANCE * true_s
+
+
+def _slow(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
+    slow = [line for line in truth if line.what == "slow"]
+    if not slow:
+        return
+    injected = f"{len(slow)} requests slowed down {slow[0].factor:.1f}×"
+    missing = _owned(report, "slow-service")
+    finding = _found(report, "slow-service")
+    if finding is not None and not missing and finding.evidence.request_ids:
+        true = {line.request_id for line in slow}
+        if not true & set(finding.evidence.request_ids):
+            missing = "slow-service names other requests"
+    yield Checked(injected, missing)
+
+
+def _faults(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
+    for fault in (line for line in truth if line.what == "fault" and line.injected):
+        if fault.category == "user":
+            yield Checked("a request that failed by its input", "" if _blamed(report, "you") else "no error of yours")
+            continue
+        said = f"status {fault.status}" if fault.status else f"category {fault.category}"
+        yield Checked(
+            f"a failed {fault.kind} ({fault.request_type} {fault.nth}, {said})", _fault_missing(fault, report)
+        )
+
+
+def _fault_missing(fault: TruthLine, report: Report) -> str:
+    seen = any(retry.status_code == fault.status for retry in report.retries) or any(
+        error.status_code == fault.status or fault.request_id in error.request_ids for error in report.errors
+    )
+    return _owned(report, "service-errors") if seen else "neither a retry nor an error of the report has it"
+
+
+def _blamed(report: Report, owner: str) -> bool:
+    return any(error.owner == owner for error in report.errors)
+
+
+def _ledger(report: Report) -> Checked:
+    ledger = report.ledger
+    right = ledger.stored + ledger.pending + ledger.rejected + sum(ledger.dropped.values())
+    missing = "" if ledger.recorded == right else f"{ledger.recorded} recorded, {right} accounted for"
+    if not missing and (ledger.pending or not ledger.recorded):
+        missing = f"{ledger.pending} of {ledger.recorded} events are still pending"
+    return Checked("every event in the ledger", missing)

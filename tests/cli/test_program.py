@@ -1,0 +1,227 @@
+"""`tinkertape run` against plain `python`: the same bytes on stdout and stderr, the same exit status, program by program."""
+
+from __future__ import annotations
+
+import re
+import sys
+import zipfile
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tests.cli.conftest import TINKERTAPE, call
+
+ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+SCRIPTS = {
+    "arguments, as given": "import sys; print(sys.argv)",
+    "a world of its own": """
+        import sys, __main__
+        print(sorted(globals()))
+        print(__name__, __file__, __spec__, __package__, __doc__, __annotations__, type(__builtins__), type(__loader__))
+        print(sys.path[0], __main__.__dict__ is globals(), sys.modules["__main__"] is __main__)
+    """,
+    "words and sizes on both streams": """
+        import sys
+        sys.stdout.write("out without a line feed"); sys.stderr.write("err\\n"); print("ünïcode ✓")
+    """,
+    "status by number": "import sys; sys.exit(3)",
+    "status by words": "import sys; sys.exit('these are the words')",
+    "status by nothing": "import sys; sys.exit()",
+    "status by an object": "raise SystemExit([1, 2])",
+    "status beyond a byte": "import sys; sys.exit(259)",
+    "an uncaught exception": """
+        def outer(): return inner()
+        def inner(): return {}["key"]
+        print("before")
+        outer()
+    """,
+    "a chain of exceptions": """
+        try:
+            1 / 0
+        except ZeroDivisionError as error:
+            raise ValueError("worse") from error
+    """,
+    "an exception group with a note": """
+        error = ValueError("noted"); error.add_note("a note")
+        raise ExceptionGroup("several", [error, KeyError("k")])
+    """,
+    "Ctrl-C that nobody catches": "raise KeyboardInterrupt",
+    "Ctrl-C by a signal": "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('never')",
+    "a hook of its own": """
+        import sys
+        sys.excepthook = lambda kind, value, trace: print("hook", kind, value, trace.tb_lineno, trace.tb_next)
+        raise ValueError("mine")
+    """,
+    "a hook that fails": """
+        import sys
+        def hook(*_): raise KeyError("in the hook")
+        sys.excepthook = hook
+        raise ValueError("mine")
+    """,
+    "a hook that leaves": """
+        import sys
+        sys.excepthook = lambda *_: sys.exit(7)
+        raise ValueError("mine")
+    """,
+    "no hook": "import sys; del sys.excepthook; print(1)",
+    "the hook as it was, at exit": """
+        import atexit, sys
+        atexit.register(lambda: print(sys.excepthook is sys.__excepthook__, type(sys.last_value), sys.last_traceback.tb_lineno))
+        raise ValueError("mine")
+    """,
+    "no exception is being handled in a hook": """
+        import sys
+        sys.excepthook = lambda *_: print(sys.exc_info())
+        raise ValueError("mine")
+    """,
+    "the order of the end": """
+        import atexit, threading, time
+        atexit.register(print, "atexit: first registered")
+        atexit.register(print, "atexit: last registered")
+        def late():
+            while threading.main_thread().is_alive() and not over.is_set(): time.sleep(0.001)
+            print("thread")
+        over = threading.Event()
+        thread = threading.Thread(target=late); thread.start(); over.set()
+        class Last:
+            def __del__(self): print("finalized")
+        last = Last()
+        print("end of code")
+    """,
+    "an exception in a thread": """
+        import threading
+        thread = threading.Thread(target=lambda: 1 / 0, name="mine"); thread.start(); thread.join()
+    """,
+    "an exception at exit": "import atexit; atexit.register(lambda: 1 / 0)",
+    "leaving in a hurry": "import os; print('lost?', flush=True); os._exit(5)",
+    "SIGTERM": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    "signals as they are": """
+        import signal
+        print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)])
+    """,
+    "its own handler": """
+        import os, signal, sys
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(12)); os.kill(os.getpid(), signal.SIGTERM)
+    """,
+    "a syntax error": "x = (1,\n",
+    "an indentation error": "def f():\nreturn 1",
+    "bytes that are no text": b"x = '\xff'\n",
+    "an unknown encoding": "# coding: martian\nx = 1",
+    "a null byte": "x = 1\0",
+    "another encoding": "# coding: latin-1\nprint('\xe9')\n".encode("latin-1"),
+    "the future": "from __future__ import annotations\nx: Unknown = 1\nprint(__annotations__)",
+    "no future of ours": "x: print('evaluated') = 1",
+    "an assertion": "assert 1 == 2, 'no'",
+    "a warning": "import warnings; warnings.warn('careful')",
+    "logging": "import logging; logging.warning('careful'); logging.getLogger('x').error('worse')",
+    "its source": "import inspect\ndef f():\n    return 1\nprint(inspect.getsource(f))",
+    "pickles of its own": """
+        import pickle
+        class Mine: pass
+        print(type(pickle.loads(pickle.dumps(Mine()))) is Mine, pickle.dumps(Mine)[:40])
+    """,
+    "spawned processes": """
+        import multiprocessing, sys
+        def work(x): return x * x, __name__
+        if __name__ == "__main__":
+            with multiprocessing.get_context("spawn").Pool(1) as pool: print(pool.map(work, [2]))
+    """,
+    "a forked child that exits": """
+        import os, sys
+        if os.fork() == 0: print("child", flush=True); sys.exit(4)
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """,
+    "asyncio": """
+        import asyncio
+        async def main(): await asyncio.sleep(0); raise LookupError("in a task")
+        asyncio.run(main())
+    """,
+    "reading on": "import sys; print(sys.stdin.read().upper()); input()",
+    "a module beside it": "import beside; print(beside.__file__)",
+    "a module named like one of ours": "import render, click_like; print(render.WHO, click_like.WHO)",
+}
+
+
+def _plain_and_recorded(arguments: list[str], work: Path, directory: Path, **more: str) -> None:
+    plain = call([sys.executable, *arguments], directory, cwd=work, stdin="from stdin", **more)
+    recorded = call([*TINKERTAPE, "run", "--quiet", *arguments], directory, cwd=work, stdin="from stdin", **more)
+    assert _seen(recorded) == _seen(plain)
+
+
+def _seen(completed: object) -> tuple[object, str, str]:
+    stdout, stderr = (ADDRESS.sub("0x", getattr(completed, name)) for name in ("stdout", "stderr"))
+    return getattr(completed, "returncode"), stdout, stderr  # noqa: B009
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder with a script's neighbours."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for name in ("beside", "render", "click_like"):
+        (folder / f"{name}.py").write_text(f"WHO = {name!r}\n")
+    return folder
+
+
+@pytest.mark.parametrize("title", SCRIPTS)
+def test_a_script_cannot_tell_that_it_is_recorded(title: str, work: Path, directory: Path) -> None:
+    source = SCRIPTS[title]
+    (work / "script.py").write_bytes(source if isinstance(source, bytes) else dedent(source).lstrip("\n").encode())
+
+    _plain_and_recorded(["./script.py", "--name", "a b", "--", "-q", ""], work, directory)
+
+
+MODULE = """
+    import sys
+    print(sys.argv[1:], __name__, __package__, __spec__.name, __file__, sys.path[0], sorted(globals()))
+    from . import beside
+    print(beside.__name__)
+    1 / 0
+"""
+
+
+def test_a_module_runs_as_with_python(work: Path, directory: Path) -> None:
+    package = work / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("print('imported', __name__)\n")
+    (package / "beside.py").touch()
+    (package / "module.py").write_text(dedent(MODULE))
+    (package / "__main__.py").write_text("import sys; print('main', sys.argv, __package__); raise KeyboardInterrupt\n")
+
+    _plain_and_recorded(["-m", "package.module", "--name", "x"], work, directory)
+    _plain_and_recorded(["-m", "package", "-m"], work, directory)
+
+
+def test_a_module_that_does_not_exist_is_told_as_by_python(work: Path, directory: Path) -> None:
+    _plain_and_recorded(["-m", "no_such_module"], work, directory)
+    _plain_and_recorded(["-m", "beside.inner"], work, directory)
+
+    assert len(list(directory.glob("tapes/*"))) <= 1  # the second one imports before it fails
+
+
+def test_a_folder_and_a_zip_file_run_their_main(work: Path, directory: Path) -> None:
+    main = "import sys; print(sys.argv, __file__, sys.path[0], __spec__.name, __package__ == ''); raise ValueError('x')\n"
+    (work / "folder").mkdir()
+    (work / "folder" / "__main__.py").write_text(main)
+    with zipfile.ZipFile(work / "program.zip", "w") as archive:
+        archive.writestr("__main__.py", main)
+
+    _plain_and_recorded(["folder", "x"], work, directory)
+    _plain_and_recorded(["./program.zip", "x"], work, directory)
+
+
+def test_a_link_runs_beside_what_it_leads_to(work: Path, directory: Path) -> None:
+    (work / "elsewhere").mkdir()
+    (work / "script.py").write_text("import sys, beside; print(__file__, sys.argv, sys.path[0])")
+    (work / "elsewhere" / "link.py").symlink_to("../script.py")
+
+    _plain_and_recorded(["elsewhere/link.py"], work, directory)
+    _plain_and_recorded([str(work / "elsewhere" / "link.py")], work, directory)
+
+
+def test_settings_of_the_interpreter_hold(work: Path, directory: Path) -> None:
+    (work / "script.py").write_text("import sys; print(sys.path[0], sys.flags.safe_path)\nimport beside")
+
+    _plain_and_recorded(["script.py"], work, directory, PYTHONSAFEPATH="1", PYTHONPATH=str(Path.cwd() / "src"))
