@@ -1,0 +1,70 @@
+"""What is counted in a call's arguments, and named of its client. Counts and names only: no prompt, no token, no copy.
+
+Arguments are read by position or keyword, as the method's own signature has them in all versions (facts/sdk.md §3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinkertape.instrument.tinker.futures import instance_dict
+
+_NAMED = {
+    "forward": {"loss_fn": 1},
+    "forward_backward": {"loss_fn": 1},
+    "create_lora_training_client": {"base_model": 0},
+    "create_training_client_from_state": {"base_model": 1},
+    "create_training_client_from_state_with_optimizer": {"base_model": 1},
+    "create_sampling_client": {"base_model": 1},
+}
+_WITH_DATA = frozenset({"forward", "forward_backward", "forward_backward_custom"})
+_WITH_PROMPT = frozenset({"sample", "compute_logprobs"})
+
+
+def client_metadata(client: object) -> dict[str, Any]:
+    """Which client is called, and the ids it holds."""
+    held = instance_dict(client)
+    told: dict[str, Any] = {"client": type(client).__name__}
+    if (model_id := held.get("model_id")) is not None:
+        told["model_id"] = model_id
+    base_model = held.get("_base_model") or getattr(getattr(held.get("_info"), "model_data", None), "model_name", None)
+    if base_model is not None:
+        told["base_model"] = base_model
+    if (sampling_session_id := held.get("_sampling_session_id")) is not None:
+        told["sampling_session_id"] = sampling_session_id
+    return told
+
+
+def argument_names(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, str]:
+    """The arguments that are names: of a loss function, of a base model."""
+    named = {name: _argument(args, kwargs, position, name) for name, position in _NAMED.get(operation, {}).items()}
+    if operation == "forward_backward_custom":
+        loss_fn = _argument(args, kwargs, 1, "loss_fn")
+        named["loss_fn"] = getattr(loss_fn, "__name__", None) or instance_dict(loss_fn).get("name")
+    return {name: value for name, value in named.items() if isinstance(value, str)}
+
+
+def argument_counts(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, int]:
+    """How much is handed over: datums and tokens of a batch, tokens of a prompt, samples asked for."""
+    if operation in _WITH_DATA:
+        data = _argument(args, kwargs, 0, "data")
+        if isinstance(data, Sequence):  # an iterator would be used up
+            tokens = sum(_token_count(datum.model_input) for datum in data)
+            return {"datum_count": len(data), "token_count": tokens}
+    elif operation in _WITH_PROMPT:
+        counts = {"prompt_tokens": _token_count(_argument(args, kwargs, 0, "prompt"))}
+        samples = _argument(args, kwargs, 1, "num_samples") if operation == "sample" else None
+        if isinstance(samples, int):
+            counts["sample_count"] = samples
+        return counts
+    return {}
+
+
+def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str) -> Any:
+    return args[position] if len(args) > position else kwargs.get(name)
+
+
+def _token_count(model_input: Any) -> int:
+    """Tokens of the text chunks; an image's length may be unknown here."""
+    return sum(len(tokens) for chunk in model_input.chunks if (tokens := getattr(chunk, "tokens", None)) is not None)

@@ -1,0 +1,311 @@
+"""One exchange on the network: `_client.send` of every HTTP client that the SDK makes (seam 1 of facts/sdk.md §4).
+
+The SDK sends each attempt through `httpx.AsyncClient.send`, whatever transport lies below; clients are made by the
+dozen, so the hook is put on where they are made. The instant of the headers comes from an httpx event hook of the same
+client. What the answer says about polls, submissions and sessions is handed on from here.
+
+A request's headers hold the API key once it is sent: none is ever copied.
+Threads  the SDK's loop.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import itertools
+import time
+import weakref
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+
+from tinkertape.events import HTTP_REQUEST
+from tinkertape.guard import guard
+from tinkertape.instrument.tinker import loop, polls, sessions, submissions
+from tinkertape.instrument.tinker.flight import Operation, SubmitAttempt, call_of, current_operation, request_of
+from tinkertape.instrument.tinker.patches import Patches
+from tinkertape.instrument.tinker.polls import Poll
+from tinkertape.instrument.tinker.routes import Route, route_of
+from tinkertape.instrument.tinker.sessions import Heartbeat
+from tinkertape.spans import failure_of
+
+Send = Callable[..., Coroutine[Any, Any, Any]]
+
+_ANSWER_MAX = 65_536  # bytes; what names a request is far smaller, what is larger is a result
+_numbers = itertools.count(1)
+
+
+class Attempt:
+    """One HTTP exchange: its stamps (ns of perf_counter), sizes, and whose it is."""
+
+    __slots__ = (
+        "began_ns",
+        "error_type",
+        "headers_ns",
+        "heartbeat",
+        "id",
+        "method",
+        "number",
+        "operation",
+        "poll",
+        "request_bytes",
+        "request_id",
+        "route",
+        "status_code",
+        "submit",
+        "transport",
+        "url_path",
+    )
+
+    def __init__(self, route: Route, request: Any, transport: str) -> None:
+        self.id = next(_numbers)
+        self.route = route
+        self.url_path: str = request.url.path
+        self.method: str = request.method
+        self.number = _whole(request.headers.get("x-stainless-retry-count"))
+        self.transport = transport
+        self.request_bytes = len(_body(request))
+        self.operation: Operation | None = None
+        self.submit: SubmitAttempt | None = None
+        self.poll: Poll | None = None
+        self.heartbeat: Heartbeat | None = None
+        self.request_id: str | None = None
+        self.headers_ns: int | None = None
+        self.status_code: int | None = None
+        self.error_type: str | None = None
+        self.began_ns = 0
+
+    def metadata(self) -> dict[str, Any]:
+        return {
+            "http_id": self.id,
+            **call_of(self.operation),
+            "submission_id": self.submit.submission.id if self.submit is not None else None,
+            "request_id": self.request_id,
+            "method": self.method,
+            "path": self.route.path,
+            "url_path": self.url_path,
+            "pool": self.route.pool,
+            "transport": self.transport,
+        }
+
+
+_attempt: ContextVar[Attempt | None] = ContextVar("tinkertape_attempt", default=None)
+last: Attempt | None = None  # the newest that ended; on the SDK's loop nothing runs between an end and its back-off
+
+
+def put_on(api_client_class: Any, patches: Patches) -> None:
+    """Watch every client that `AsyncAPIClient` makes from now on, and those that are there."""
+
+    def wrap(original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            _watch_client(self)
+
+        return __init__
+
+    patches.replace(api_client_class, "__init__", wrap)
+    patches.on_undo(_unwatch_clients)
+
+
+@guard("instrument.tinker.clients")
+def watch_existing_clients(api_client_class: type) -> None:
+    """Find the clients that were made before us. Once, at `install`: a walk over all objects, some 10 ms."""
+    for found in gc.get_objects():
+        if isinstance(found, api_client_class):
+            _watch_client(found)
+
+
+_watched: weakref.WeakSet[Any] = weakref.WeakSet()  # httpx clients; one is shared by copies of an API client
+
+
+@guard("instrument.tinker.clients")
+def _watch_client(api_client: Any) -> None:
+    client = api_client._client
+    if client in _watched:
+        return
+    client.send = _watched_send(client, vars(client).get("send"), api_client.base_url)
+    client.event_hooks["response"].append(_note_headers)
+    _watched.add(client)
+
+
+def _unwatch_clients() -> None:
+    for client in list(_watched):
+        ours = vars(client).pop("send", None)
+        if ours is not None and ours.__wrapped__ is not type(client).send:
+            client.send = ours.__wrapped__
+        hooks = client.event_hooks["response"]
+        if _note_headers in hooks:
+            hooks.remove(_note_headers)
+    _watched.clear()
+
+
+def _watched_send(client: Any, set_by_others: Send | None, base_url: Any) -> Send:
+    """The client's own `send`, stamped. Holds it weakly: a client still goes when its last user lets go."""
+    transport = type(client._transport).__name__
+    origin = (base_url.host, base_url.port)
+    method: Send = set_by_others or type(client).send
+    of_client = weakref.ref(client)
+
+    @functools.wraps(method)
+    async def send(request: Any, **kwargs: Any) -> Any:
+        attempt = _began(request, origin, transport)
+        to = (request,) if set_by_others else (of_client(), request)
+        if attempt is None:
+            return await method(*to, **kwargs)
+        token = _attempt.set(attempt)
+        try:
+            response = await method(*to, **kwargs)
+        except BaseException as error:
+            _raised(attempt, error)
+            raise
+        finally:
+            _attempt.reset(token)
+        _answered(attempt, response)
+        return response
+
+    return send
+
+
+async def _note_headers(response: Any) -> None:
+    """httpx calls this when the headers are there, before the body is read; the last one of an attempt counts."""
+    attempt = _attempt.get()
+    if attempt is not None:
+        attempt.headers_ns = time.perf_counter_ns()
+
+
+@guard("instrument.tinker.send")
+def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Attempt | None:
+    url = request.url
+    route = route_of(url.path) if (url.host, url.port) == origin else None
+    if route is None:
+        return None
+    attempt = Attempt(route, request, transport)
+    if route.kind == "poll":
+        attempt.poll = Poll.asked(_body(request), request.headers)
+        attempt.request_id = attempt.poll.request.request_id
+        attempt.operation = attempt.poll.request.operation
+    elif route.kind == "heartbeat":
+        attempt.heartbeat = Heartbeat(_body(request))
+    elif route.kind != "background":
+        attempt.operation = current_operation.get()
+        if route.kind == "call":
+            attempt.submit = submissions.sending(route.path, attempt.method, attempt.operation)
+    loop.watch_running("sdk")
+    attempt.began_ns = time.perf_counter_ns()
+    if attempt.submit is not None:
+        submissions.sent(attempt.submit, attempt.began_ns, attempt.request_bytes)
+    begin = {"monotonic_time": attempt.began_ns, "system_time": time.time_ns()}
+    if HTTP_REQUEST.start.handlers:
+        HTTP_REQUEST.start.execute(begin, attempt.metadata())
+    if attempt.poll is not None:
+        polls.began(attempt.poll, begin)
+    elif attempt.heartbeat is not None:
+        sessions.heartbeat_began(attempt.heartbeat, begin)
+    return attempt
+
+
+@guard("instrument.tinker.send")
+def _raised(attempt: Attempt, error: BaseException) -> None:
+    global last
+    now = time.perf_counter_ns()
+    last = attempt
+    attempt.error_type = type(error).__name__
+    if HTTP_REQUEST.exception.handlers:
+        HTTP_REQUEST.exception.execute(
+            _measured(attempt, now, None), {**attempt.metadata(), **failure_of(error), "error": str(error)}
+        )
+    if attempt.submit is not None:
+        submissions.answered(attempt.submit, now, None, None, error)
+    elif attempt.poll is not None:
+        polls.raised(attempt.poll, attempt.began_ns, now, error)
+    elif attempt.heartbeat is not None:
+        sessions.heartbeat_raised(attempt.heartbeat, attempt.began_ns, now, error)
+    elif attempt.route.kind == "session_create":
+        sessions.created(attempt.began_ns, now, None, None)
+    elif attempt.route.kind == "session_finish":
+        sessions.finished(attempt.began_ns, now, attempt.route.session_id, ok=False)
+
+
+@guard("instrument.tinker.send")
+def _answered(attempt: Attempt, response: Any) -> None:
+    global last
+    now = time.perf_counter_ns()
+    last = attempt
+    status = attempt.status_code = response.status_code
+    content: bytes | None = getattr(response, "_content", None)  # unread while it is streamed
+    if attempt.submit is not None and status < 300:
+        attempt.request_id = _request_id(content)
+        if attempt.request_id is not None:
+            _accepted(attempt, attempt.submit, now)
+    if HTTP_REQUEST.stop.handlers:
+        # a poll's 408 says "not yet": an answer, and no failure (facts/sdk.md §5)
+        ok = status < 400 or (status == 408 and attempt.poll is not None)
+        HTTP_REQUEST.stop.execute(
+            _measured(attempt, now, _received(response, content)),
+            {**attempt.metadata(), "status": "success" if ok else "error", "status_code": status},
+        )
+    if attempt.submit is not None:
+        submissions.answered(attempt.submit, now, status, attempt.request_id, None)
+    elif attempt.poll is not None:
+        polls.answered(attempt.poll, attempt.began_ns, attempt.headers_ns or now, now, response, content)
+    elif attempt.heartbeat is not None:
+        sessions.heartbeat_answered(attempt.heartbeat, attempt.began_ns, now, status)
+    elif attempt.route.kind == "session_create":
+        sessions.created(attempt.began_ns, now, content if status < 300 else None, status)
+    elif attempt.route.kind == "session_finish":
+        sessions.finished(attempt.began_ns, now, attempt.route.session_id, ok=status < 300)
+
+
+def _accepted(attempt: Attempt, submit: SubmitAttempt, now_ns: int) -> None:
+    """The service took the request: from here on it goes by its id."""
+    assert attempt.request_id is not None
+    request = request_of(attempt.request_id, attempt.operation)
+    request.submission = submit.submission
+    request.submitted_ns = submit.began_ns
+    request.accepted_ns = now_ns
+    request.data_size = attempt.request_bytes
+
+
+def _measured(attempt: Attempt, now_ns: int, response_bytes: int | None) -> dict[str, Any]:
+    measured = {
+        "duration": now_ns - attempt.began_ns,
+        "monotonic_time": now_ns,
+        "request_bytes": attempt.request_bytes,
+        "attempt": attempt.number,
+    }
+    if attempt.headers_ns is not None:
+        measured["headers_duration"] = attempt.headers_ns - attempt.began_ns
+    if response_bytes is not None:
+        measured["response_bytes"] = response_bytes
+    return measured
+
+
+class _Accepted(msgspec.Struct):
+    request_id: str | None = None
+
+
+_decode_accepted = msgspec.json.Decoder(_Accepted).decode
+
+
+def _request_id(content: bytes | None) -> str | None:
+    if not content or len(content) > _ANSWER_MAX or content[:1] != b"{":
+        return None
+    try:
+        return _decode_accepted(content).request_id
+    except msgspec.DecodeError:
+        return None
+
+
+def _body(request: Any) -> bytes:
+    return getattr(request, "_content", b"")  # `.content` raises where the body is a stream
+
+
+def _received(response: Any, content: bytes | None) -> int:
+    return response.num_bytes_downloaded or len(content or b"")
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text is not None and text.isdigit() else 0

@@ -1,0 +1,165 @@
+"""Your code waits: `result()` or `await` on a future that a public call handed out (facts/partition.md §4).
+
+Only objects with our tag count, so that the SDK's own waits do not. The tag is an instance attribute; type and identity
+stay. The raw future inside gets its own `result`, as an instance attribute that holds it weakly. Not seen:
+`concurrent.futures.wait`, `as_completed`, `wrap_future`.
+
+Threads  the one that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from tinkertape.events import CLAIM
+from tinkertape.guard import guard
+from tinkertape.instrument.tinker import loop
+from tinkertape.instrument.tinker.flight import Operation, call_of
+from tinkertape.instrument.tinker.futures import instance_dict, layers
+from tinkertape.instrument.tinker.patches import Patches
+from tinkertape.spans import failure_of
+
+_TAG = "_tinkertape_operation"
+_MACHINERY = ("asyncio", "concurrent.futures", "tinker")  # packages that hand a result on, and do not wait for it
+
+_numbers = itertools.count(1)
+_claimable: set[type] = set()
+
+
+class Claim:
+    """One wait under way."""
+
+    __slots__ = ("began_ns", "cpu_ns", "metadata")
+
+    def __init__(self, operation: Operation) -> None:
+        running = asyncio._get_running_loop()
+        self.metadata: dict[str, Any] = {
+            "claim_id": next(_numbers),
+            **call_of(operation),
+            "thread": threading.get_ident(),
+            "loop": None if running is None else id(running),
+        }
+        self.cpu_ns = time.thread_time_ns()
+        self.began_ns = time.perf_counter_ns()
+
+
+def put_on(future_class: Any, patches: Patches) -> None:
+    """Watch the waits on one of the SDK's classes of futures."""
+    _claimable.add(future_class)
+    patches.on_undo(lambda: _claimable.discard(future_class))
+    patches.replace(future_class, "result", _watched_result)
+    patches.replace(future_class, "result_async", _watched_result_async)
+
+
+def tag(operation: Operation, future: object, innermost: Future[Any]) -> None:
+    """Mark what a public call returned, so that waiting for it is a claim of this operation."""
+    for layer in layers(future):
+        if isinstance(layer, tuple(_claimable)):
+            instance_dict(layer)[_TAG] = operation
+            break
+    instance_dict(innermost)["result"] = functools.partial(_raw_result, weakref.ref(innermost), operation)
+
+
+def _watched_result(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def result(self: Any, *args: Any, **kwargs: Any) -> Any:
+        claim = _began(self)
+        if claim is None:
+            return original(self, *args, **kwargs)
+        try:
+            value = original(self, *args, **kwargs)
+        except BaseException as error:
+            _raised(claim, error)
+            raise
+        _ended(claim)
+        return value
+
+    return result
+
+
+def _watched_result_async(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def claimed(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        claim = _began(self)
+        if claim is None:
+            return await original(self, *args, **kwargs)
+        loop.watch_running("user")
+        try:
+            value = await original(self, *args, **kwargs)
+        except BaseException as error:
+            _raised(claim, error)
+            raise
+        _ended(claim)
+        return value
+
+    @functools.wraps(original)
+    def result_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _TAG not in instance_dict(self):  # the SDK's own await: not a frame more
+            return original(self, *args, **kwargs)
+        return claimed(self, args, kwargs)
+
+    return result_async
+
+
+def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeout: float | None = None) -> Any:
+    """`result` of the raw future, in the place of its class's."""
+    future = of_future()
+    assert future is not None  # whoever calls its method holds it
+    caller = sys._getframe(1).f_globals.get("__name__", "")
+    claim = None if caller.startswith(_MACHINERY) else _began_raw(operation)
+    if claim is None:
+        return Future.result(future, timeout)
+    try:
+        value = Future.result(future, timeout)
+    except BaseException as error:
+        _raised(claim, error)
+        raise
+    _ended(claim)
+    return value
+
+
+@guard("instrument.tinker.claim")
+def _began(future: object) -> Claim | None:
+    operation = instance_dict(future).get(_TAG)
+    return _told(Claim(operation)) if operation is not None and _claimable else None
+
+
+@guard("instrument.tinker.claim")
+def _began_raw(operation: Operation) -> Claim | None:
+    return _told(Claim(operation)) if _claimable else None
+
+
+def _told(claim: Claim) -> Claim:
+    if CLAIM.start.handlers:
+        CLAIM.start.execute({"monotonic_time": claim.began_ns, "system_time": time.time_ns()}, claim.metadata)
+    return claim
+
+
+@guard("instrument.tinker.claim")
+def _ended(claim: Claim) -> None:
+    now = time.perf_counter_ns()
+    if CLAIM.stop.handlers:
+        CLAIM.stop.execute(_measured(claim, now), {**claim.metadata, "status": "success"})
+
+
+@guard("instrument.tinker.claim")
+def _raised(claim: Claim, error: BaseException) -> None:
+    now = time.perf_counter_ns()
+    if CLAIM.exception.handlers:
+        CLAIM.exception.execute(_measured(claim, now), {**claim.metadata, **failure_of(error)})
+
+
+def _measured(claim: Claim, now_ns: int) -> dict[str, int]:
+    return {
+        "duration": now_ns - claim.began_ns,
+        "monotonic_time": now_ns,
+        "thread_cpu": time.thread_time_ns() - claim.cpu_ns,
+    }

@@ -1,0 +1,258 @@
+"""What is under way, and what belongs to what.
+
+An operation (one public call) becomes one or more submissions (one an asyncio task), each accepted as a request, which
+is polled until it is ready. The operation travels in a context variable: `run_coroutine_threadsafe` copies it from the
+caller into the SDK's tasks (facts/sdk.md §4). A request is found by its id, wherever its answer arrives.
+
+These objects hold stamps, counts and ids, and never a future, a result or an argument: results are large, and tasks
+that live long (a heartbeat) keep the context of the call that started them.
+
+Threads  operations begin in the caller's thread and end on the SDK's loop, or in the thread that cancels; submissions
+         and requests live on the SDK's loop. Tables are dicts and sets whose single operations are atomic.
+Fork     nothing of the parent's is under way in a child.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import weakref
+from asyncio import Task
+from contextvars import ContextVar
+from typing import Any
+
+from tinkertape.events import SpanEvents
+
+REQUESTS_MAX = 20_000  # requests remembered; the oldest are forgotten first, as their future was never made
+
+
+class Operation:
+    """One public call: its stamps (ns of perf_counter), and what was counted under it."""
+
+    __slots__ = (
+        "adopted",
+        "began_ns",
+        "called_by",
+        "events",
+        "id",
+        "is_coroutine",
+        "measured",
+        "metadata",
+        "name",
+        "pause_ns",
+        "paused",
+        "paused_since_ns",
+        "payload_bytes",
+        "poll_count",
+        "request_ids",
+        "retry_count",
+        "returned_ns",
+    )
+
+    def __init__(self, name: str, events: SpanEvents, began_ns: int, called_by: int, *, is_coroutine: bool) -> None:
+        self.id = next(_operation_numbers)
+        self.name = name
+        self.events = events
+        self.began_ns = began_ns
+        self.returned_ns: int | None = None
+        self.called_by = called_by  # ident of the calling thread
+        self.is_coroutine = is_coroutine
+        self.adopted = False  # a nested call's future stands for this operation
+        self.metadata: dict[str, Any] = {"operation_id": self.id, "operation": name}
+        self.measured: dict[str, Any] = {}
+        self.request_ids: list[str] = []
+        self.retry_count = 0
+        self.poll_count = 0
+        self.payload_bytes = 0
+        self.pause_ns = 0  # paused, counted once however many of its requests are
+        self.paused = 0
+        self.paused_since_ns = 0
+        _open.add(self)
+
+    @property
+    def is_open(self) -> bool:
+        return self in _open
+
+    def close(self) -> bool:
+        """Take it off the list of what is under way; false when somebody else did."""
+        try:
+            _open.remove(self)
+        except KeyError:
+            return False
+        return True
+
+    def pause(self, since_ns: int) -> None:
+        if self.paused == 0:
+            self.paused_since_ns = since_ns
+        self.paused += 1
+
+    def resume(self, at_ns: int) -> None:
+        self.paused -= 1
+        if self.paused == 0:
+            self.pause_ns += at_ns - self.paused_since_ns
+
+
+class Failure:
+    """Why the last attempt of a submission was not accepted, until the next one tells."""
+
+    __slots__ = ("at_ns", "attempt", "call", "error_type", "status_code")
+
+    def __init__(self, at_ns: int, attempt: int, call: object, error_type: str, status_code: int | None) -> None:
+        self.at_ns = at_ns
+        self.attempt = attempt
+        self.call = call
+        self.error_type = error_type
+        self.status_code = status_code
+
+
+class Submission:
+    """One API request on its way to acceptance: all outer attempts of one asyncio task share it."""
+
+    __slots__ = ("attempt", "attempts", "failure", "function", "id", "operation", "task")
+
+    def __init__(self, operation: Operation | None, function: str, task: Task[Any] | None) -> None:
+        self.id = next(_submission_numbers)
+        self.operation = operation
+        self.function = function
+        self.task = weakref.ref(task) if task is not None else None
+        self.attempts = 0
+        self.attempt: SubmitAttempt | None = None  # the one under way
+        self.failure: Failure | None = None
+
+
+class SubmitAttempt:
+    """One outer attempt: handed over (e), encoded, sent (s), answered (x)."""
+
+    __slots__ = (
+        "answered_ns",
+        "began_ns",
+        "call",
+        "http_attempts",
+        "number",
+        "request_bytes",
+        "request_id",
+        "serialised_ns",
+        "status_code",
+        "submission",
+        "suspended_ns",
+    )
+
+    def __init__(self, submission: Submission, call: object, began_ns: int) -> None:
+        submission.attempts += 1
+        submission.attempt = self
+        self.submission = submission
+        self.call = call
+        self.number = submission.attempts
+        self.began_ns = began_ns
+        self.suspended_ns: int | None = None  # another submission began on the same loop: this one was put aside
+        self.serialised_ns: int | None = None
+        self.answered_ns: int | None = None
+        self.http_attempts = 0
+        self.request_bytes = 0
+        self.request_id: str | None = None
+        self.status_code: int | None = None
+
+
+class Pause:
+    """A request's queue is held."""
+
+    __slots__ = ("last_ns", "reason", "reason_text", "seen_ns", "since_ns")
+
+    def __init__(self, reason: str, reason_text: str | None, since_ns: int, seen_ns: int) -> None:
+        self.reason = reason
+        self.reason_text = reason_text
+        self.since_ns = since_ns
+        self.seen_ns = seen_ns
+        self.last_ns = seen_ns  # the last answer that said so
+
+
+class Request:
+    """One accepted API request, until its result is decoded."""
+
+    __slots__ = (
+        "accepted_ns",
+        "answered_ns",
+        "began_ns",
+        "data_size",
+        "failed_poll",
+        "iterations",
+        "model_id",
+        "operation",
+        "pause",
+        "read_ns",
+        "request_id",
+        "request_type",
+        "submission",
+        "submitted_ns",
+    )
+
+    def __init__(self, request_id: str, operation: Operation | None) -> None:
+        self.request_id = request_id
+        self.operation = operation
+        self.submission: Submission | None = None
+        self.request_type: str | None = None
+        self.model_id: str | None = None
+        self.submitted_ns: int | None = None  # e of the attempt that was accepted
+        self.accepted_ns: int | None = None  # a
+        self.began_ns = 0  # the future was made
+        self.answered_ns: int | None = None  # headers of the newest poll's answer
+        self.read_ns: int | None = None  # its body was read
+        self.failed_poll: Failure | None = None
+        self.iterations = 0
+        self.data_size = 0
+        self.pause: Pause | None = None
+
+    def metadata(self) -> dict[str, Any]:
+        """What every event of this request carries."""
+        return {**call_of(self.operation), "request_id": self.request_id, "request_type": self.request_type}
+
+
+_operation_numbers = itertools.count(1)
+_submission_numbers = itertools.count(1)
+_open: set[Operation] = set()
+_requests: dict[str, Request] = {}
+
+current_operation: ContextVar[Operation | None] = ContextVar("tinkertape_operation", default=None)
+
+
+def in_flight() -> int:
+    """How many public calls are under way: begun, and their future not done. Any thread."""
+    return len(_open)
+
+
+def call_of(operation: Operation | None) -> dict[str, Any]:
+    """The two keys by which everything is joined; None for what belongs to no public call."""
+    if operation is None:
+        return {"operation_id": None, "operation": None}
+    return {"operation_id": operation.id, "operation": operation.name}
+
+
+def request_of(request_id: str, operation: Operation | None = None) -> Request:
+    """The request with this id, remembered from now on."""
+    request = _requests.get(request_id)
+    if request is None:
+        request = _requests[request_id] = Request(request_id, operation)
+        if operation is not None and request_id not in operation.request_ids:
+            operation.request_ids.append(request_id)
+        if len(_requests) > REQUESTS_MAX:
+            _requests.pop(next(iter(_requests)), None)
+    return request
+
+
+def known_request(request_id: str) -> Request | None:
+    """The request with this id, if it was seen to begin and has not ended."""
+    return _requests.get(request_id)
+
+
+def forget_request(request: Request) -> bool:
+    """Its result is decoded: this is the last that is said about it. False when it was forgotten before."""
+    return _requests.pop(request.request_id, None) is not None
+
+
+def forget_all() -> None:
+    """Nothing is under way: after a fork, after `uninstall`."""
+    _open.clear()
+    _requests.clear()
+
+
+os.register_at_fork(after_in_child=forget_all)

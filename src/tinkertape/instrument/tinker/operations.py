@@ -1,0 +1,218 @@
+"""The public calls: every public method of the SDK's clients (seam 4 of facts/sdk.md §4).
+
+The outermost call counts: what a public method calls in turn is part of it. Deprecated methods are wrapped below their
+warning, so that it still names the user's line. What comes back is handed on unchanged; its innermost concurrent future
+tells when the operation is done, on the SDK's loop.
+
+Threads  an operation begins in the thread that calls, and ends where its future is completed or cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import Token
+from types import FunctionType
+from typing import Any
+
+from tinkertape.events import SpanEvents, operation_events
+from tinkertape.guard import guard
+from tinkertape.instrument.tinker import claims
+from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
+from tinkertape.instrument.tinker.failures import failure_and_fault
+from tinkertape.instrument.tinker.flight import Operation, current_operation
+from tinkertape.instrument.tinker.futures import concurrent_future
+from tinkertape.instrument.tinker.patches import Patches
+from tinkertape.instrument.tinker.results import result_counts, result_names
+
+Method = Callable[..., Any]
+
+_NO_OPERATIONS = frozenset({"get_telemetry", "on_queue_state_change", "get_console_url"})
+# the SDK calls the first two itself, for every exception and every poll; the third is a piece of text
+
+
+def put_on(client_class: type, family: str, patches: Patches) -> None:
+    """Watch the public methods that a client class defines itself."""
+    for name, member in list(vars(client_class).items()):
+        if name.startswith("_") or name in _NO_OPERATIONS or not inspect.isfunction(member):
+            continue
+        operation = name.removesuffix("_async")
+        wrap = functools.partial(_watched, events=operation_events(family, operation), name=operation)
+        if hasattr(member, "__deprecated__"):
+            _put_below_warning(member, wrap, patches)
+        else:
+            patches.replace(client_class, name, wrap)
+
+
+def _put_below_warning(deprecated: FunctionType, wrap: Callable[[Method], Method], patches: Patches) -> None:
+    """`deprecated` warns a fixed number of frames up, so it stays outermost and calls ours in place of the method."""
+    if "arg" in deprecated.__code__.co_freevars:  # the name in PEP 702's wrapper, as the SDK itself relies on it
+        patches.replace_in_cell(deprecated, "arg", wrap)
+
+
+def _watched(method: Method, events: SpanEvents, name: str) -> Method:
+    if inspect.iscoroutinefunction(inspect.unwrap(method)):
+
+        @functools.wraps(method)
+        async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+            begun = _began(events, name, self, args, kwargs, is_coroutine=True)
+            if begun is None:
+                return await method(self, *args, **kwargs)
+            operation, token = begun
+            try:
+                result = await method(self, *args, **kwargs)
+            except BaseException as error:
+                _raised(operation, error)
+                raise
+            finally:
+                _leave(token)
+            _returned(operation, result)
+            return result
+
+        return call_async
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = _began(events, name, self, args, kwargs, is_coroutine=False)
+        if begun is None:
+            result = method(self, *args, **kwargs)
+            _adopt(result)
+            return result
+        operation, token = begun
+        try:
+            result = method(self, *args, **kwargs)
+        except BaseException as error:
+            _raised(operation, error)
+            raise
+        finally:
+            _leave(token)
+        _returned(operation, result)
+        return result
+
+    return call
+
+
+@guard("instrument.tinker.call")
+def _began(
+    events: SpanEvents, name: str, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_coroutine: bool
+) -> tuple[Operation, Token[Operation | None]] | None:
+    """None: a call inside another one, or ours is off."""
+    outer = current_operation.get()
+    # A user's done callback runs in the context of the call that made the future: that one is over, and no outer call.
+    if outer is not None and outer.is_open:
+        return None
+    began_ns = time.perf_counter_ns()
+    thread = threading.current_thread()
+    loop = asyncio._get_running_loop()
+    operation = Operation(name, events, began_ns, thread.ident or 0, is_coroutine=is_coroutine)
+    token = current_operation.set(operation)
+    _describe(operation, client, args, kwargs)
+    operation.metadata |= {
+        "thread": thread.ident,
+        "thread_name": thread.name,
+        "loop": None if loop is None else id(loop),
+    }
+    if events.start.handlers:
+        events.start.execute(
+            {"monotonic_time": began_ns, "system_time": time.time_ns(), **operation.measured}, operation.metadata.copy()
+        )
+    return operation, token
+
+
+@guard("instrument.tinker.arguments")
+def _describe(operation: Operation, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Count what is handed over; an argument of an unknown kind costs the counts, and not the operation."""
+    operation.metadata |= client_metadata(client)
+    operation.metadata |= argument_names(operation.name, args, kwargs)
+    operation.measured |= argument_counts(operation.name, args, kwargs)
+
+
+@guard("instrument.tinker.call")
+def _leave(token: Token[Operation | None]) -> None:
+    current_operation.reset(token)
+
+
+@guard("instrument.tinker.call")
+def _adopt(result: Any) -> None:
+    """A coroutine of the SDK awaits a nested call's future in the user's own task: that future is its operation's."""
+    operation = current_operation.get()
+    if operation is None or not operation.is_coroutine or operation.adopted:
+        return
+    if operation.called_by != threading.get_ident() or concurrent_future(result) is None:
+        return
+    operation.adopted = True
+    _returned(operation, result)
+
+
+@guard("instrument.tinker.call")
+def _returned(operation: Operation, result: Any) -> None:
+    """The method came back: c1. A future says later when it is done; a value is all there is."""
+    if operation.returned_ns is None:
+        operation.returned_ns = time.perf_counter_ns()
+    future = concurrent_future(result)
+    if future is None:
+        if not operation.adopted:
+            _succeeded(operation, operation.returned_ns, result)
+        return
+    claims.tag(operation, result, future)
+    future.add_done_callback(functools.partial(_done, operation))  # twice does no harm: the first one closes it
+
+
+@guard("instrument.tinker.call")
+def _raised(operation: Operation, error: BaseException) -> None:
+    now = time.perf_counter_ns()
+    operation.returned_ns = operation.returned_ns or now
+    _failed(operation, now, error)
+
+
+@guard("instrument.tinker.done")
+def _done(operation: Operation, future: Future[Any]) -> None:
+    """The user's future is done: D. `Future.result` of the class, since the instance's is our claim."""
+    now = time.perf_counter_ns()
+    if future.cancelled():
+        _failed(operation, now, None)
+    elif (error := future.exception()) is not None:
+        _failed(operation, now, error)
+    else:
+        _succeeded(operation, now, Future.result(future))
+
+
+def _succeeded(operation: Operation, now_ns: int, result: Any) -> None:
+    if operation.close() and operation.events.stop.handlers:
+        _describe_result(operation, result)
+        operation.events.stop.execute(_measured(operation, now_ns), {**_metadata(operation), "status": "success"})
+
+
+@guard("instrument.tinker.results")
+def _describe_result(operation: Operation, result: Any) -> None:
+    operation.metadata |= result_names(result)
+    operation.measured |= result_counts(result)
+
+
+def _failed(operation: Operation, now_ns: int, error: BaseException | None) -> None:
+    if operation.close() and operation.events.exception.handlers:
+        operation.events.exception.execute(
+            _measured(operation, now_ns), {**_metadata(operation), **failure_and_fault(error)}
+        )
+
+
+def _measured(operation: Operation, now_ns: int) -> dict[str, Any]:
+    return {
+        **operation.measured,
+        "duration": now_ns - operation.began_ns,
+        "monotonic_time": now_ns,
+        "call_duration": (operation.returned_ns or now_ns) - operation.began_ns,
+        "payload_bytes": operation.payload_bytes,
+        "retry_count": operation.retry_count,
+        "poll_count": operation.poll_count,
+        "pause_duration": operation.pause_ns,
+    }
+
+
+def _metadata(operation: Operation) -> dict[str, Any]:
+    return {**operation.metadata, "request_ids": list(operation.request_ids)}

@@ -1,0 +1,109 @@
+"""One API future: from being made until its result is decoded (seam 3 of facts/sdk.md §4).
+
+Threads  `_APIFuture.__init__` and the done callback run on the SDK's loop; a cancelled future's callback in the thread
+         that cancels. The callback holds the request's stamps, never the future.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from tinkertape.events import REQUEST, RESULT_READY
+from tinkertape.guard import guard
+from tinkertape.instrument.tinker import queue, submissions
+from tinkertape.instrument.tinker.failures import failure_and_fault
+from tinkertape.instrument.tinker.flight import Request, current_operation, forget_request, request_of
+from tinkertape.instrument.tinker.futures import concurrent_future
+from tinkertape.instrument.tinker.patches import Patches
+
+
+def put_on(api_future_class: Any, patches: Patches) -> None:
+    """Watch every `_APIFuture`."""
+
+    def wrap(original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            _began(self)
+
+        return __init__
+
+    patches.replace(api_future_class, "__init__", wrap)
+
+
+@guard("instrument.tinker.request")
+def _began(api_future: Any) -> None:
+    now = time.perf_counter_ns()
+    untyped = api_future.untyped_future
+    request = request_of(untyped.request_id, current_operation.get())
+    operation = request.operation
+    request.request_type = api_future.request_type
+    request.model_id = getattr(untyped, "model_id", None)
+    if request.model_id is None and operation is not None:
+        request.model_id = operation.metadata.get("model_id")
+    request.began_ns = now
+    if request.accepted_ns is None:
+        request.accepted_ns = now
+    if REQUEST.start.handlers:
+        REQUEST.start.execute(
+            {"monotonic_time": now, "system_time": time.time_ns()},
+            {**request.metadata(), "model_id": request.model_id},
+        )
+    future = concurrent_future(api_future)
+    if future is not None:
+        future.add_done_callback(functools.partial(_done, request))
+
+
+@guard("instrument.tinker.request")
+def _done(request: Request, future: Future[Any]) -> None:
+    now = time.perf_counter_ns()
+    if not forget_request(request):
+        return
+    if request.pause is not None:
+        queue.observe(request, None, None, now, finished=True)
+    if future.cancelled():
+        error: BaseException | None = None
+    else:
+        error = future.exception()
+        if error is None:
+            _ready(request, now)
+            return
+        if type(error).__name__ == "RetryableException":
+            submissions.promise_expired(request.submission, now, "RetryableException", 410)
+    if REQUEST.exception.handlers:
+        REQUEST.exception.execute(
+            _measured(request, now),
+            {**request.metadata(), "model_id": request.model_id, **failure_and_fault(error), "error": _text(error)},
+        )
+
+
+def _ready(request: Request, now_ns: int) -> None:
+    if RESULT_READY.handlers:
+        measured = {"monotonic_time": now_ns}
+        if request.read_ns is not None:
+            measured["decode_duration"] = now_ns - request.read_ns
+        RESULT_READY.execute(measured, request.metadata())
+    if REQUEST.stop.handlers:
+        REQUEST.stop.execute(
+            _measured(request, now_ns), {**request.metadata(), "model_id": request.model_id, "status": "success"}
+        )
+
+
+def _text(error: BaseException | None) -> str:
+    return str(error) if error is not None else "cancelled"
+
+
+def _measured(request: Request, now_ns: int) -> dict[str, int]:
+    measured = {
+        "duration": now_ns - request.began_ns,
+        "monotonic_time": now_ns,
+        "iterations": request.iterations,
+        "data_size": request.data_size,
+    }
+    if request.submitted_ns is not None and request.accepted_ns is not None:
+        measured["roundtrip_duration"] = request.accepted_ns - request.submitted_ns
+    return measured

@@ -1,0 +1,88 @@
+"""What the SDK itself logs: every event that enters its telemetry, before it batches (seam 2 of facts/sdk.md §4).
+
+The SDK puts the headers of failed polls, API key included, into its events (facts/sdk.md D1). None of it comes along:
+of headers only those that are named here.
+Threads  whichever logs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tinkertape.events import SDK_EVENT
+from tinkertape.guard import guard
+from tinkertape.instrument.tinker.futures import instance_dict
+from tinkertape.instrument.tinker.patches import Patches
+
+_HEADERS = frozenset(
+    {
+        "cf-ray",
+        "content-length",
+        "content-type",
+        "date",
+        "retry-after",
+        "retry-after-ms",
+        "server",
+        "via",
+        "x-request-id",
+        "x-sdk-method",
+        "x-sdk-version",
+        "x-should-retry",
+        "x-stainless-retry-count",
+        "x-tinker-request-iteration",
+        "x-tinker-request-type",
+    }
+)
+
+
+def put_on(telemetry_class: Any, patches: Patches) -> None:
+    """Watch `Telemetry._log`."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def _log(self: Any, *events: Any) -> Any:
+            accepted = original(self, *events)
+            _tell(self, events, accepted)
+            return accepted
+
+        return _log
+
+    patches.replace(telemetry_class, "_log", wrap)
+
+
+@guard("instrument.tinker.sdk_event")
+def _tell(telemetry: Any, events: tuple[Any, ...], accepted: Any) -> None:
+    if not SDK_EVENT.handlers:
+        return
+    session_id = instance_dict(telemetry).get("_session_id")
+    for event in events:
+        kind = getattr(event, "event", None)
+        SDK_EVENT.execute(
+            {},
+            {
+                "event": kind,
+                "event_name": getattr(event, "event_name", None),
+                "severity": getattr(event, "severity", None),
+                "session_id": session_id,
+                "session_index": getattr(event, "event_session_index", None),
+                "accepted": bool(accepted),
+                "data": _data(event),
+            },
+        )
+
+
+def _data(event: Any) -> dict[str, Any]:
+    """A copy of the event's own data, headers reduced to the harmless ones."""
+    data = getattr(event, "event_data", None)
+    if isinstance(data, Mapping):
+        return {key: _harmless(value) if key.endswith("_headers") else value for key, value in data.items()}
+    told = {key: getattr(event, key, None) for key in ("error_type", "error_message", "traceback", "duration")}
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _harmless(headers: Any) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        return {}
+    return {name: value for name, value in headers.items() if str(name).lower() in _HEADERS}

@@ -1,0 +1,265 @@
+"""From handing a request to the SDK's loop until the service accepted it, once an outer attempt.
+
+The function given to `InternalClientHolder.execute_with_retries` is called for each outer attempt (seam 6,
+facts/partition.md §1): that call is e; x of its last HTTP attempt is a, when it was accepted. What is posted without
+that function (creating a model or a sampling session) is a submission too, whose e is its first s.
+
+All outer attempts of one request run in one asyncio task and call the same function: they share a submission. The time
+between two of them is a back-off: inside one `execute_with_retries` the layer is "submit", between two it is "sampling"
+(429 on /asample, or a promise that expired).
+Threads  the SDK's loop, where nothing else runs between two stamps of one submission: another e means that ours was
+         put aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+from tinkertape.events import RETRY, SUBMIT
+from tinkertape.guard import guard
+from tinkertape.instrument.tinker.flight import (
+    Failure,
+    Operation,
+    Submission,
+    SubmitAttempt,
+    call_of,
+    current_operation,
+    known_request,
+)
+from tinkertape.instrument.tinker.patches import Patches
+from tinkertape.spans import failure_of
+
+_BACKGROUND = ("InternalClientHolder._fetch_client_", "InternalClientHolder._send_cancel_")
+# functions that serve the whole client: they run in the context of whichever call came first
+
+_submission: ContextVar[Submission | None] = ContextVar("tinkertape_submission", default=None)
+_encoding: SubmitAttempt | None = None  # handed over and not yet sent
+
+
+def put_on(holder_class: Any, patches: Patches) -> None:
+    """Stamp the function that every `execute_with_retries` is given."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def execute_with_retries(self: Any, func: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+            return original(self, _stamped(func) or func, *args, **kwargs)
+
+        return execute_with_retries
+
+    patches.replace(holder_class, "execute_with_retries", wrap)
+
+
+@guard("instrument.tinker.submit")
+def _stamped(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]] | None:
+    name = getattr(func, "__qualname__", type(func).__name__)
+    if name.startswith(_BACKGROUND):
+        return None
+    call = object()  # this one execute_with_retries
+
+    @functools.wraps(func)  # the SDK logs the function's name
+    async def submit(*args: Any, **kwargs: Any) -> Any:
+        attempt = _began(name, call)
+        try:
+            result = await func(*args, **kwargs)
+        except BaseException as error:
+            if attempt is not None:
+                _raised(attempt, error)
+            raise
+        if attempt is not None:
+            _returned(attempt)
+        return result
+
+    return submit
+
+
+@guard("instrument.tinker.submit")
+def _began(function: str, call: object) -> SubmitAttempt:
+    return _begin(function, call, current_operation.get())
+
+
+def _begin(function: str, call: object, operation: Operation | None) -> SubmitAttempt:
+    """A submission's next attempt: e."""
+    global _encoding
+    now = time.perf_counter_ns()
+    if _encoding is not None and _encoding.suspended_ns is None:
+        _encoding.suspended_ns = now
+    submission = _of_this_task(function)
+    if submission is None:
+        submission = Submission(operation, function, asyncio.current_task())
+        _submission.set(submission)
+    else:
+        _tell_retry(submission, call, now)
+    attempt = _encoding = SubmitAttempt(submission, call, now)
+    if SUBMIT.start.handlers:
+        SUBMIT.start.execute(
+            {"monotonic_time": now, "system_time": time.time_ns(), "attempt": attempt.number}, _metadata(attempt)
+        )
+    return attempt
+
+
+def _of_this_task(function: str) -> Submission | None:
+    """The submission that goes on here: a context is copied into other tasks, so the task itself is compared."""
+    submission = _submission.get()
+    if submission is None or submission.function != function or submission.task is None:
+        return None
+    return submission if submission.task() is asyncio.current_task() else None
+
+
+def _tell_retry(submission: Submission, call: object, now_ns: int) -> None:
+    failure, submission.failure = submission.failure, None
+    if failure is None or failure.call is None:  # after a direct one the HTTP layer told it (retries.py)
+        return
+    if submission.operation is not None:
+        submission.operation.retry_count += 1
+    if RETRY.handlers:
+        RETRY.execute(
+            {"attempt": failure.attempt, "delay": now_ns - failure.at_ns},
+            {
+                **call_of(submission.operation),
+                "submission_id": submission.id,
+                "error_type": failure.error_type,
+                "status_code": failure.status_code,
+                "layer": "submit" if failure.call is call else "sampling",
+            },
+        )
+
+
+def sending(path: str, method: str, operation: Operation | None) -> SubmitAttempt | None:
+    """What is about to be sent from this task submits this attempt; None: it submits nothing."""
+    submission = _submission.get()
+    if (
+        submission is not None
+        and submission.attempt is not None
+        and submission.task is not None
+        and submission.task() is asyncio.current_task()
+    ):
+        return submission.attempt
+    if operation is None or method != "POST":
+        return None
+    return _begin(path, None, operation)
+
+
+def sent(attempt: SubmitAttempt, now_ns: int, request_bytes: int) -> None:
+    """An HTTP attempt of it enters the network: s."""
+    global _encoding
+    attempt.http_attempts += 1
+    attempt.request_bytes = request_bytes
+    if attempt.serialised_ns is None:
+        attempt.serialised_ns = now_ns if attempt.suspended_ns is None else min(now_ns, attempt.suspended_ns)
+    if _encoding is attempt:
+        _encoding = None
+
+
+def answered(
+    attempt: SubmitAttempt, now_ns: int, status: int | None, request_id: str | None, error: BaseException | None
+) -> None:
+    """An HTTP attempt of it ended: x. A direct one has nobody else to say that it is over."""
+    attempt.answered_ns = now_ns
+    attempt.status_code = status
+    attempt.request_id = request_id
+    if attempt.call is None:
+        if error is None and status is not None and status < 300:
+            _returned(attempt)
+        else:
+            _raised(attempt, error)
+
+
+@guard("instrument.tinker.submit")
+def _returned(attempt: SubmitAttempt) -> None:
+    """The function came back: accepted, or (429 on /asample) told to hold back."""
+    _over(attempt)
+    if attempt.status_code is not None and attempt.status_code >= 300:
+        _failed(attempt, None)
+        return
+    operation = attempt.submission.operation
+    if operation is not None:
+        operation.payload_bytes += attempt.request_bytes
+    request = known_request(attempt.request_id) if attempt.request_id is not None else None
+    if request is not None:
+        request.submission = attempt.submission
+    if SUBMIT.stop.handlers:
+        SUBMIT.stop.execute(
+            _measured(attempt), {**_metadata(attempt), "request_id": attempt.request_id, "status": "success"}
+        )
+
+
+@guard("instrument.tinker.submit")
+def _raised(attempt: SubmitAttempt, error: BaseException | None) -> None:
+    _over(attempt)
+    _failed(attempt, error)
+
+
+def _over(attempt: SubmitAttempt) -> None:
+    global _encoding
+    if _encoding is attempt:
+        _encoding = None
+    if attempt.submission.attempt is attempt:
+        attempt.submission.attempt = None
+
+
+def _failed(attempt: SubmitAttempt, error: BaseException | None) -> None:
+    status = getattr(error, "status_code", attempt.status_code)
+    error_type = type(error).__name__ if error is not None else error_type_of(status)
+    at_ns = attempt.answered_ns or time.perf_counter_ns()
+    if error is None or isinstance(error, Exception):
+        attempt.submission.failure = Failure(at_ns, attempt.number, attempt.call, error_type, status)
+    if SUBMIT.exception.handlers:
+        failure = failure_of(error) if error is not None else _refused(error_type, status)
+        SUBMIT.exception.execute(_measured(attempt), {**_metadata(attempt), **failure, "status_code": status})
+
+
+def promise_expired(submission: Submission | None, at_ns: int, error_type: str, status_code: int | None) -> None:
+    """The accepted request failed in a way that lets sampling submit it anew; the next e tells how long it waited."""
+    if submission is not None:
+        submission.failure = Failure(at_ns, submission.attempts, object(), error_type, status_code)
+
+
+def error_type_of(status: int | None) -> str:
+    """The SDK's exception for an HTTP status, by name."""
+    if status is None:
+        return "APIConnectionError"
+    return "InternalServerError" if status >= 500 else _STATUS_ERRORS.get(status, "APIStatusError")
+
+
+_STATUS_ERRORS = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    402: "BillingError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    409: "ConflictError",
+    422: "UnprocessableEntityError",
+    429: "RateLimitError",
+}
+
+
+def _refused(error_type: str, status: int | None) -> dict[str, Any]:
+    return {
+        "status": "error",
+        "kind": "error",
+        "reason": f"the service answered {status}",
+        "error_type": error_type,
+        "stacktrace": "",
+    }
+
+
+def _measured(attempt: SubmitAttempt) -> dict[str, int]:
+    ended_ns = attempt.answered_ns or time.perf_counter_ns()
+    measured = {
+        "duration": ended_ns - attempt.began_ns,
+        "monotonic_time": ended_ns,
+        "attempts": attempt.http_attempts,
+        "attempt": attempt.number,
+    }
+    if attempt.serialised_ns is not None:
+        measured["serialise_duration"] = attempt.serialised_ns - attempt.began_ns
+    return measured
+
+
+def _metadata(attempt: SubmitAttempt) -> dict[str, Any]:
+    return {**call_of(attempt.submission.operation), "submission_id": attempt.submission.id}
