@@ -41,6 +41,8 @@ class RunPage(msgspec.Struct, frozen=True):
 class CollectorSource:
     """A collector of ours at `place`."""
 
+    every_s = 1.0
+
     def __init__(self, url: str) -> None:
         self.place = url.rstrip("/")
 
@@ -65,22 +67,16 @@ class CollectorSource:
         return msgspec.json.decode(self._get(f"/api/v1/runs/{_quoted(run)}/diagnosis"), type=dict[str, Any])
 
     def lines(self, run: str) -> Iterator[Sequence[bytes]]:
-        """Ends when a finished run has no further line."""
-        after = ""
+        after, over = "", False
         while True:
-            over = self._page(run).run.state in OVER  # asked first: what comes after it is not missed
-            batch = [
-                line
-                for line in self._get(f"/api/v1/runs/{_quoted(run)}/events?limit={BATCH}&after={_quoted(after)}").split(
-                    b"\n"
-                )
-                if line
-            ]
+            answer = self._get(f"/api/v1/runs/{_quoted(run)}/events?limit={BATCH}&after={_quoted(after)}")
+            batch = [line for line in answer.split(b"\n") if line]
             if batch:
                 after = msgspec.json.decode(batch[-1], type=_Cursor).cursor
             yield batch
-            if over and len(batch) < BATCH:
+            if not batch and over:
                 return
+            over = not batch and self._page(run).run.state in OVER  # asked last: what came before it is still fetched
 
     def _page(self, run: str) -> RunPage:
         return msgspec.json.decode(self._get(f"/api/v1/runs/{_quoted(run)}"), type=RunPage)

@@ -37,6 +37,7 @@ class Source(Protocol):
     """What the reading commands ask."""
 
     place: str  # for messages: the collector's address, or the folder of the tapes
+    every_s: float  # how long to wait between two looks for more
 
     def names(self) -> Sequence[tuple[str, str]]:
         """(run, name), newest first."""

@@ -12,6 +12,8 @@ from typing import IO
 
 from rich.console import Console
 
+from tinkertape.cli.text import json_escaped
+
 PLAIN_WIDTH = 120
 
 
@@ -35,5 +37,5 @@ def talk() -> Console:
 
 
 def print_json(document: bytes) -> None:
-    """One JSON document on stdout, and a line feed."""
-    sys.stdout.write(document.decode("utf-8") + "\n")
+    """One JSON document on stdout, and a line feed; nothing in it can steer a terminal."""
+    sys.stdout.write(json_escaped(document.decode("utf-8", "replace")) + "\n")

@@ -34,3 +34,17 @@ def shortened(text: str, width: int) -> str:
     """Escaped, and cut with an ellipsis where it is wider than `width` characters."""
     shown = escaped(text)
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
+def json_escaped(document: str) -> str:
+    """A JSON text with the same meaning in which nothing hides: such characters stand in its strings as `\\uXXXX`."""
+    if document.isascii():
+        return document.replace("\x7f", "\\u007f")
+    return "".join(_json_shown(character) for character in document)
+
+
+def _json_shown(character: str) -> str:
+    if character == "\n" or unicodedata.category(character) not in HIDDEN:
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
