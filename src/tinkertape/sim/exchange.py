@@ -1,0 +1,166 @@
+"""Around every HTTP exchange: who may call, how large a body may be, the network's latency, and the line of truth
+about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import zlib
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tinkertape.sim.errors import RequestRefused
+from tinkertape.sim.service import Exchange, Service
+
+BODY_WITHIN_S = 30.0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine, spoken to itself."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Exchanges:
+    """ASGI middleware. A body is read whole before it is handled: it is bounded, and its last byte has a stamp."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app = app
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange, headers = Exchange(time.perf_counter_ns(), 0), _headers(scope)
+        exchange.attempt = (
+            int(headers["x-stainless-retry-count"]) if headers.get("x-stainless-retry-count", "").isdigit() else 0
+        )
+        scope["exchange"] = exchange
+        answer = Answer(self.service, scope, exchange, send)
+        try:
+            refuse_foreign(headers)
+            body = await self._read(headers, receive, exchange)
+        except RequestRefused as refusal:
+            exchange.body_ns = exchange.body_ns or time.perf_counter_ns()
+            await refuse(refusal, answer.send)
+            return
+        await self._pass_on(scope, body, answer, receive)
+
+    async def _pass_on(self, scope: Scope, body: bytes, answer: Answer, receive: Receive) -> None:
+        given = False
+
+        async def replay() -> Message:
+            nonlocal given
+            if given:
+                return await receive()  # the client going away
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await asyncio.sleep(self.service.scenario.latency_s)
+        await self.app(scope, replay, answer.send)
+
+    async def _read(self, headers: dict[str, str], receive: Receive, exchange: Exchange) -> bytes:
+        body = bytearray()
+        most = self.service.scenario.max_body_bytes
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                while True:
+                    message = await receive()
+                    body += message.get("body", b"")
+                    if len(body) > most:
+                        raise RequestRefused(413, f"this body is larger than {most} bytes")
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError as error:
+            raise RequestRefused(408, f"this body did not come within {BODY_WITHIN_S:.0f} s") from error
+        exchange.body_ns, exchange.request_bytes = time.perf_counter_ns(), len(body)
+        return unpack(bytes(body), headers.get("content-encoding", ""), most)
+
+
+class Answer:
+    """Sends an answer with the network's latency, and then writes down that it did."""
+
+    def __init__(self, service: Service, scope: Scope, exchange: Exchange, send: Send) -> None:
+        self._service, self._scope, self._exchange, self._send = service, scope, exchange, send
+        self._status, self._bytes, self._handled_ns = 0, 0, 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status, self._handled_ns = message["status"], time.perf_counter_ns()
+            await asyncio.sleep(self._service.scenario.latency_s)
+        await self._send(message)
+        self._bytes += len(message.get("body", b""))
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self._write()
+
+    def _write(self) -> None:
+        exchange = self._exchange
+        stamps = {"headers_ns": exchange.headers_ns, "body_ns": exchange.body_ns, "handled_ns": self._handled_ns}
+        sizes = {"request_bytes": exchange.request_bytes, "response_bytes": self._bytes}
+        line = {"path": self._scope["path"], "method": self._scope["method"], "status": self._status, **stamps, **sizes}
+        self._service.truth.write("exchange", **line, attempt=exchange.attempt, request_id=exchange.request_id)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def refuse_foreign(headers: dict[str, str]) -> None:
+    """A page from elsewhere must not talk to us through somebody's browser."""
+    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    if not is_loopback(host):
+        raise RequestRefused(403, f"this service answers to 127.0.0.1 and localhost only, not to {host!r}")
+    origin = headers.get("origin")
+    if origin is not None and not is_loopback(urlsplit(origin).hostname or ""):
+        raise RequestRefused(403, f"this service takes no requests from pages of {origin!r}")
+
+
+def unpack(body: bytes, encoding: str, most: int) -> bytes:
+    """Undo a content encoding, but never beyond `most` bytes."""
+    if encoding in ("", "identity"):
+        return body
+    if encoding == "zstd":
+        return _unpack_zstd(body, most)
+    if encoding != "gzip":
+        raise RequestRefused(415, f"this service does not know the content encoding {encoding!r}")
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacker.decompress(body, most + 1)
+    except zlib.error as error:
+        raise RequestRefused(400, f"this body is not gzip: {error}") from error
+    if len(plain) > most:
+        raise RequestRefused(413, f"this body is larger than {most} bytes, unpacked")
+    return plain
+
+
+def _unpack_zstd(body: bytes, most: int) -> bytes:
+    import zstandard  # noqa: PLC0415 - the SDK's; needed only when the client config asks for compressed bodies
+
+    try:
+        plain: bytes = zstandard.ZstdDecompressor().stream_reader(body).read(most + 1)
+    except zstandard.ZstdError as error:
+        raise RequestRefused(400, f"this body is not zstd: {error}") from error
+    if len(plain) > most:
+        raise RequestRefused(413, f"this body is larger than {most} bytes, unpacked")
+    return plain
+
+
+async def refuse(refusal: RequestRefused, send: Send) -> None:
+    """Answer with a refusal, without a router."""
+    body = json.dumps({"detail": refusal.message}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,141 @@
+"""Tinker's HTTP interface, as far as its SDK needs it (facts/sdk.md §5): one short function a route.
+
+Each takes the service, the request's body and its exchange, and returns what is answered as JSON; polls answer for
+themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from tinkertape.sim import bodies, sampling_routes, training_routes
+from tinkertape.sim.errors import RequestRefused
+from tinkertape.sim.exchange import Exchanges
+from tinkertape.sim.payloads import PROTOBUF
+from tinkertape.sim.service import Refusal, Service
+
+Handler = Callable[[Service, Request, bytes], dict[str, Any]]
+PREFIX = "/api/v1"
+
+
+def app(service: Service) -> Starlette:
+    posts: dict[str, Handler] = {**SESSION_POSTS, **training_routes.POSTS, **sampling_routes.POSTS}
+    gets: dict[str, Handler] = {**GETS, **sampling_routes.GETS, **training_routes.GETS}
+    routes: list[BaseRoute] = [Route(PREFIX + "/retrieve_future", retrieve_future, methods=["POST"])]
+    routes += [Route(PREFIX + path, endpoint(handler), methods=["POST"]) for path, handler in posts.items()]
+    routes += [Route(PREFIX + path, endpoint(handler), methods=["GET"]) for path, handler in gets.items()]
+    handlers: dict[Any, Any] = {RequestRefused: refused, HTTPException: unknown}
+    starlette = Starlette(
+        routes=routes, middleware=[Middleware(Exchanges, service=service)], exception_handlers=handlers
+    )
+    starlette.state.service = service
+    return starlette
+
+
+def endpoint(handler: Handler) -> Callable[[Request], Any]:
+    async def answer(request: Request) -> Response:
+        body = await request.body()
+        return JSONResponse(handler(request.app.state.service, request, body))
+
+    return answer
+
+
+async def retrieve_future(request: Request) -> Response:
+    service: Service = request.app.state.service
+    wanted = bodies.read_json(await request.body(), bodies.RetrieveFuture)
+    request.scope["exchange"].request_id = wanted.request_id
+    protobuf = PROTOBUF in request.headers.get("accept", "")
+    answer = await service.poll(wanted.request_id, allow_metadata_only=wanted.allow_metadata_only, protobuf=protobuf)
+    headers = {} if answer.retry_after_s is None else {"retry-after": str(answer.retry_after_s)}
+    if isinstance(answer.body, bytes):
+        return Response(answer.body, answer.status, headers, media_type=answer.content_type)
+    return JSONResponse(answer.body, answer.status, headers)
+
+
+async def refused(_request: Request, refusal: RequestRefused) -> Response:
+    retry_after_s = refusal.retry_after_s if isinstance(refusal, Refusal) else None
+    headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
+    return JSONResponse({"detail": refusal.message}, refusal.status, headers)
+
+
+async def unknown(request: Request, error: HTTPException) -> Response:
+    what = f"{request.method} {request.url.path}"
+    return JSONResponse({"detail": f"the simulated service does not know {what}"}, error.status_code)
+
+
+def create_session(service: Service, _request: Request, body: bytes) -> dict[str, Any]:
+    bodies.read_json(body, bodies.CreateSession)
+    return {"type": "create_session", "session_id": service.new_session()}
+
+
+def session_heartbeat(service: Service, _request: Request, body: bytes) -> dict[str, Any]:
+    session_id = bodies.read_json(body, bodies.OfSession).session_id
+    if session_id not in service.shelf.sessions:
+        raise RequestRefused(410, f"the session {session_id!r} is over")
+    return {"type": "session_heartbeat"}
+
+
+def client_config(service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
+    return dict(service.scenario.client_config)
+
+
+def nothing(_service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
+    return {}
+
+
+def telemetry(_service: Service, _request: Request, body: bytes) -> dict[str, Any]:
+    bodies.read_json(body, dict[str, Any])
+    return {"status": "accepted"}  # exactly this: another answer, and the SDK complains (facts/sdk.md §1)
+
+
+def capabilities(service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
+    context = service.scenario.max_datum_tokens
+    model = {
+        "model_name": service.scenario.base_model,
+        "max_context_length": context,
+        "trainable": True,
+        "sampleable": True,
+    }
+    return {"supported_models": [model]}
+
+
+def healthz(_service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
+    return {"status": "ok"}
+
+
+def sessions(service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
+    return {"sessions": sorted(service.shelf.sessions)}
+
+
+def session(service: Service, request: Request, _body: bytes) -> dict[str, Any]:
+    session_id = request.path_params["session_id"]
+    if session_id not in service.shelf.sessions:
+        raise RequestRefused(404, f"there is no session {session_id!r}")
+    runs = [model_id for model_id in service.shelf.runs if model_id.startswith(session_id)]
+    samplers = [sampler_id for sampler_id in service.shelf.samplers if sampler_id.startswith(session_id)]
+    return {"training_run_ids": runs, "sampler_ids": samplers}
+
+
+SESSION_POSTS: dict[str, Handler] = {
+    "/client/config": client_config,
+    "/client/dynamic_config": nothing,
+    "/create_session": create_session,
+    "/session_heartbeat": session_heartbeat,
+    "/telemetry": telemetry,
+    "/cancel_future": nothing,
+    "/sessions/{session_id}/finish": nothing,
+}
+GETS: dict[str, Handler] = {
+    "/get_server_capabilities": capabilities,
+    "/healthz": healthz,
+    "/sessions": sessions,
+    "/sessions/{session_id}": session,
+}

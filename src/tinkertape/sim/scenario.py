@@ -1,0 +1,199 @@
+"""A scenario: what the simulated service does to its client, and when. Pure data, read from TOML or written in Python.
+
+Requests are counted by type, from 1, in the order in which the service first saw them; a request that is sent again
+keeps its number. The types are the SDK's own names: CreateModel, ForwardBackward, Forward, OptimStep, SaveWeights,
+LoadWeights, SaveWeightsForSampler, Sample. Everything random (jitter, samples) comes from `seed`, so two runs of one
+scenario are alike.
+
+A file names what differs from the defaults:
+
+    seed = 7
+    poll_hold_s = 0.5
+
+    [compute_s]
+    ForwardBackward = 0.15
+
+    [[slow]]
+    request_types = ["ForwardBackward", "OptimStep"]
+    first = 11
+    last = 16
+    factor = 2.8
+
+    [[pauses]]
+    nth = 21
+    length_s = 3.0
+
+    [[submit_faults]]
+    nth = 6
+    status = 503
+    times = 2
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from tinkertape.sim.errors import Category, SimError
+
+RequestType = Literal[
+    "CreateModel",
+    "ForwardBackward",
+    "Forward",
+    "OptimStep",
+    "SaveWeights",
+    "LoadWeights",
+    "SaveWeightsForSampler",
+    "Sample",
+]
+
+DEFAULT_COMPUTE_S: dict[RequestType, float] = {
+    "CreateModel": 0.1,
+    "ForwardBackward": 0.05,
+    "Forward": 0.03,
+    "OptimStep": 0.02,
+    "SaveWeights": 0.05,
+    "LoadWeights": 0.05,
+    "SaveWeightsForSampler": 0.05,
+    "Sample": 0.05,
+}
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The parts of a scenario refuse unknown keys: a misspelt fault would otherwise just not happen."""
+
+
+class Slow(Part, frozen=True):
+    """Requests `first` to `last` (both included) of these types compute `factor` times as long as usual."""
+
+    first: int
+    last: int
+    factor: float
+    request_types: tuple[RequestType, ...] = ("ForwardBackward", "OptimStep")
+
+
+class Pause(Part, frozen=True):
+    """The nth request of a type finds its queue held for `length_s`; so do the requests of the same model behind it.
+
+    `after_s` 0: before its compute begins. More than 0: after that much of its compute, which goes on where it stopped.
+    """
+
+    nth: int
+    length_s: float
+    request_type: RequestType = "ForwardBackward"
+    reason: Literal["capacity", "rate_limit"] = "capacity"
+    text: str = "no machine is free for this model"
+    after_s: float = 0.0
+
+
+class SubmitFault(Part, frozen=True):
+    """The first `times` attempts to submit the nth request of a type are answered with this HTTP status."""
+
+    nth: int
+    status: int
+    times: int = 1
+    request_type: RequestType = "ForwardBackward"
+    message: str = "the service is overloaded"
+    retry_after_s: float | None = None
+
+
+class FutureFault(Part, frozen=True):
+    """The nth request of a type is accepted, computed, and then fails with this category."""
+
+    nth: int
+    category: Category = "server"
+    request_type: RequestType = "ForwardBackward"
+    message: str = "the worker was lost"
+
+
+class PollFault(Part, frozen=True):
+    """The first `times` polls for the nth request of a type are answered with this HTTP status."""
+
+    nth: int
+    status: int
+    times: int = 1
+    request_type: RequestType = "ForwardBackward"
+    message: str = "upstream did not answer"
+    retry_after_s: float | None = None
+
+
+class Scenario(Part, frozen=True):
+    """All that the simulated service needs to know. Times are seconds."""
+
+    name: str = "healthy"
+    seed: int = 0
+    compute_s: dict[RequestType, float] = {}  # over DEFAULT_COMPUTE_S
+    jitter: float = 0.03  # compute varies by ± this share, evenly
+    poll_hold_s: float = 2.0  # a poll with nothing to say is answered after this long
+    tell_resume: bool = False  # True: a held poll is answered "active" when a pause ends; the default lets it wait on
+    latency_s: float = 0.0  # one way: each request arrives, and each answer leaves, this much later
+    seq_gap_s: float = 5.0  # a training request whose predecessor never comes is computed after this long
+    vocabulary: int = 256  # tokens 0 .. vocabulary − 1
+    base_model: str = "simulated/bytes-bigram"
+    max_datum_tokens: int = 32_768
+    max_body_bytes: int = 64 * 1024 * 1024  # as sent, and unpacked
+    metadata_from_bytes: int = 1_000_000  # a larger result is announced by its size first, if the client allows it
+    client_config: dict[str, Any] = {}  # answered to /client/config
+    slow: tuple[Slow, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    submit_faults: tuple[SubmitFault, ...] = ()
+    future_faults: tuple[FutureFault, ...] = ()
+    poll_faults: tuple[PollFault, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.vocabulary <= 4096:
+            raise ValueError(f"vocabulary is {self.vocabulary}; the simulated model has 2 to 4096 tokens")
+        if not 0.0 <= self.jitter < 1.0:
+            raise ValueError(f"jitter is {self.jitter}; it is a share, from 0 to below 1")
+        negative = [name for name in ("poll_hold_s", "latency_s", "seq_gap_s") if getattr(self, name) < 0]
+        if negative:
+            raise ValueError(f"{negative[0]} is {getattr(self, negative[0])}; a time cannot be negative")
+
+    def usual_s(self, request_type: str, nth: int) -> float:
+        """Compute time of the nth request of a type when nothing is slow: base and jitter. The same for the same
+        seed.
+        """
+        base = _lookup(self.compute_s, request_type, _lookup(DEFAULT_COMPUTE_S, request_type, 0.0))
+        return base * (1.0 + self.jitter * float(random.Random(f"{self.seed}/{request_type}/{nth}").uniform(-1, 1)))
+
+    def slow_factor(self, request_type: str, nth: int) -> float:
+        factor = 1.0
+        for slow in self.slow:
+            if request_type in slow.request_types and slow.first <= nth <= slow.last:
+                factor *= slow.factor
+        return factor
+
+    def pause(self, request_type: str, nth: int) -> Pause | None:
+        return next((p for p in self.pauses if (p.request_type, p.nth) == (request_type, nth)), None)
+
+    def submit_fault(self, request_type: str, nth: int, attempt: int) -> SubmitFault | None:
+        """The fault that meets this attempt (from 1) to submit the request, if any."""
+        return next((f for f in self.submit_faults if _meets(f, request_type, nth, attempt)), None)
+
+    def poll_fault(self, request_type: str, nth: int, poll: int) -> PollFault | None:
+        return next((f for f in self.poll_faults if _meets(f, request_type, nth, poll)), None)
+
+    def future_fault(self, request_type: str, nth: int) -> FutureFault | None:
+        return next((f for f in self.future_faults if (f.request_type, f.nth) == (request_type, nth)), None)
+
+
+def _lookup(times: Mapping[RequestType, float], request_type: str, otherwise: float) -> float:
+    return next((seconds for name, seconds in times.items() if name == request_type), otherwise)
+
+
+def _meets(fault: SubmitFault | PollFault, request_type: str, nth: int, attempt: int) -> bool:
+    return (fault.request_type, fault.nth) == (request_type, nth) and attempt <= fault.times
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario from a TOML file. Raises `SimError` with one line when it cannot be read or is not a scenario."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Scenario)
+    except OSError as error:
+        raise SimError(f"cannot read the scenario {path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SimError(f"{path} is not a scenario: {error}") from error

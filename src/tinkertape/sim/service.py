@@ -1,0 +1,230 @@
+"""The simulated service's state, and what it does with a submit and with a poll. HTTP is elsewhere (`routes.py`)."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinkertape.sim.errors import RequestRefused
+from tinkertape.sim.lines import SECOND, Line, Promise, Works
+from tinkertape.sim.model import BigramModel, base_logits
+from tinkertape.sim.payloads import Result
+from tinkertape.sim.sampling import Sampler
+from tinkertape.sim.scenario import Scenario, SubmitFault
+from tinkertape.sim.truth import Truth
+
+PROMISES_MAX = (
+    20_000  # the oldest answered ones are forgotten beyond this; a poll for them is answered 410, as by the real one
+)
+TRANSIENT = (408, 409, 429)  # the SDK sends the request again after these, and after 5xx
+
+
+class Refusal(RequestRefused):
+    """A refusal that says when to come again."""
+
+    def __init__(self, status: int, message: str, retry_after_s: float | None) -> None:
+        super().__init__(status, message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass
+class Exchange:
+    """What is known of one HTTP exchange while it is handled."""
+
+    headers_ns: int
+    attempt: int
+    body_ns: int = 0
+    request_bytes: int = 0
+    request_id: str | None = None
+
+
+@dataclass
+class Submission:
+    """One request, however often it is sent: its type, and what tells it from the others of its type."""
+
+    request_type: str
+    identity: Hashable
+    line: Line
+    seq: int | None
+    work: Callable[[], Result]
+
+
+@dataclass(frozen=True)
+class PollAnswer:
+    status: int
+    body: bytes | dict[str, object]
+    content_type: str = "application/json"
+    retry_after_s: float | None = None
+
+
+@dataclass
+class Known:
+    """A request that was seen: its number, the attempts so far, and its promise once it is accepted."""
+
+    nth: int
+    attempts: int = 0
+    promise: Promise | None = None
+
+
+@dataclass
+class Run:
+    """A training run: its model, and the line of its requests."""
+
+    model: BigramModel
+    line: Line
+
+
+@dataclass
+class Shelf:
+    """What clients have made."""
+
+    sessions: set[str] = field(default_factory=set)
+    runs: dict[str, Run] = field(default_factory=dict)
+    samplers: dict[str, Sampler] = field(default_factory=dict)
+    weights: dict[str, BigramModel] = field(default_factory=dict)  # by tinker:// path
+    sampler_weights: dict[str, Sampler] = field(default_factory=dict)
+
+
+class Service:
+    """One service. All methods run on its event loop."""
+
+    def __init__(self, scenario: Scenario, truth: Truth) -> None:
+        self.scenario = scenario
+        self.truth = truth
+        self.shelf = Shelf()
+        self.base = base_logits(scenario.vocabulary)
+        self.works = Works(scenario, truth)
+        self.promises: OrderedDict[str, Promise] = OrderedDict()
+        self.closing = False
+        self._known: dict[tuple[str, Hashable], Known] = {}
+        self._counts: Counter[str] = Counter()
+
+    def new_session(self) -> str:
+        session_id = str(uuid.uuid4())  # unlike across runs of the service: a store files events under it
+        self.shelf.sessions.add(session_id)
+        return session_id
+
+    def run(self, model_id: str) -> Run:
+        if model_id not in self.shelf.runs:
+            raise RequestRefused(404, f"there is no model {model_id!r}")
+        return self.shelf.runs[model_id]
+
+    def submit(self, submission: Submission, exchange: Exchange) -> Promise:
+        """Accept a request, or refuse it as the scenario says. The same request sent again is the same promise."""
+        known = self._see(submission)
+        known.attempts += 1
+        fault = self.scenario.submit_fault(submission.request_type, known.nth, known.attempts)
+        if fault is not None:
+            self._refuse(submission, known, fault)
+        if known.promise is None:
+            known.promise = self._accept(submission, known, exchange)
+        exchange.request_id = known.promise.request_id
+        return known.promise
+
+    def _see(self, submission: Submission) -> Known:
+        key = (submission.request_type, submission.identity)
+        if key not in self._known:
+            self._counts[submission.request_type] += 1
+            self._known[key] = Known(self._counts[submission.request_type])
+        return self._known[key]
+
+    def _refuse(self, submission: Submission, known: Known, fault: SubmitFault) -> None:
+        note: dict[str, Any] = {"request_id": None, "request_type": submission.request_type, "nth": known.nth}
+        note |= {"model_id": submission.line.model_id, "seq": submission.seq, "attempt": known.attempts}
+        note |= {"kind": "submit", "injected": True, "status": fault.status, "category": None, "message": fault.message}
+        self.truth.write("fault", **note)
+        if submission.seq is not None and fault.status < 500 and fault.status not in TRANSIENT:
+            submission.line.known.add(submission.seq)  # it will not be sent again: those behind it need not wait
+            if submission.line.next_seq == submission.seq:
+                submission.line.done(submission.seq)
+        raise Refusal(fault.status, fault.message, fault.retry_after_s)
+
+    def _accept(self, submission: Submission, known: Known, exchange: Exchange) -> Promise:
+        line = submission.line
+        seq = line.free_seq() if submission.seq is None else submission.seq
+        request_id = str(uuid.uuid4())
+        accepted_ns = time.perf_counter_ns()
+        promise = Promise(request_id, submission.request_type, known.nth, line, seq, submission.work, accepted_ns)
+        stamps = {
+            "headers_ns": exchange.headers_ns,
+            "body_ns": exchange.body_ns,
+            "request_bytes": exchange.request_bytes,
+        }
+        self.truth.write("accepted", at_ns=accepted_ns, **promise.keys(), **stamps)
+        self.promises[request_id] = promise
+        self._forget()
+        self.works.begin(promise)
+        return promise
+
+    def _forget(self) -> None:
+        while len(self.promises) > PROMISES_MAX and next(iter(self.promises.values())).answered:
+            self.promises.popitem(last=False)
+
+    async def poll(self, request_id: str, *, allow_metadata_only: bool, protobuf: bool) -> PollAnswer:
+        """Answer whether a promise is ready: at once when it is, or when its queue is held; else after the hold time.
+
+        A pause is told at once to a poll that does not know of it; later polls during it are held, too, and answered
+        paused. When a pause ends, a held poll waits on (with `tell_resume`, it is answered).
+        """
+        promise = self.promises.get(request_id)
+        if promise is None:
+            return PollAnswer(410, {"detail": f"the promise {request_id!r} is not known, or has expired"})
+        promise.polls += 1
+        fault = self.scenario.poll_fault(promise.request_type, promise.nth, promise.polls)
+        if fault is not None:
+            rest: dict[str, Any] = {
+                "kind": "poll",
+                "injected": True,
+                "status": fault.status,
+                "category": None,
+                "message": fault.message,
+            }
+            self.truth.write("fault", **promise.keys(), attempt=promise.polls, **rest)
+            return PollAnswer(fault.status, {"detail": fault.message}, retry_after_s=fault.retry_after_s)
+        deadline_ns = time.perf_counter_ns() + int(self.scenario.poll_hold_s * SECOND)
+        while promise.payload is None:
+            if self.closing:
+                return PollAnswer(503, {"detail": "the simulated service is going away"})
+            left_s = (deadline_ns - time.perf_counter_ns()) / SECOND
+            if self._has_news(promise) or left_s <= 0:
+                return self._pending(promise)
+            await promise.changed.wait(left_s)
+        return self._ready(promise, allow_metadata_only=allow_metadata_only, protobuf=protobuf)
+
+    def _has_news(self, promise: Promise) -> bool:
+        hold = promise.line.hold
+        return hold is not promise.told and (hold is not None or self.scenario.tell_resume)
+
+    def _pending(self, promise: Promise) -> PollAnswer:
+        hold = promise.line.hold
+        body: dict[str, object] = {"type": "try_again", "request_id": promise.request_id, "queue_state": "active"}
+        if hold is not None:
+            body |= {"queue_state": f"paused_{hold.pause.reason}", "queue_state_reason": hold.pause.text}
+            if promise.request_id not in hold.told:
+                hold.told.append(promise.request_id)
+        promise.told = hold
+        return PollAnswer(408, body)
+
+    def _ready(self, promise: Promise, *, allow_metadata_only: bool, protobuf: bool) -> PollAnswer:
+        assert promise.payload is not None
+        body, content_type = promise.payload.encode(protobuf=protobuf)
+        if allow_metadata_only and len(body) >= self.scenario.metadata_from_bytes and not promise.announced:
+            promise.announced = True
+            return PollAnswer(200, {"status": "complete_metadata", "response_payload_size": len(body)})
+        if not promise.answered:
+            promise.answered = True
+            now_ns = time.perf_counter_ns()
+            held_ns = now_ns - promise.ready_ns
+            self.truth.write("answered", at_ns=now_ns, **promise.keys(), polls=promise.polls, held_ns=held_ns)
+        return PollAnswer(200, body, content_type)
+
+    def close(self) -> None:
+        """Let every held poll go, and stop computing."""
+        self.closing = True
+        self.works.stop()
+        for promise in self.promises.values():
+            promise.changed.fire()

@@ -1,0 +1,192 @@
+"""Training: create a model, forward_backward, optim_step, save and load; and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+
+from tinkertape.sim import bodies
+from tinkertape.sim.errors import RequestFailed, RequestRefused
+from tinkertape.sim.lines import Line
+from tinkertape.sim.model import BigramModel
+from tinkertape.sim.payloads import Result
+from tinkertape.sim.sampling import Sampler
+from tinkertape.sim.service import Run, Service, Submission
+
+BEGAN = "2026-01-01T00:00:00Z"  # the SDK wants a time where runs and checkpoints are listed; nobody compares it
+
+
+def promised(service: Service, request: Request, submission: Submission) -> dict[str, Any]:
+    promise = service.submit(submission, request.scope["exchange"])
+    return {"request_id": promise.request_id, "model_id": promise.line.model_id}
+
+
+def create_model(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    wanted = bodies.read_json(body, bodies.CreateModel)
+    model_id = f"{wanted.session_id}:train:{wanted.model_seq_id}"
+    rank = wanted.lora_config.rank if wanted.lora_config else 0
+    run = _new_run(service, model_id, BigramModel(service.base, rank, wanted.base_model))
+    work: Callable[[], Result] = lambda: {"model_id": model_id}  # noqa: E731 - a promise's work, like the others below
+    return promised(service, request, Submission("CreateModel", model_id, run.line, 0, work))
+
+
+def _new_run(service: Service, model_id: str, model: BigramModel) -> Run:
+    return service.shelf.runs.setdefault(model_id, Run(model, Line(model_id)))
+
+
+def get_info(service: Service, _request: Request, body: bytes) -> dict[str, Any]:
+    model_id = bodies.read_json(body, bodies.OfModel).model_id
+    model = service.run(model_id).model
+    described = {"arch": "bigram", "model_name": model.base_model, "tokenizer_id": None}
+    facts = {"is_lora": True, "lora_rank": model.lora_rank, "model_name": model.base_model}
+    return {"type": "get_info", "model_id": model_id, "model_data": described, **facts}
+
+
+def forward_backward(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    return _forward(service, request, body, forward_only=False)
+
+
+def forward(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    return _forward(service, request, body, forward_only=True)
+
+
+def _forward(service: Service, request: Request, body: bytes, *, forward_only: bool) -> dict[str, Any]:
+    content_type = request.headers.get("content-type", "")
+    wanted = bodies.read_forward_backward(body, content_type, forward_only=forward_only)
+    run, scenario = service.run(wanted.model_id), service.scenario
+
+    def work() -> Result:
+        examples = bodies.examples(wanted.datums(), scenario.vocabulary, scenario.max_datum_tokens)
+        return run.model.forward(examples, wanted.loss_fn, wanted.config, backward=not wanted.forward_only)
+
+    request_type = "Forward" if wanted.forward_only else "ForwardBackward"
+    return promised(service, request, _in_line(request_type, run, wanted.seq_id, work))
+
+
+def _in_line(request_type: str, run: Run, seq: int | None, work: Callable[[], Result]) -> Submission:
+    identity = (run.line.model_id, object() if seq is None else seq)  # without a seq, nothing tells a repetition
+    return Submission(request_type, identity, run.line, seq, work)
+
+
+def optim_step(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    wanted = bodies.read_json(body, bodies.OptimStep)
+    run = service.run(wanted.model_id)
+    given = wanted.adam_params or wanted.optimizer_params or {}
+    params = {name: float(value) for name, value in given.items() if isinstance(value, (int, float))}
+    return promised(
+        service, request, _in_line("OptimStep", run, wanted.seq_id, lambda: {"metrics": run.model.optim_step(params)})
+    )
+
+
+def save_weights(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    wanted = bodies.read_json(body, bodies.SaveWeights)
+    run = service.run(wanted.model_id)
+    path = f"tinker://{wanted.model_id}/weights/{wanted.path or f'checkpoint-{wanted.seq_id}'}"
+
+    def work() -> Result:
+        service.shelf.weights[path] = run.model.copy(optimizer=True)
+        return {"path": path}
+
+    return promised(service, request, _in_line("SaveWeights", run, wanted.seq_id, work))
+
+
+def save_weights_for_sampler(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    wanted = bodies.read_json(body, bodies.SaveWeights)
+    run, shelf = service.run(wanted.model_id), service.shelf
+    session_id = wanted.model_id.rsplit(":train:", 1)[0]
+
+    def work() -> Result:
+        if wanted.path is None:
+            sampler_id = f"{session_id}:sample:{wanted.sampling_session_seq_id}"
+            shelf.samplers[sampler_id] = Sampler(run.model.logits(), run.model.base_model)
+            return {"sampling_session_id": sampler_id}
+        path = f"tinker://{wanted.model_id}/sampler_weights/{wanted.path}"
+        shelf.sampler_weights[path] = Sampler(run.model.logits(), run.model.base_model, path)
+        return {"path": path}
+
+    return promised(service, request, _in_line("SaveWeightsForSampler", run, wanted.seq_id, work))
+
+
+def load_weights(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    """Into a model that exists, or (SDK 0.24 and later) a new model made of a checkpoint."""
+    wanted = bodies.read_json(body, bodies.LoadWeights)
+    if wanted.model_id is not None:
+        run, seq = service.run(wanted.model_id), wanted.seq_id
+    elif wanted.session_id is not None and wanted.model_seq_id is not None:
+        model_id = f"{wanted.session_id}:train:{wanted.model_seq_id}"
+        run, seq = _new_run(service, model_id, BigramModel(service.base)), 0
+    else:
+        raise RequestRefused(422, "load_weights needs model_id, or session_id and model_seq_id")
+
+    def work() -> Result:
+        if wanted.path not in service.shelf.weights:
+            raise RequestFailed(f"there are no weights {wanted.path!r}")
+        run.model = service.shelf.weights[wanted.path].copy(optimizer=wanted.optimizer)
+        return {"path": wanted.path, "model_id": run.line.model_id}
+
+    if wanted.model_id is None and wanted.path in service.shelf.weights:
+        run.model.base_model = service.shelf.weights[
+            wanted.path
+        ].base_model  # get_info may come before the load is done
+    return promised(service, request, _in_line("LoadWeights", run, seq, work))
+
+
+def weights_info(service: Service, _request: Request, body: bytes) -> dict[str, Any]:
+    path = bodies.read_json(body, bodies.OfPath).tinker_path
+    if path not in service.shelf.weights:
+        raise RequestRefused(404, f"there are no weights {path!r}")
+    model = service.shelf.weights[path]
+    return {"base_model": model.base_model, "is_lora": True, "lora_rank": model.lora_rank}
+
+
+def training_runs(service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
+    runs = [_run(model_id, run) for model_id, run in service.shelf.runs.items()]
+    return {"training_runs": runs, "cursor": {"offset": 0, "limit": len(runs), "total_count": len(runs)}}
+
+
+def training_run(service: Service, request: Request, _body: bytes) -> dict[str, Any]:
+    return _run(request.path_params["run_id"], service.run(request.path_params["run_id"]))
+
+
+def _run(model_id: str, run: Run) -> dict[str, Any]:
+    facts = {"base_model": run.model.base_model, "is_lora": True, "lora_rank": run.model.lora_rank}
+    return {"training_run_id": model_id, "model_owner": "you", "last_request_time": BEGAN, "corrupted": False, **facts}
+
+
+def checkpoints_of_run(service: Service, request: Request, _body: bytes) -> dict[str, Any]:
+    return {"checkpoints": _checkpoints(service, f"tinker://{request.path_params['run_id']}/")}
+
+
+def checkpoints(service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
+    return {"checkpoints": _checkpoints(service, "tinker://")}
+
+
+def _checkpoints(service: Service, prefix: str) -> list[dict[str, Any]]:
+    kinds = [("training", path) for path in service.shelf.weights]
+    kinds += [("sampler", path) for path in service.shelf.sampler_weights]
+    return [
+        {"checkpoint_id": path.split("/", 3)[3], "checkpoint_type": kind, "time": BEGAN, "tinker_path": path}
+        for kind, path in kinds
+        if path.startswith(prefix)
+    ]
+
+
+POSTS: dict[str, Callable[[Service, Request, bytes], dict[str, Any]]] = {
+    "/create_model": create_model,
+    "/get_info": get_info,
+    "/forward_backward": forward_backward,
+    "/forward": forward,
+    "/optim_step": optim_step,
+    "/save_weights": save_weights,
+    "/save_weights_for_sampler": save_weights_for_sampler,
+    "/load_weights": load_weights,
+    "/weights_info": weights_info,
+}
+GETS: dict[str, Callable[[Service, Request, bytes], dict[str, Any]]] = {
+    "/training_runs": training_runs,
+    "/training_runs/{run_id}": training_run,
+    "/training_runs/{run_id}/checkpoints": checkpoints_of_run,
+    "/checkpoints": checkpoints,
+}
