@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tinkertape.bus import detach as detach
     from tinkertape.bus import execute as execute
     from tinkertape.bus import list_handlers as list_handlers
+    from tinkertape.capture import capture_exceptions as capture_exceptions
     from tinkertape.context import Event as Event
     from tinkertape.diagnosis import diagnose as diagnose
     from tinkertape.events import EventType as EventType
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from tinkertape.tape import open_tape as open_tape
     from tinkertape.tape import replay as replay
     from tinkertape.telemetry import Telemetry as Telemetry
-    from tinkertape.telemetry import capture_exceptions as capture_exceptions
     from tinkertape.telemetry import get_telemetry as get_telemetry
     from tinkertape.telemetry import record as record
     from tinkertape.telemetry import start as start
@@ -54,7 +54,7 @@ _HOMES = {
     "attach": "tinkertape.bus",
     "attach_all": "tinkertape.bus",
     "attach_many": "tinkertape.bus",
-    "capture_exceptions": "tinkertape.telemetry",
+    "capture_exceptions": "tinkertape.capture",
     "classify": "tinkertape.faults",
     "collector": "tinkertape.collector",
     "detach": "tinkertape.bus",

@@ -3,7 +3,7 @@
 The semantics are those of the BEAM's `telemetry` (facts/beam.md T1-T67), the items marked BEAT done the better way:
 handlers run in attach order, ids are unique over all events, attaching works before, during and after anything else.
 
-Reads are lock-free: an event's handlers are an immutable tuple in a dict, replaced whole by whoever attaches or
+Reads are lock-free: an event's handlers are one generated function in a dict, replaced whole by whoever attaches or
 detaches.
 Threads  `execute` runs in the caller's thread; `attach` and `detach` in any.
 Locks    `_lock`: held while the tables are rebuilt, never while a handler runs.
@@ -12,6 +12,7 @@ Fork     a child keeps the handlers and makes its locks anew.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -20,6 +21,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import CodeType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -27,12 +29,24 @@ import msgspec
 from tinkertape.errors import EventNameError, HandlerExists, HandlerNotFound
 
 HandlerFunction = Callable[[str, Mapping[str, Any], Mapping[str, Any], Any], object]
+NAMES_MAX = 10_000  # names whose dispatch is kept: a program that makes names up must not fill the memory
 OnFailure = Literal["detach", "keep"]
 HANDLER_FAILURE = "telemetry.handler.failure"
 
 _NAME = re.compile(r"[^\s.]+(\.[^\s.]+)*\Z")  # `Telemetry.log` takes any such name, so one must be able to attach to it
 _EMPTY: Mapping[str, Any] = {}
 _log = logging.getLogger("tinkertape")
+
+
+class Execute(Protocol):
+    """The type of `execute`."""
+
+    def __call__(
+        self,
+        event: str | Sequence[str],
+        measurements: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None: ...
 
 
 class Handler(msgspec.Struct, frozen=True):
@@ -61,13 +75,39 @@ class Attachment(msgspec.Struct, frozen=True, eq=False):
         return not self.prefix or event == self.prefix or event.startswith(self.prefix + ".")
 
 
+Dispatch = Callable[..., None]  # (measurements, metadata={}): calls every handler of one event
+
+
 class Listener(Protocol):
-    """Who wants to know at any moment who hears one event: a declared event type, a span."""
+    """Who wants to have one event's handlers, and the call that runs them, at hand: a declared event type, a span."""
 
     name: str
     handlers: tuple[Attachment, ...]
+    execute: Dispatch
 
     def __hash__(self) -> int: ...
+
+
+def _nobody(measurements: Mapping[str, Any], metadata: Mapping[str, Any] = _EMPTY) -> None:
+    """The dispatch of an event that nobody listens to."""
+
+
+@functools.lru_cache(maxsize=64)
+def _dispatch_code(count: int) -> CodeType:
+    """A function that calls `count` handlers one after the other, each guarded.
+
+    Written out instead of a loop, with functions and configs as globals of the generated code: the interpreter caches
+    globals in place, and that halves the cost (facts/performance.md §1).
+    """
+    lines = ["def dispatch(measurements, metadata=EMPTY):"]
+    for number in range(count):
+        lines += [
+            " try:",
+            f"  function_{number}(name, measurements, metadata, config_{number})",
+            " except Exception as error:",
+            f"  failed(attachment_{number}, name, measurements, metadata, error)",
+        ]
+    return compile("\n".join(lines), "<tinkertape dispatch>", "exec")
 
 
 class Bus:
@@ -82,10 +122,12 @@ class Bus:
         self._lock = threading.RLock()
         self._attachments: dict[object, Attachment] = {}
         self._order = 0
-        self._table: dict[str, tuple[Attachment, ...]] = {}
+        self._handlers: dict[str, tuple[Attachment, ...]] = {}
+        self._dispatch: dict[Any, Dispatch] = {}
+        self.execute = _named_execute(self._dispatch, self._dispatch_of)
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._failed: set[object] = set()
-        self.span_emitters: dict[str, Any] = {}  # prefix → the emitters of its three events; filled and read by `span`
+        self.span_emitters: dict[Any, Any] = {}  # prefix → the emitters of its three events; filled and read by `span`
         _buses.add(self)
 
     def attach(
@@ -169,32 +211,56 @@ class Bus:
             self._rebuild()
 
     def _rebuild(self) -> None:
-        """Make the table anew; whoever reads meanwhile sees the old one, whole.
-
-        Unknown names are resolved when first executed.
+        """Bring every known name up to date, one at a time: a reader sees the old dispatch of a name or the new,
+        whole.
         """
-        names = {name for attachment in self._attachments.values() for name in attachment.names}
-        self._table = {name: self._resolve(name) for name in names}
+        known = set(self._dispatch) | {name for attachment in self._attachments.values() for name in attachment.names}
+        for name in known:
+            self._resolve(name)
         for listener in list(self._listeners):
-            listener.handlers = self._handlers_of(listener.name)
+            self._inform(listener)
 
-    def _resolve(self, event: str) -> tuple[Attachment, ...]:
-        return tuple(attachment for attachment in self._attachments.values() if attachment.hears(event))
+    def _resolve(self, event: str) -> Dispatch:
+        handlers = tuple(attachment for attachment in self._attachments.values() if attachment.hears(event))
+        dispatch = self._unrolled(event, handlers) if handlers else _nobody
+        if event in self._dispatch or handlers or len(self._dispatch) < NAMES_MAX:
+            self._handlers[event], self._dispatch[event] = handlers, dispatch
+        return dispatch
 
-    def _handlers_of(self, event: str) -> tuple[Attachment, ...]:
-        handlers = self._table.get(event)
-        if handlers is None:
-            with self._lock:
-                handlers = self._resolve(event)
-                if len(self._table) < 10_000:  # a program that makes names up must not fill the memory
-                    self._table[event] = handlers
-        return handlers
+    def _unrolled(self, event: str, handlers: tuple[Attachment, ...]) -> Dispatch:
+        names: dict[str, Any] = {"EMPTY": _EMPTY, "name": event, "failed": self._failed_in}
+        for number, handler in enumerate(handlers):
+            names[f"function_{number}"], names[f"config_{number}"] = handler.function, handler.config
+            names[f"attachment_{number}"] = handler
+        exec(_dispatch_code(len(handlers)), names)
+        dispatch: Dispatch = names["dispatch"]
+        return dispatch
+
+    def _dispatch_of(self, event: str | Sequence[str]) -> Dispatch:
+        """What runs the handlers of an event that was not executed before, or whose name was given in segments."""
+        name = event if isinstance(event, str) else ".".join(event)
+        dispatch = self._dispatch.get(name)
+        if dispatch is not None:
+            return dispatch
+        with self._lock:
+            return self._resolve(name)
+
+    def handlers_of(self, event: str) -> tuple[Attachment, ...]:
+        """Who hears events of this name now, in attach order."""
+        self._dispatch_of(event)
+        return self._handlers.get(event, ())
+
+    def _inform(self, listener: Listener) -> None:
+        listener.execute = self._dispatch_of(listener.name)
+        listener.handlers = self._handlers.get(listener.name, ())
 
     def keep_current(self, listener: Listener) -> None:
-        """Set `listener.handlers` now and at every later attach and detach, as long as the listener lives."""
+        """Set the listener's `handlers` and `execute` now and at every later attach and detach, as long as the
+        listener lives.
+        """
         with self._lock:
             self._listeners.add(listener)
-            listener.handlers = self._handlers_of(listener.name)
+            self._inform(listener)
 
     def list_handlers(self, prefix: str | Sequence[str] = "") -> list[Handler]:
         """All attachments whose event name is `prefix` or below it, in attach order; one entry an event."""
@@ -206,24 +272,6 @@ class Bus:
                 if not below or name == below or name.startswith(below + "."):
                     found.append(Handler(attachment.id, name, attachment.function, attachment.config))
         return found
-
-    def execute(
-        self,
-        event: str | Sequence[str],
-        measurements: Mapping[str, Any],
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Call every handler of this event, in attach order, in this thread.
-
-        Never raises for a handler; a name nobody knows matches nobody.
-        """
-        name = event if isinstance(event, str) else ".".join(event)
-        handlers = self._table.get(name)
-        if handlers is None:
-            handlers = self._handlers_of(name)
-        if not handlers:
-            return
-        self.call(handlers, name, measurements, _EMPTY if metadata is None else metadata)
 
     def call(
         self,
@@ -270,6 +318,26 @@ class Bus:
         if first:
             outcome = "was kept" if handler.keep else "has been detached"
             _log.error("tinkertape: handler %r failed on %s and %s", handler.id, event, outcome, exc_info=error)
+
+
+def _named_execute(table: dict[Any, Dispatch], dispatch_of: Callable[[Any], Dispatch]) -> Execute:
+    """`Bus.execute`, as a function over the table instead of a method: one look-up less on the hottest path."""
+
+    def execute(
+        event: str | Sequence[str], measurements: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Call every handler of this event, in attach order, in this thread.
+
+        Never raises for a handler. A name that nobody knows matches nobody.
+        """
+        try:
+            dispatch = table[event]
+        except (KeyError, TypeError):  # not executed before, or a list of segments
+            dispatch = dispatch_of(event)
+        if dispatch is not _nobody:
+            dispatch(measurements, _EMPTY if metadata is None else metadata)
+
+    return execute
 
 
 _buses: weakref.WeakSet[Bus] = weakref.WeakSet()  # a fork hook cannot be removed: one a module, holding nobody alive

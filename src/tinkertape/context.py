@@ -8,7 +8,8 @@ handler sees the same twice.
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
+import random
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -65,13 +66,45 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
             monotonic_ns=time.perf_counter_ns(),
             severity=_severity.get() or severity_of(event),
             scope=current_scope.get(),
-            trace_id=span[0] if span else None,
-            span_id=span[1] if span else None,
+            trace_id=span.trace_id if span else None,
+            span_id=span.span_id if span else None,
         )
 
 
+class SpanIds:
+    """The ids of one span, made when somebody asks: 64 random bits of its own, 128 that it shares with its parent.
+
+    Both are hexadecimal, as W3C Trace Context has them.
+    """
+
+    __slots__ = ("_own", "_trace", "parent")
+
+    parent: SpanIds | None
+    _own: str
+    _trace: str
+
+    @property
+    def span_id(self) -> str:
+        try:
+            return self._own
+        except AttributeError:
+            self._own = f"{_random.getrandbits(64):016x}"
+            return self._own
+
+    @property
+    def trace_id(self) -> str:
+        try:
+            return self._trace
+        except AttributeError:
+            self._trace = self.parent.trace_id if self.parent else f"{_random.getrandbits(128):032x}"
+            return self._trace
+
+
+_random = random.Random()  # not the module's: a program that seeds that one would get the same ids every time
+os.register_at_fork(after_in_child=_random.seed)
+
 current_scope: ContextVar[Mapping[str, Any]] = ContextVar("tinkertape_scope", default=NO_SCOPE)
-current_span: ContextVar[tuple[str, str] | None] = ContextVar("tinkertape_span", default=None)  # (trace id, span id)
+current_span: ContextVar[SpanIds | None] = ContextVar("tinkertape_span", default=None)
 _replayed: ContextVar[Event | None] = ContextVar("tinkertape_replayed", default=None)
 _severity: ContextVar[str | None] = ContextVar("tinkertape_severity", default=None)
 
@@ -119,13 +152,3 @@ def with_severity(severity: str) -> Iterator[None]:
 def current_severity() -> str | None:
     """The severity that `log` was given for the event executed now, or None."""
     return _severity.get()
-
-
-def new_trace_id() -> str:
-    """128 random bits as 32 hexadecimal digits (W3C Trace Context)."""
-    return secrets.token_hex(16)
-
-
-def new_span_id() -> str:
-    """64 random bits as 16 hexadecimal digits (W3C Trace Context)."""
-    return secrets.token_hex(8)

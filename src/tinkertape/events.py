@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tinkertape.bus import Attachment, default_bus, event_name
+from tinkertape.bus import Attachment, Dispatch, default_bus, event_name
 from tinkertape.context import declare_severity
 from tinkertape.errors import EventNameError
 
@@ -28,7 +28,7 @@ class EventType:
     branch, and nothing built, when nobody listens. It belongs to the default bus.
     """
 
-    __slots__ = ("__weakref__", "description", "handlers", "measurements", "metadata", "name", "severity")
+    __slots__ = ("__weakref__", "description", "execute", "handlers", "measurements", "metadata", "name", "severity")
 
     def __init__(
         self,
@@ -51,11 +51,8 @@ class EventType:
             raise EventNameError(f"cannot declare {self.name}: a declared name is lower-case")
         declare_severity(self.name, self.severity)
         self.handlers: tuple[Attachment, ...] = ()
+        self.execute: Dispatch  # (measurements, metadata={}): on the default bus, in this thread; never raises
         default_bus.keep_current(self)
-
-    def execute(self, measurements: Mapping[str, Any], metadata: Mapping[str, Any] = _EMPTY) -> None:
-        """Execute the event on the default bus. Never raises for a handler."""
-        default_bus.call(self.handlers, self.name, measurements, metadata)
 
     def __repr__(self) -> str:
         return f"EventType({self.name!r})"

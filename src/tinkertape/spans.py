@@ -10,36 +10,37 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
+from time import perf_counter_ns, time_ns
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tinkertape.bus import Attachment, Bus, default_bus, event_name
-from tinkertape.context import current_span, new_span_id, new_trace_id
+from tinkertape.bus import Attachment, Bus, Dispatch, default_bus, event_name
+from tinkertape.context import SpanIds, current_span
 
+_EMPTY: Mapping[str, Any] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Emitter:
     """One event of a span prefix, with its handlers kept current by the bus."""
 
-    __slots__ = ("__weakref__", "bus", "handlers", "name")
+    __slots__ = ("__weakref__", "execute", "handlers", "name")
 
     def __init__(self, bus: Bus, name: str) -> None:
-        self.bus = bus
         self.name = name
         self.handlers: tuple[Attachment, ...] = ()
+        self.execute: Dispatch
         bus.keep_current(self)
 
 
 _Emitters = tuple[_Emitter, _Emitter, _Emitter]
 
 
-class span:
-    """Emit `<prefix>.start`, and `<prefix>.stop` or `<prefix>.exception`, around a block, a coroutine's block or a
+class span(SpanIds):
+    """Emit `<prefix>.start`, and `<prefix>.stop` or `<prefix>.exception`, around a block, coroutine's block or
     function.
 
     `with span(prefix, metadata) as s: s.add({"rows": 3}, {"path": p})`, `async with …`, or `@span(prefix)` on a
@@ -56,51 +57,50 @@ class span:
         *,
         bus: Bus = default_bus,
     ) -> None:
-        key = prefix if isinstance(prefix, str) else event_name(prefix)
+        try:
+            self._emitters: _Emitters = bus.span_emitters[prefix]
+        except (KeyError, TypeError):
+            self._emitters = _emitters(bus, prefix)
         self._bus = bus
-        self._emitters: _Emitters = bus.span_emitters.get(key) or _emitters(bus, key)
-        self._metadata = metadata
+        self._metadata = _EMPTY if metadata is None else metadata
         self._extra: dict[str, Any] | None = None
-        self._token: Token[tuple[str, str] | None] | None = None
-        self._began_ns = 0
+        self._token: Token[SpanIds | None] | None = None
 
     def __enter__(self) -> Self:
         start, stop, exception = self._emitters
         if start.handlers or stop.handlers or exception.handlers:
-            parent = current_span.get()
-            self._token = current_span.set((parent[0] if parent else new_trace_id(), new_span_id()))
+            self.parent = parent = current_span.get()
+            self._token = current_span.set(self)
             if parent is not None:
-                self._metadata = {"parent_span_id": parent[1], **(self._metadata or {})}
-            self._began_ns = time.perf_counter_ns()
+                self._metadata = {"parent_span_id": parent.span_id, **self._metadata}
+            self._began_ns = began_ns = perf_counter_ns()
             if start.handlers:
-                measurements = {"monotonic_time": self._began_ns, "system_time": time.time_ns()}
-                self._bus.execute(start.name, measurements, self._metadata)
+                start.execute({"monotonic_time": began_ns, "system_time": time_ns()}, self._metadata)
         return self
 
     def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
         """Give the end more measurements and metadata; `duration` and `monotonic_time` stay the span's own."""
-        if measurements:
-            self._extra = {**(self._extra or {}), **measurements}
-        if metadata:
-            self._metadata = {**(self._metadata or {}), **metadata}
+        if self._token is not None:  # else nobody listens
+            self._extra = {**(self._extra or _EMPTY), **(measurements or _EMPTY)}
+            self._metadata = {**self._metadata, **(metadata or _EMPTY)}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._token is None:  # nobody listened when it began
             return
-        now_ns = time.perf_counter_ns()
-        measurements = {"duration": now_ns - self._began_ns, "monotonic_time": now_ns}
-        if self._extra:
+        now_ns = perf_counter_ns()
+        measurements: dict[str, Any] = {"duration": now_ns - self._began_ns, "monotonic_time": now_ns}
+        if self._extra is not None:
             measurements = {**self._extra, **measurements}
-        try:
-            if error is None:
-                self._bus.execute(self._emitters[1].name, measurements, {**(self._metadata or {}), "status": "success"})
-            elif self._emitters[2].handlers:
-                self._bus.execute(self._emitters[2].name, measurements, {**(self._metadata or {}), **failure_of(error)})
-        finally:
-            current_span.reset(self._token)
-            self._token = None
+        _, stop, exception = self._emitters
+        if error is None:
+            if stop.handlers:
+                stop.execute(measurements, {**self._metadata, "status": "success"})
+        elif exception.handlers:
+            exception.execute(measurements, {**self._metadata, **failure_of(error)})
+        current_span.reset(self._token)
+        self._token = None
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -130,10 +130,13 @@ class span:
         return traced  # type: ignore[return-value]
 
 
-def _emitters(bus: Bus, prefix: str) -> _Emitters:
+def _emitters(bus: Bus, prefix: str | Sequence[str]) -> _Emitters:
     name = event_name(prefix)
+    known: _Emitters | None = bus.span_emitters.get(name)
+    if known is not None:
+        return known
     made = (_Emitter(bus, f"{name}.start"), _Emitter(bus, f"{name}.stop"), _Emitter(bus, f"{name}.exception"))
-    bus.span_emitters[prefix] = made
+    bus.span_emitters[name] = made
     return made
 
 

@@ -1,0 +1,256 @@
+"""Carries what is on tape to a collector, at least once, in a thread of its own.
+
+It reads the tape, never memory, and remembers beside it how far the collector acknowledged: a restart goes on where it
+stopped. First the files of its own run, its forked children's among them, then what other runs of this machine left
+behind. A dead collector costs a connection attempt now and then, and nothing else.
+
+Threads  "tinkertape-delivery" does all of it; `drain` and `close` wait in the caller's, bounded.
+Locks    none: the thread alone touches the segments; four events carry signals.
+Fork     a child has no delivery thread; its parent carries what it records.
+Exit     `close` waits `timeout_s` at most for the acknowledgement of what is on tape; the tape keeps the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tinkertape.context import Event
+from tinkertape.delivery.foreign import body, wire_event
+from tinkertape.delivery.post import Answer, Collector
+from tinkertape.delivery.segments import Batch, Segment
+from tinkertape.errors import BadLine, DeliveryError
+from tinkertape.guard import guarded
+from tinkertape.tape.format import decode_line
+
+OURS_MAX_EVENTS = 500
+OURS_INTERVAL_S = 1.0
+LOOK_AGAIN_S = 0.2  # how often it looks whether the tape grew
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
+
+_log = logging.getLogger("tinkertape")
+
+
+class Delivery:
+    """Delivers the tapes of `run_folder`, then the other runs beside it, to the collector at `url`.
+
+    To a collector of ours whole lines go out, 500 events, 256 kB or 1 s at a time; to a foreign server the
+    specification's events, `flush_threshold` events or `flush_interval_s` seconds at a time. Raises `DeliveryError` for
+    an address that cannot be used; later failures are retried for ever, with a growing delay.
+    """
+
+    def __init__(
+        self,
+        run_folder: Path,
+        url: str,
+        *,
+        key: str | None = None,
+        flush_threshold: int = 100,
+        flush_interval_s: float = 60.0,
+    ) -> None:
+        self._run_folder = run_folder
+        self._collector = Collector(url, key=key)
+        self._threshold, self._interval_s = flush_threshold, flush_interval_s
+        self._ours: bool | None = None
+        self._held: dict[Path, Segment] = {}
+        self._finished: set[Path] = set()
+        self._batch_max: dict[Path, int] = {}
+        self._last_sent_s = time.monotonic()
+        self._failed = 0
+        self._refused = False
+        self._others = sorted(path for path in run_folder.parent.glob("*/*.jsonl") if path.parent != run_folder)
+        self._wake, self._draining, self._idle, self._closing = (threading.Event() for _ in range(4))
+        self.skipped = 0
+        self._thread = threading.Thread(target=self._run, name="tinkertape-delivery", daemon=True)
+        if self._collector.withheld_key:
+            _log.warning("tinkertape: no key is sent to %s over plain http; use https", url)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until everything on tape now is acknowledged.
+
+        False after `timeout_s`, or at once while the collector does not answer.
+        """
+        if not self._thread.is_alive():
+            return False
+        self._idle.clear()
+        self._draining.set()
+        self._wake.set()
+        deadline_s = time.monotonic() + timeout_s
+        while not self._failed and not self._refused and time.monotonic() < deadline_s:
+            if self._idle.wait(0.02):
+                return True
+        return False
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Deliver what is on tape for `timeout_s` at most, then stop.
+
+        True if all of it was acknowledged; the tape keeps the rest.
+        """
+        delivered = self.drain(timeout_s)
+        self._closing.set()
+        self._wake.set()
+        return delivered
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            delay_s = LOOK_AGAIN_S
+            with guarded("delivery"):
+                delay_s = self._turn()
+            self._wake.wait(delay_s)
+        for segment in self._held.values():
+            segment.release()
+        self._collector.close()
+
+    def _turn(self) -> float:
+        """Send one batch if one is due; the seconds until the next look come back."""
+        self._wake.clear()
+        draining = self._draining.is_set()
+        if self._refused:
+            return BACKOFF_MAX_S
+        try:
+            due = self._next_batch(draining)
+            if due is not None:
+                return self._send(*due)
+        except DeliveryError as error:
+            return self._back_off(str(error), None)
+        if draining:
+            self._draining.clear()
+            self._idle.set()
+        return LOOK_AGAIN_S
+
+    def _next_batch(self, draining: bool) -> tuple[Segment, Batch] | None:
+        """The first batch that is large or old enough to go, or any while draining.
+
+        Of other runs any, when our own has none at all.
+        """
+        waiting = False
+        for segment in self._own_segments():
+            batch = self._read(segment)
+            if batch is not None:
+                if draining or self._is_due(batch):
+                    return segment, batch
+                waiting = True
+        return None if waiting or draining else self._left_behind()
+
+    def _left_behind(self) -> tuple[Segment, Batch] | None:
+        while self._others:
+            segment = self._hold(self._others[-1])
+            batch = self._read(segment) if segment is not None else None
+            if segment is not None and batch is not None:
+                return segment, batch
+            self._finish(self._others.pop())
+        return None
+
+    def _read(self, segment: Segment) -> Batch | None:
+        if segment.pending_bytes <= 0:
+            return None
+        batch = segment.read(self._batch_limit(segment))
+        return None if batch.next_offset == segment.acknowledged.offset else batch  # a line that is not complete yet
+
+    def _is_due(self, batch: Batch) -> bool:
+        if batch.ledger is not None:
+            return True
+        limit, interval_s = (OURS_MAX_EVENTS, OURS_INTERVAL_S) if self._ours else (self._threshold, self._interval_s)
+        return len(batch.lines) >= limit or time.monotonic() - self._last_sent_s >= interval_s
+
+    def _batch_limit(self, segment: Segment) -> int:
+        if self._ours is None:
+            self._ours = self._collector.is_ours()
+        return self._batch_max.get(segment.path, OURS_MAX_EVENTS if self._ours else self._threshold)
+
+    def _send(self, segment: Segment, batch: Batch) -> float:
+        events, extra = self._outgoing(segment, batch)
+        if events or extra:
+            answer = self._collector.post(body(events, segment.header, extra))
+            self._last_sent_s = time.monotonic()
+            if not answer.accepted:
+                return self._not_accepted(segment, batch, answer)
+        segment.acknowledge(batch.next_offset, len(batch.lines))
+        self._failed = 0
+        self._batch_max.pop(segment.path, None)
+        if batch.ledger is not None:
+            self._finish(segment.path)
+        return 0.0
+
+    def _outgoing(self, segment: Segment, batch: Batch) -> tuple[list[bytes], dict[str, Any]]:
+        if self._ours:
+            extra: dict[str, Any] = {"tape": segment.header} if segment.header else {}
+            return batch.lines, {**extra, "ledger": batch.ledger} if batch.ledger else extra
+        chosen = [encoded for line in batch.lines if (encoded := _foreign(line)) is not None]
+        self.skipped += len(batch.lines) - len(chosen)
+        return chosen, {}
+
+    def _not_accepted(self, segment: Segment, batch: Batch, answer: Answer) -> float:
+        if answer.refused_key:
+            self._refused = True
+            _log.warning(
+                "tinkertape: %s refused the key (HTTP %d); the tape keeps everything, delivery stops",
+                self._collector.url,
+                answer.status,
+            )
+            return BACKOFF_MAX_S
+        if answer.worth_retrying:
+            return self._back_off(f"HTTP {answer.status} from {self._collector.url}", answer.retry_after_s)
+        if len(batch.lines) > 1:  # one of them is refused: halve until it is alone
+            self._batch_max[segment.path] = len(batch.lines) // 2
+            return 0.0
+        segment.acknowledge(batch.next_offset, 0, rejected=len(batch.lines))
+        self._batch_max.pop(segment.path, None)
+        return 0.0
+
+    def _back_off(self, reason: str, wish_s: float | None) -> float:
+        self._failed += 1
+        _log.debug("tinkertape: delivery waits: %s", reason)
+        grown_s = min(BACKOFF_FIRST_S * 2 ** min(self._failed - 1, 10), BACKOFF_MAX_S)
+        return wish_s if wish_s is not None else grown_s * random.uniform(0.5, 1.0)
+
+    def _own_segments(self) -> Iterator[Segment]:
+        for path in sorted(self._run_folder.glob("*.jsonl")):
+            segment = self._hold(path)
+            if segment is not None:
+                yield segment
+
+    def _hold(self, path: Path) -> Segment | None:
+        """Take a segment for this process; None while another process delivers it, or when it is done."""
+        if path in self._finished:
+            return None
+        segment = self._held.get(path)
+        if segment is None:
+            segment = Segment(path, self._collector.url)
+            if not segment.acquire():
+                return None
+            self._held[path] = segment
+        return segment
+
+    def _finish(self, path: Path) -> None:
+        self._finished.add(path)
+        segment = self._held.pop(path, None)
+        if segment is not None:
+            segment.release()
+
+
+def _foreign(line: bytes) -> bytes | None:
+    try:
+        event = decode_line(line)
+    except BadLine:
+        return None
+    if not isinstance(event, Event):
+        return None
+    timestamp = msgspec.json.decode(line, type=_Timestamp).timestamp
+    wire = wire_event(event, timestamp)
+    return None if wire is None else msgspec.json.encode(wire)
+
+
+class _Timestamp(msgspec.Struct):
+    timestamp: str = ""

@@ -1,0 +1,159 @@
+"""A segment of a tape as delivery sees it: complete lines from an offset on, and how far the collector acknowledged
+them.
+
+The acknowledgement file `<segment>.ack` beside it, `{"collector", "offset", "events", "rejected"}`, is replaced whole.
+Whoever delivers a segment holds a lock on its file (`flock`), so two processes never deliver the same one at the same
+time; a lock ends with its process, however it ends.
+
+Fork     a child closes its copies of the locked files, so that the lock stays its parent's alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import weakref
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tinkertape.config import open_private
+from tinkertape.tape.format import MAX_LINE
+
+READ_AT_ONCE = 1 << 18  # bytes; a batch for a collector of ours is no larger
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """What one collector said that it has: all lines before `offset`."""
+
+    collector: str = ""
+    offset: int = 0
+    events: int = 0
+    rejected: int = 0
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Complete event lines as they stand on the tape, with the end line's counts if it was reached."""
+
+    lines: list[bytes]
+    offsets: list[int]  # where each line ends
+    next_offset: int
+    ledger: dict[str, Any] | None = None
+
+
+class _Glance(msgspec.Struct):
+    """As much of a line as tells which kind it is; decoding it proves that the line is JSON."""
+
+    tape: int = 0
+    tape_end: int = 0
+    event: str = ""
+
+
+_glance = msgspec.json.Decoder(_Glance)
+
+
+class Segment:
+    """One file of a tape. `acquire` before reading; `release` when done."""
+
+    def __init__(self, path: Path, collector: str) -> None:
+        self.path = path
+        self.collector = collector
+        self.acknowledged = Acknowledged(collector)
+        self.header: dict[str, Any] = {}
+        self._file: int | None = None
+        _segments.add(self)
+
+    @property
+    def acknowledgement(self) -> Path:
+        return self.path.with_suffix(".ack")
+
+    def acquire(self) -> bool:
+        """Take the segment for this process and read how far it came; False while another process delivers it."""
+        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return False
+        self._file = file
+        self.acknowledged = self._read_acknowledgement()
+        return True
+
+    def _read_acknowledgement(self) -> Acknowledged:
+        try:
+            found = msgspec.json.decode(self.acknowledgement.read_bytes(), type=Acknowledged)
+        except (OSError, msgspec.MsgspecError):
+            found = Acknowledged()
+        return found if found.collector == self.collector else Acknowledged(self.collector)
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    @property
+    def pending_bytes(self) -> int:
+        if self._file is None:
+            return 0
+        return os.fstat(self._file).st_size - self.acknowledged.offset
+
+    def read(self, max_events: int) -> Batch:
+        """The next complete lines, at most `max_events` and about 256 kB.
+
+        A bad line is passed over: the collector cannot take it, readers of the tape count it.
+        """
+        assert self._file is not None
+        if not self.header:
+            self.header = self._read_header()
+        offset = self.acknowledged.offset
+        chunk = os.pread(self._file, READ_AT_ONCE, offset)
+        if b"\n" not in chunk and len(chunk) == READ_AT_ONCE:
+            chunk = os.pread(self._file, MAX_LINE, offset)
+        return _batch(chunk, offset, max_events)
+
+    def _read_header(self) -> dict[str, Any]:
+        assert self._file is not None
+        first = os.pread(self._file, READ_AT_ONCE, 0).partition(b"\n")[0]
+        try:
+            header = msgspec.json.decode(first, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            return {}
+        return header if "tape" in header else {}
+
+    def acknowledge(self, offset: int, events: int, rejected: int = 0) -> None:
+        """Remember that the collector has everything before `offset`; on disk before this returns."""
+        before = self.acknowledged
+        self.acknowledged = Acknowledged(self.collector, offset, before.events + events, before.rejected + rejected)
+        temporary = self.acknowledgement.with_suffix(".ack-new")
+        file = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            os.write(file, msgspec.json.encode(self.acknowledged))
+        finally:
+            os.close(file)
+        temporary.replace(self.acknowledgement)
+
+
+def _batch(chunk: bytes, offset: int, max_events: int) -> Batch:
+    lines: list[bytes] = []
+    offsets: list[int] = []
+    ledger: dict[str, Any] | None = None
+    *complete, _torn = chunk.split(b"\n")
+    for line in complete:
+        if len(lines) >= max_events:
+            break
+        offset += len(line) + 1
+        try:
+            glance = _glance.decode(line)
+        except msgspec.MsgspecError:
+            continue
+        if glance.tape_end:
+            ledger = msgspec.json.decode(line)
+        elif glance.event and not glance.tape:
+            lines.append(line)
+            offsets.append(offset)
+    return Batch(lines, offsets, offset, ledger)
+
+
+_segments: weakref.WeakSet[Segment] = weakref.WeakSet()
+os.register_at_fork(after_in_child=lambda: [segment.release() for segment in list(_segments)])

@@ -1,0 +1,311 @@
+"""`Telemetry`: what `start()` gives back. It owns the recorder and its tape, the sources that it switched on, and
+delivery.
+
+Threads  `start`, `log`, `flush` and `close` run in the caller's; recorder, clock and delivery have one daemon thread
+each.
+Locks    `_start_lock`: one start or close at a time, never during I/O on the network.
+Fork     a child goes on recording into the same run, a file of its own; its parent delivers it.
+Exit     `close`, at the latest at interpreter exit, waits `exit_timeout_s` at most for delivery; the tape keeps the
+rest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.metadata
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from tinkertape.bus import Bus, default_bus
+from tinkertape.config import Settings, is_run_id, load_settings, new_ulid
+from tinkertape.context import with_severity
+from tinkertape.delivery import Delivery
+from tinkertape.diagnosis import Watcher
+from tinkertape.diagnosis import watch as watch_bus
+from tinkertape.errors import HandlerNotFound
+from tinkertape.faults import classify, is_user_error
+from tinkertape.guard import guarded
+from tinkertape.instrument import clock
+from tinkertape.instrument import tinker as tinker_source
+from tinkertape.tape import Ledger, Recorder
+from tinkertape.wire import SEVERITIES
+
+Status = Literal["success", "errored", "interrupted"]
+HANDLER_ID = "tinkertape.recorder"
+
+_log = logging.getLogger("tinkertape")
+_start_lock = threading.RLock()
+_current: Telemetry | None = None
+
+
+class Telemetry:
+    """A run being recorded. Made by `start`; a context manager; closed at exit at the latest.
+
+    `run` is the run's id, `session_id` what the wire carries, `tape` the run's folder. While recording is off
+    (`TINKERTAPE_OFF=1`) every method works and records nothing.
+    """
+
+    def __init__(self, run: str, session_id: str | None, folder: Path, bus: Bus) -> None:
+        self.run = run
+        self.session_id = session_id or run
+        self.tape = folder
+        self.watcher: Watcher | None = None
+        self._bus = bus
+        self._recorder: Recorder | None = None
+        self._delivery: Delivery | None = None
+        self._exit_timeout_s = 2.0
+        self._began_ns = time.perf_counter_ns()
+        self._instrumented = False
+        self._closed = False
+        self._process = os.getpid()
+
+    @property
+    def recording(self) -> bool:
+        """Is it still open, and recording?"""
+        return self._recorder is not None and not self._closed
+
+    def log(
+        self,
+        event_name: str,
+        event_data: Mapping[str, Any] | None = None,
+        *,
+        severity: str = "INFO",
+    ) -> bool:
+        """Record an event of your own; whoever is attached to its name hears it too.
+
+        `event_data` may hold anything: what JSON cannot say is rendered safely. Returns whether it was accepted: False
+        while recording is off, after `close`, or when memory is full. Never raises for the data. Raises `ValueError`
+        for a severity that is none of DEBUG, INFO, WARNING, ERROR, CRITICAL.
+        """
+        if severity not in SEVERITIES:
+            raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
+        recorder = self._recorder
+        accepted = False
+        if recorder is not None and not self._closed:
+            accepted = recorder.log(event_name, event_data, severity)
+        others = self._bus.handlers_of(event_name)
+        if len(others) > 1 or (others and others[0].id != HANDLER_ID):
+            with with_severity(severity):
+                heard = tuple(handler for handler in others if handler.id != HANDLER_ID)
+                self._bus.call(heard, event_name, {}, event_data if isinstance(event_data, Mapping) else {})
+        return accepted
+
+    def flush(self, timeout_s: float = 2.0) -> bool:
+        """Bring the tape up to date with what was recorded until now; True when it is, within `timeout_s`."""
+        return self._recorder is None or self._recorder.flush(timeout_s)
+
+    def ledger(self) -> Ledger:
+        """The exact count of this process's events. `stored` is 0 here: only a collector knows what it stored."""
+        return self._recorder.ledger() if self._recorder is not None else Ledger()
+
+    def close(self, status: Status = "success") -> None:
+        """End the run's recording in this process: the last event, the tape's end, and what delivery still manages in
+        `exit_timeout_s`.
+        """
+        global _current
+        with _start_lock:
+            if self._closed or self._process != os.getpid():
+                return
+            with guarded("telemetry.close"):
+                self._close_sources(status)
+            self._closed = True
+            if _current is self:
+                _current = None
+                atexit.unregister(_close_at_exit)
+                if os.environ.get("TINKERTAPE_RUN") == self.run:
+                    del os.environ["TINKERTAPE_RUN"]
+        with guarded("telemetry.close"):
+            if self._recorder is not None:
+                self._recorder.close(status, self._exit_timeout_s)
+            if self._delivery is not None:
+                self._delivery.close(self._exit_timeout_s)
+
+    def _close_sources(self, status: Status) -> None:
+        clock.stop()
+        if self._instrumented:
+            tinker_source.uninstall()
+        now_ns = time.perf_counter_ns()
+        if self.recording:
+            duration_ns = now_ns - self._began_ns
+            measurements = {"duration": duration_ns, "monotonic_time": now_ns}
+            self._bus.execute("telemetry.session.stop", measurements, {"status": status})
+        with contextlib.suppress(HandlerNotFound):
+            self._bus.detach(HANDLER_ID)
+        if self.watcher is not None:
+            self.watcher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.record_fatal(error)
+        self.close(_status_of(error))
+
+    def record_fatal(self, error: BaseException) -> None:
+        """Record an exception that ends the program; UNHANDLED_EXCEPTION on the wire.
+
+        Interrupts and exits are no such exception.
+        """
+        if not isinstance(error, Exception):
+            return
+        with guarded("telemetry.record_fatal"):
+            metadata = {
+                "exception_type": type(error).__name__,
+                "exception_message": str(error),
+                "traceback": "".join(traceback.format_exception(error)),
+                "fault_owner": classify(error).owner,
+                "is_user_error": is_user_error(error),
+            }
+            self._bus.execute("telemetry.exception", {}, metadata)
+
+
+def start(
+    name: str | None = None,
+    *,
+    url: str | None = None,
+    key: str | None = None,
+    directory: str | Path | None = None,
+    session_id: str | None = None,
+    project: str = "default",
+    metadata: Mapping[str, Any] | None = None,
+    tags: Sequence[str] | None = None,
+    flush_threshold: int = 100,
+    flush_interval_s: float = 60.0,
+    max_pending: int = 100_000,
+    durability: Literal["kill", "power"] = "kill",
+    exit_timeout_s: float = 2.0,
+    instrument: bool = True,
+    watch: bool = False,
+    bus: Bus | None = None,
+) -> Telemetry:
+    """Start recording this process, and give back the `Telemetry` that does it; a second start gives back the running
+    one, with a warning.
+
+    It opens a tape below `directory`, attaches the recorder to `bus` (the default one), delivers to the collector at
+    `url` if there is one, and records the Tinker SDK when it is or gets imported, unless `instrument=False`.
+    `watch=True` runs the detectors live. `flush_threshold` events or `flush_interval_s` seconds make a batch for a
+    foreign server; a collector of ours is sent 500 events, 256 kB or 1 s at a time. `max_pending` events at most wait
+    in memory. `durability="power"` syncs every write to the disk.
+
+    Raises `ConfigError` for a setting that cannot be used and `TapeError` for a folder that cannot be written.
+    """
+    global _current
+    with _start_lock:
+        if _current is not None and _current.recording and _current._process == os.getpid():
+            _log.warning("tinkertape: already recording run %s; start() gives it back", _current.run)
+            return _current
+        settings = load_settings(directory=directory, url=url, key=key, name=name)
+        run = settings.run if settings.run and is_run_id(settings.run) else new_ulid()
+        telemetry = Telemetry(run, session_id, settings.tapes / run, bus or default_bus)
+        if settings.off:
+            return telemetry
+        telemetry._exit_timeout_s = exit_timeout_s
+        telemetry._recorder = Recorder(
+            telemetry.tape,
+            run,
+            header=_header(settings, project, session_id, metadata, tags),
+            max_pending=max_pending,
+            durability=durability,
+        )
+        telemetry._bus.attach_all(HANDLER_ID, telemetry._recorder.record, on_failure="keep")
+        _switch_on(telemetry, settings, instrument, watch, flush_threshold, flush_interval_s)
+        _current = telemetry
+        os.environ["TINKERTAPE_RUN"] = run
+        atexit.register(_close_at_exit)
+    return telemetry
+
+
+def _header(
+    settings: Settings,
+    project: str,
+    session_id: str | None,
+    metadata: Mapping[str, Any] | None,
+    tags: Sequence[str] | None,
+) -> dict[str, Any]:
+    script = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in ("", "-c") else "python"
+    return {
+        "name": settings.name or Path(script).stem,
+        "project": project,
+        "session_id": session_id,
+        "sdk_version": _sdk_version(),
+        "metadata": dict(metadata or {}),
+        "tags": list(tags or ()),
+        "exe": script,
+    }
+
+
+def _sdk_version() -> str:
+    try:
+        return importlib.metadata.version("tinker")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _switch_on(
+    telemetry: Telemetry,
+    settings: Settings,
+    instrument: bool,
+    watch: bool,
+    flush_threshold: int,
+    flush_interval_s: float,
+) -> None:
+    if watch:
+        telemetry.watcher = watch_bus(telemetry._bus)
+    began = {"monotonic_time": telemetry._began_ns, "system_time": time.time_ns()}
+    telemetry._bus.execute("telemetry.session.start", began, {"run_name": settings.name or ""})
+    if instrument:
+        tinker_source.install()
+        telemetry._instrumented = True
+    clock.start(tinker_source.in_flight)
+    if settings.url:
+        telemetry._delivery = Delivery(
+            telemetry.tape,
+            settings.url,
+            key=settings.key,
+            flush_threshold=flush_threshold,
+            flush_interval_s=flush_interval_s,
+        )
+        telemetry._delivery.start()
+
+
+@contextlib.contextmanager
+def record(name: str | None = None, **settings: Any) -> Iterator[Telemetry]:
+    """Record what happens inside: `with tinkertape.record("nightly") as telemetry:`.
+
+    Takes what `start` takes; an exception that leaves the block is recorded, and goes on.
+    """
+    with start(name, **settings) as telemetry:
+        yield telemetry
+
+
+def get_telemetry() -> Telemetry | None:
+    """The `Telemetry` that is recording this process, or None."""
+    return _current
+
+
+def _close_at_exit() -> None:
+    telemetry = _current
+    if telemetry is None:
+        return
+    error = getattr(sys, "last_value", None)  # set by the interpreter when an exception ended the program
+    if error is not None:
+        telemetry.record_fatal(error)
+    telemetry.close(_status_of(error))
+
+
+def _status_of(error: BaseException | None) -> Status:
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "success"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "errored"
