@@ -6,7 +6,7 @@ page.
 
     doors                 cli
     servers               collector · dashboard · sim, which imports nothing of ours
-    keepers               store · telemetry
+    keepers               store · capture, over telemetry
     carrier               delivery
     sources and handlers  instrument · diagnosis
     tape                  tape
