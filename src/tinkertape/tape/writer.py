@@ -1,0 +1,338 @@
+"""Writes the tape: one file a process and segment, in a thread of its own.
+
+Threads  `wake` and `drain` run in the thread that executes an event, or flushes; `_write_loop` in "tinkertape-writer".
+Locks    `_file_lock`: one chunk of the queue, made into lines and written; taken by the writer, and by a caller whose
+         event is ERROR or who flushes, for a bounded time: what it cannot do by then is left to the writer.
+         `_start_lock`: to start the thread; whoever does not get it at once goes on.
+Fork     `start_over`: new locks, an empty queue, no file, no thread; the recorder calls it in the child.
+Exit     `close` takes as long as it was given; what is then unwritten is lost, and counted with the reason "exit".
+
+The queue has many who append and, under `_file_lock`, one who takes. Lines are numbered when they are taken, so a
+file's order is the order of the indices. A write that the system cuts short is gone on with from that byte. While the
+disk refuses, nothing is taken from the queue: what does not fit into memory then is the disk's loss, by its reason.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+from tinkertape.config import open_private, private_folder
+from tinkertape.guard import count_failure, guarded
+from tinkertape.tape.snapshot import UNENCODABLE
+
+INTERVAL_S = 0.05  # a killed process loses what is younger, and what was being written
+CHUNK = 200  # events between two releases of the GIL (facts/performance.md §2)
+ROUNDS_TO_SLEEP = 40  # empty rounds, then the thread sleeps until it is woken
+RETRY_S, RETRY_MAX_S = 0.05, 1.0  # how long a refusing disk is left alone
+Durability = Literal["kill", "power"]
+REASONS = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EFBIG: "disk_full",
+    errno.EROFS: "read_only",
+    errno.EACCES: "no_permission",
+    errno.EPERM: "no_permission",
+    errno.EIO: "disk_error",
+}
+
+
+class FileSystem(Protocol):
+    """What a segment needs of the disk; a test passes one in that tears writes or refuses them."""
+
+    def open(self, path: Path) -> int: ...
+    def size(self, file: int) -> int: ...
+    def ends_line(self, file: int) -> bool: ...
+    def write(self, file: int, data: bytes) -> int: ...
+    def sync(self, file: int) -> None: ...
+    def close(self, file: int) -> None: ...
+
+
+class Disk:
+    """The real file system. Folders are 0700, files 0600, opened to append."""
+
+    def open(self, path: Path) -> int:
+        private_folder(path.parent)
+        return open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+
+    def size(self, file: int) -> int:
+        return os.fstat(file).st_size
+
+    def ends_line(self, file: int) -> bool:
+        size = self.size(file)
+        return size == 0 or os.pread(file, 1, size - 1) == b"\n"
+
+    def write(self, file: int, data: bytes) -> int:
+        return os.write(file, data)
+
+    def sync(self, file: int) -> None:
+        os.fdatasync(file)
+
+    def close(self, file: int) -> None:
+        os.close(file)
+
+
+DISK = Disk()
+
+
+class SegmentFile:
+    """One file of a tape, open to append whole lines. Not for two threads at once: its owner has the lock.
+
+    `size` is where the next byte goes. `trouble` is why the last `append` or `sync` fell short, None if it did not.
+    """
+
+    def __init__(self, path: Path, *, disk: FileSystem = DISK) -> None:
+        """Open it, made if need be, with its folder. A torn line at its end is closed by the next append.
+
+        Raises `OSError`.
+        """
+        self.path = path
+        self.trouble: OSError | None = None
+        self._disk = disk
+        self._file = disk.open(path)
+        self.size = disk.size(self._file)
+        self._at_line_start = self._whole = disk.ends_line(self._file)
+
+    def append(self, data: bytes) -> int:
+        """Write lines; return how many of the bytes are in the file.
+
+        If not all are, `trouble` says why; go on with the rest by another `append`, or give it up by `abandon`.
+        """
+        self.trouble = None
+        if not self._whole:  # something was given up in the middle of a line
+            if not self._write(b"\n"):
+                return 0
+            self._whole = True
+        return self._write(data)
+
+    def _write(self, data: bytes) -> int:
+        done = 0
+        while done < len(data):
+            try:
+                count = self._disk.write(self._file, data[done:] if done else data)
+            except OSError as error:
+                self.trouble = error
+                break
+            done += count
+        if done:
+            self.size += done
+            self._at_line_start = data[done - 1 : done] == b"\n"
+        return done
+
+    def abandon(self) -> None:
+        """The rest of a torn append will not come: the next one begins on a line of its own."""
+        self._whole = self._at_line_start
+
+    def sync(self) -> bool:
+        """Bring to the disk what was appended, so that it outlasts a loss of power. False: `trouble` says why."""
+        try:
+            self._disk.sync(self._file)
+        except OSError as error:
+            self.trouble = error
+            return False
+        return True
+
+    def close(self) -> None:
+        self._disk.close(self._file)
+
+
+class Writer:
+    """Takes snapshots from a queue, makes lines of them and appends them to a segment.
+
+    `line` makes one line from a snapshot and its index; `open_segment` opens the file, and `head` is its first line.
+    Read under no lock, for the ledger: `taken`, the indices given so far; `written`, the lines in the file; `lost`.
+    """
+
+    def __init__(
+        self,
+        queue: deque[bytes],
+        line: Callable[[bytes, int], bytes],
+        open_segment: Callable[[], SegmentFile],
+        head: Callable[[], bytes],
+        *,
+        durability: Durability = "kill",
+        taken_from: Callable[[list[bytes]], None] = lambda chunk: None,
+    ) -> None:
+        self._queue = queue
+        self._line = line
+        self._open_segment = open_segment
+        self._head = head
+        self._durability = durability
+        self._taken_from = taken_from
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget everything but what was passed in; in a forked child, without touching the parent's file."""
+        self._file_lock = threading.Lock()
+        self._start_lock = threading.Lock()
+        self._wakeup = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._segment: SegmentFile | None = None
+        self._rest = b""  # lines made, not yet in the file
+        self._head_pending = False
+        self._retry_at, self._retry_s = 0.0, RETRY_S
+        self._closing = False
+        self.asleep = True  # who appends to the queue calls `wake` when this is set
+        self.trouble: str | None = None  # why the disk refuses, while it does
+        self.taken = 0
+        self.written = 0
+        self.lost: Counter[str] = Counter()
+
+    # --- the thread ---
+
+    def wake(self) -> None:
+        """Start the thread, or wake it. Never blocks."""
+        if not self._start_lock.acquire(blocking=False):
+            return
+        try:
+            self.asleep = False
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._write_loop, name="tinkertape-writer", daemon=True)
+                self._thread.start()
+            else:
+                self._wakeup.set()
+        except RuntimeError as error:  # the interpreter is shutting down, or has no thread left: `close` writes
+            self._thread = None
+            count_failure("tape.writer.start", error)
+        finally:
+            self._start_lock.release()
+
+    def _write_loop(self) -> None:
+        empty_rounds = 0
+        while not self._closing:
+            time.sleep(INTERVAL_S)
+            if self._queue or self._rest:
+                empty_rounds = 0
+                with guarded("tape.writer"):
+                    self.drain(RETRY_MAX_S)
+                continue
+            empty_rounds += 1
+            if empty_rounds >= ROUNDS_TO_SLEEP:
+                self._wakeup.clear()
+                self.asleep = True
+                if not self._queue:  # one that was appended before `asleep` was set is seen here
+                    self._wakeup.wait()
+                self.asleep = False
+                empty_rounds = 0
+
+    # --- writing ---
+
+    def drain(self, timeout_s: float) -> bool:
+        """Bring what is in the queue now to the file, in at most about `timeout_s`. Is all of it there?
+
+        Any thread. While the disk refuses it is asked again only after a pause, and the answer is False at once.
+        """
+        deadline = time.monotonic() + timeout_s
+        if not self._file_lock.acquire(timeout=max(timeout_s, 0.0)):
+            return False
+        try:
+            return self._drain_until(deadline, len(self._queue))
+        finally:
+            self._file_lock.release()
+
+    def _drain_until(self, deadline: float, events: int, *, at_once: bool = False) -> bool:
+        if not at_once and time.monotonic() < self._retry_at:
+            return False
+        written = self.written
+        while self._rest or events > 0:
+            if self._rest and not self._write_rest():
+                return False
+            if events > 0:
+                events -= self._take_chunk()
+            if time.monotonic() > deadline and (self._rest or events > 0):
+                return False
+        if self._durability == "power" and self._segment is not None and self.written != written:
+            return self._segment.sync() or self._refused(self._segment.trouble)
+        return True
+
+    def _take_chunk(self) -> int:
+        """Make lines of the next events in the queue; how many there were. Under `_file_lock`."""
+        count = min(len(self._queue), CHUNK)
+        chunk = [self._queue.popleft() for _ in range(count)]
+        self._taken_from(chunk)
+        lines = []
+        for snapshot in chunk:
+            index, self.taken = self.taken, self.taken + 1
+            try:
+                lines.append(self._line(snapshot, index))
+            except UNENCODABLE as error:
+                self.lost["not_encodable"] += 1
+                count_failure("tape.line", error)
+        self._rest += b"".join(lines)
+        return count or CHUNK  # an empty queue ends the turn, whoever emptied it
+
+    def _write_rest(self) -> bool:
+        """Append what is made; False: the disk refused, and the rest waits for the next turn. Under `_file_lock`."""
+        if self._segment is None:
+            try:
+                self._segment = self._open_segment()
+            except OSError as error:
+                return self._refused(error)
+            self._rest = self._head() + self._rest
+            self._head_pending = True
+        done = self._segment.append(self._rest)
+        if done:
+            lines = self._rest.count(b"\n", 0, done)
+            if lines and self._head_pending:
+                self._head_pending, lines = False, lines - 1
+            self.written += lines
+            self._rest = self._rest[done:]
+        if self._rest:
+            return self._refused(self._segment.trouble)
+        self.trouble, self._retry_s = None, RETRY_S
+        return True
+
+    def _refused(self, error: OSError | None) -> bool:
+        code = error.errno if error is not None else None
+        self.trouble = REASONS.get(code or 0, "write_failed")
+        self._retry_at = time.monotonic() + self._retry_s
+        self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
+        return False
+
+    # --- the end ---
+
+    @property
+    def made(self) -> int:
+        """Lines that are made and not yet in the file."""
+        return self._rest.count(b"\n") - (1 if self._head_pending else 0)
+
+    def close(self, end: Callable[[], bytes], timeout_s: float) -> bool:
+        """Write what is left, then the line that `end` makes; what is unwritten after `timeout_s` is lost.
+
+        Is everything in the file? The thread ends by itself.
+        """
+        deadline = time.monotonic() + timeout_s
+        self._closing = True
+        self._wakeup.set()
+        if not self._file_lock.acquire(timeout=max(timeout_s, 0.0)):
+            self.lost["exit"] += self.made + self._give_up()
+            return False
+        try:
+            whole = self._drain_until(deadline, len(self._queue), at_once=True)
+            unwritten = self.made + self._give_up()
+            if unwritten:
+                self.lost[self.trouble or "exit"] += unwritten
+            self._rest = b""
+            if self._segment is not None:
+                self._segment.abandon()
+                self._segment.append(end())
+                if self._durability == "power":
+                    self._segment.sync()
+                self._segment.close()
+                self._segment = None
+            return whole and not unwritten
+        finally:
+            self._file_lock.release()
+
+    def _give_up(self) -> int:
+        """Number what is left in the queue, and forget it."""
+        count = len(self._queue)
+        self._queue.clear()
+        self.taken += count
+        return count
