@@ -60,6 +60,25 @@ class Clock:
             _turn(ticker, self._in_flight() > 0)
 
 
+_running: Clock | None = None
+
+
+def start(in_flight: Callable[[], int]) -> None:
+    """Start the process's clock: each second while `in_flight()` says that something is, else each ten. Any thread."""
+    global _running
+    stop()
+    _running = Clock(in_flight)
+    _running.start()
+
+
+def stop() -> None:
+    """Stop the process's clock. Does nothing when it does not run. Waits 1 s at most."""
+    global _running
+    clock, _running = _running, None
+    if clock is not None:
+        clock.stop()
+
+
 class Ticker:
     """When to tick, and what to make of a late turn; the clocks are read once a turn."""
 
