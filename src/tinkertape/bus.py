@@ -79,11 +79,12 @@ Dispatch = Callable[..., None]  # (measurements, metadata={}): calls every handl
 
 
 class Listener(Protocol):
-    """Who wants to have one event's handlers, and the call that runs them, at hand: a declared event type, a span."""
+    """Who wants one event's handlers, and the call that runs them, at hand: a declared event type, a span."""
 
     name: str
-    handlers: tuple[Attachment, ...]
-    execute: Dispatch
+
+    def inform(self, handlers: tuple[Attachment, ...], execute: Dispatch) -> None:
+        """Told when it begins to listen, and at every attach and detach; holds the bus's lock."""
 
     def __hash__(self) -> int: ...
 
@@ -127,7 +128,7 @@ class Bus:
         self.execute = _named_execute(self._dispatch, self._dispatch_of)
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._failed: set[object] = set()
-        self.span_emitters: dict[Any, Any] = {}  # prefix → the emitters of its three events; filled and read by `span`
+        self.span_dispatch: dict[Any, Any] = {}  # prefix → what runs its three events; filled and read by `span`
         _buses.add(self)
 
     def attach(
@@ -251,11 +252,11 @@ class Bus:
         return self._handlers.get(event, ())
 
     def _inform(self, listener: Listener) -> None:
-        listener.execute = self._dispatch_of(listener.name)
-        listener.handlers = self._handlers.get(listener.name, ())
+        dispatch = self._dispatch_of(listener.name)
+        listener.inform(self._handlers.get(listener.name, ()), dispatch)
 
     def keep_current(self, listener: Listener) -> None:
-        """Set the listener's `handlers` and `execute` now and at every later attach and detach, as long as the
+        """Inform the listener now and at every later attach and detach, as long as the
         listener lives.
         """
         with self._lock:

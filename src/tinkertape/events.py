@@ -54,6 +54,10 @@ class EventType:
         self.execute: Dispatch  # (measurements, metadata={}): on the default bus, in this thread; never raises
         default_bus.keep_current(self)
 
+    def inform(self, handlers: tuple[Attachment, ...], execute: Dispatch) -> None:
+        """The bus says who listens."""
+        self.handlers, self.execute = handlers, execute
+
     def __repr__(self) -> str:
         return f"EventType({self.name!r})"
 

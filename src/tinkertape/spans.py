@@ -24,19 +24,38 @@ _EMPTY: Mapping[str, Any] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Emitter:
-    """One event of a span prefix, with its handlers kept current by the bus."""
+class _SpanDispatch:
+    """What runs the handlers of a prefix's three events, None for one that nobody listens to.
 
-    __slots__ = ("__weakref__", "execute", "handlers", "name")
+    Kept current by the bus.
+    """
 
-    def __init__(self, bus: Bus, name: str) -> None:
-        self.name = name
-        self.handlers: tuple[Attachment, ...] = ()
-        self.execute: Dispatch
-        bus.keep_current(self)
+    __slots__ = ("exception", "heard", "listeners", "prefix", "start", "stop")
+
+    def __init__(self, bus: Bus, prefix: str) -> None:
+        self.prefix = prefix
+        self.heard = False
+        self.start: Dispatch | None = None
+        self.stop: Dispatch | None = None
+        self.exception: Dispatch | None = None
+        self.listeners = [_Listener(self, end) for end in ("start", "stop", "exception")]
+        for listener in self.listeners:
+            bus.keep_current(listener)
 
 
-_Emitters = tuple[_Emitter, _Emitter, _Emitter]
+class _Listener:
+    """One event of a prefix, told by the bus who listens to it."""
+
+    __slots__ = ("__weakref__", "_end", "_of", "name")
+
+    def __init__(self, of: _SpanDispatch, end: str) -> None:
+        self.name = f"{of.prefix}.{end}"
+        self._of, self._end = of, end
+
+    def inform(self, handlers: tuple[Attachment, ...], execute: Dispatch) -> None:
+        """The bus says who listens."""
+        setattr(self._of, self._end, execute if handlers else None)
+        self._of.heard = any((self._of.start, self._of.stop, self._of.exception))
 
 
 class span(SpanIds):
@@ -48,7 +67,7 @@ class span(SpanIds):
     that is no event name. Runs its handlers in the caller's thread.
     """
 
-    __slots__ = ("_began_ns", "_bus", "_emitters", "_extra", "_metadata", "_token")
+    __slots__ = ("_began_ns", "_bus", "_dispatch", "_extra", "_metadata", "_token")
 
     def __init__(
         self,
@@ -58,24 +77,25 @@ class span(SpanIds):
         bus: Bus = default_bus,
     ) -> None:
         try:
-            self._emitters: _Emitters = bus.span_emitters[prefix]
-        except (KeyError, TypeError):
-            self._emitters = _emitters(bus, prefix)
+            self._dispatch: _SpanDispatch = bus.span_dispatch[prefix]
+        except (KeyError, TypeError):  # not used before, or a list of segments
+            self._dispatch = _dispatch_of(bus, prefix)
         self._bus = bus
         self._metadata = _EMPTY if metadata is None else metadata
-        self._extra: dict[str, Any] | None = None
         self._token: Token[SpanIds | None] | None = None
 
     def __enter__(self) -> Self:
-        start, stop, exception = self._emitters
-        if start.handlers or stop.handlers or exception.handlers:
+        dispatch = self._dispatch
+        if dispatch.heard:
             self.parent = parent = current_span.get()
             self._token = current_span.set(self)
             if parent is not None:
                 self._metadata = {"parent_span_id": parent.span_id, **self._metadata}
+            self._extra: dict[str, Any] | None = None
             self._began_ns = began_ns = perf_counter_ns()
-            if start.handlers:
-                start.execute({"monotonic_time": began_ns, "system_time": time_ns()}, self._metadata)
+            start = dispatch.start
+            if start is not None:
+                start({"monotonic_time": began_ns, "system_time": time_ns()}, self._metadata)
         return self
 
     def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
@@ -87,19 +107,20 @@ class span(SpanIds):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token is None:  # nobody listened when it began
+        token = self._token
+        if token is None:  # nobody listened when it began
             return
         now_ns = perf_counter_ns()
         measurements: dict[str, Any] = {"duration": now_ns - self._began_ns, "monotonic_time": now_ns}
         if self._extra is not None:
             measurements = {**self._extra, **measurements}
-        _, stop, exception = self._emitters
         if error is None:
-            if stop.handlers:
-                stop.execute(measurements, {**self._metadata, "status": "success"})
-        elif exception.handlers:
-            exception.execute(measurements, {**self._metadata, **failure_of(error)})
-        current_span.reset(self._token)
+            stop = self._dispatch.stop
+            if stop is not None:
+                stop(measurements, {**self._metadata, "status": "success"})
+        elif self._dispatch.exception is not None:
+            self._dispatch.exception(measurements, {**self._metadata, **failure_of(error)})
+        current_span.reset(token)
         self._token = None
 
     async def __aenter__(self) -> Self:
@@ -112,7 +133,7 @@ class span(SpanIds):
 
     def __call__(self, function: F) -> F:
         """Decorate: every call of `function` is a span of its own."""
-        prefix, metadata, bus = self._emitters[0].name.removesuffix(".start"), self._metadata, self._bus
+        prefix, metadata, bus = self._dispatch.prefix, self._metadata, self._bus
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -130,14 +151,12 @@ class span(SpanIds):
         return traced  # type: ignore[return-value]
 
 
-def _emitters(bus: Bus, prefix: str | Sequence[str]) -> _Emitters:
+def _dispatch_of(bus: Bus, prefix: str | Sequence[str]) -> _SpanDispatch:
     name = event_name(prefix)
-    known: _Emitters | None = bus.span_emitters.get(name)
-    if known is not None:
-        return known
-    made = (_Emitter(bus, f"{name}.start"), _Emitter(bus, f"{name}.stop"), _Emitter(bus, f"{name}.exception"))
-    bus.span_emitters[name] = made
-    return made
+    known: _SpanDispatch | None = bus.span_dispatch.get(name)
+    if known is None:
+        known = bus.span_dispatch[name] = _SpanDispatch(bus, name)
+    return known
 
 
 def failure_of(error: BaseException) -> dict[str, Any]:

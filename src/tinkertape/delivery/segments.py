@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.config import open_private
-from tinkertape.tape.format import MAX_LINE
+from tinkertape.tape.format import LINE_MAX
 
 READ_AT_ONCE = 1 << 18  # bytes; a batch for a collector of ours is no larger
 
@@ -109,7 +109,7 @@ class Segment:
         offset = self.acknowledged.offset
         chunk = os.pread(self._file, READ_AT_ONCE, offset)
         if b"\n" not in chunk and len(chunk) == READ_AT_ONCE:
-            chunk = os.pread(self._file, MAX_LINE, offset)
+            chunk = os.pread(self._file, LINE_MAX, offset)
         return _batch(chunk, offset, max_events)
 
     def _read_header(self) -> dict[str, Any]:
