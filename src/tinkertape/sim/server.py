@@ -122,7 +122,8 @@ def listen(host: str, port: int) -> socket.socket:
     if not is_loopback(host):
         raise SimError(f"the simulated service listens on loopback only, not on {host!r}; use 127.0.0.1")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # named TCP, or asyncio leaves Nagle's algorithm on: a body in its own segment then waits 40 ms for an ACK
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
