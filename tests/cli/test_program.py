@@ -202,7 +202,9 @@ def test_a_module_that_does_not_exist_is_told_as_by_python(work: Path, directory
 
 
 def test_a_folder_and_a_zip_file_run_their_main(work: Path, directory: Path) -> None:
-    main = "import sys; print(sys.argv, __file__, sys.path[0], __spec__.name, __package__ == ''); raise ValueError('x')\n"
+    main = (
+        "import sys; print(sys.argv, __file__, sys.path[0], __spec__.name, __package__ == ''); raise ValueError('x')\n"
+    )
     (work / "folder").mkdir()
     (work / "folder" / "__main__.py").write_text(main)
     with zipfile.ZipFile(work / "program.zip", "w") as archive:

@@ -1,0 +1,211 @@
+"""`runs`, `show`, `tail`, `diagnose`: from tapes alone, in text and JSON, with nothing that could steer a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TINKERTAPE, Run, call, environment
+
+HOSTILE = "\x1b]0;stolen\x07\x9b31m\u202e\u2028\r\x7f"
+LOGS = """
+import sys, tinkertape
+telemetry = tinkertape.get_telemetry()
+for number in range(int(sys.argv[1])): telemetry.log("my.event", {"number": number, "words": sys.argv[2]})
+"""
+STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+CLIENT_ONLY = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names}: raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+SERVER = (
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "chdb",
+    "clickhouse_connect",
+    "jinja2",
+    "numpy",
+    "tinker",
+    "httpx",
+)
+
+
+def record(directory: Path, name: str, count: int = 3, words: str = "plain") -> None:
+    path = directory.parent / "script.py"
+    path.write_text(LOGS)
+    ran = call([*TINKERTAPE, "run", "-q", "--name", name, str(path), str(count), words], directory)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def without(directory: Path, *modules: str) -> dict[str, str]:
+    """An environment in which these modules are not installed."""
+    folder = directory.parent / "absent"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(CLIENT_ONLY.format(names=set(modules)))
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_runs_are_listed_newest_first_in_the_documented_shape(tinkertape: Run, directory: Path) -> None:
+    record(directory, "first")
+    record(directory, "second")
+
+    rows = json.loads(tinkertape("runs", "--json").stdout)
+
+    assert [(row["name"], row["state"]) for row in rows] == [("second", "ended"), ("first", "ended")]
+    keys = {"run", "name", "state", "began", "ended", "sessions", "events", "steps", "findings"}
+    assert all(keys <= row.keys() for row in rows)
+    assert all(row["began"] <= row["ended"] for row in rows)
+    text = tinkertape("runs").stdout
+    assert text.index("second") < text.index("first")
+
+
+def test_no_run_yet_is_told(tinkertape: Run) -> None:
+    assert json.loads(tinkertape("runs", "--json").stdout) == []
+    assert "no run in" in tinkertape("runs").stderr
+    shown = tinkertape("show", "last")
+    assert shown.returncode == 2
+    assert shown.stderr.count("\n") == 1 and "no run in" in shown.stderr
+
+
+def test_a_run_is_found_by_id_beginning_name_and_last(tinkertape: Run, directory: Path) -> None:
+    record(directory, "lora-31")
+    record(directory, "other")
+    other, first = (row["run"] for row in json.loads(tinkertape("runs", "--json").stdout))
+
+    def shown(word: str) -> str:
+        run: str = json.loads(tinkertape("show", word, "--json").stdout)["run"]
+        return run
+
+    assert shown(first) == shown("lora-31") == shown(_beginning(first, other)) == first
+    assert shown("last") == shown("other") == other
+
+
+def _beginning(run: str, other: str) -> str:
+    return next(run[:length] for length in range(1, 27) if not other.startswith(run[:length]))
+
+
+def test_a_run_that_does_not_exist_is_one_line_with_what_was_meant(tinkertape: Run, directory: Path) -> None:
+    record(directory, "lora-31")
+
+    for command in ("show", "tail", "diagnose"):
+        failed = tinkertape(command, "lora-3x")
+        assert (failed.returncode, failed.stdout) == (2, "")
+        assert 'no run "lora-3x" in ' in failed.stderr and 'did you mean "lora-31"?' in failed.stderr
+        assert failed.stderr.count("\n") == 1
+
+
+def test_a_beginning_that_several_runs_share_is_refused(tinkertape: Run, directory: Path) -> None:
+    record(directory, "first")
+    record(directory, "second")
+
+    failed = tinkertape("show", "0")
+
+    assert failed.returncode == 2
+    assert "2 runs begin with" in failed.stderr
+
+
+def test_show_says_what_is_known_with_an_exact_ledger(tinkertape: Run, directory: Path) -> None:
+    record(directory, "mine", count=5)
+
+    report = json.loads(tinkertape("show", "mine", "--json").stdout)
+    text = tinkertape("show", "mine").stdout
+
+    ledger = report["ledger"]
+    assert ledger["recorded"] == ledger["pending"] == report["events"] > 5
+    assert f"{ledger['recorded']} recorded = 0 stored + {ledger['recorded']} pending + 0 rejected + 0 dropped" in text
+
+
+def test_a_healthy_run_is_diagnosed_with_status_0_in_the_documented_shape(tinkertape: Run, directory: Path) -> None:
+    record(directory, "mine")
+
+    told = tinkertape("diagnose", "mine", "--json")
+
+    diagnosis = json.loads(told.stdout)
+    assert told.returncode == 0
+    assert diagnosis.keys() >= {"run", "healthy", "findings", "partition", "ledger"}
+    assert (diagnosis["healthy"], diagnosis["findings"]) == (True, [])
+    assert tinkertape("diagnose").returncode == 0
+
+
+def test_tail_shows_the_last_events_and_as_json_the_tapes_own_lines(tinkertape: Run, directory: Path) -> None:
+    record(directory, "mine", count=30)
+
+    text = tinkertape("tail", "--no-follow", "-n", "5").stdout
+    lines = [json.loads(line) for line in tinkertape("tail", "mine", "--json", "-n", "1000").stdout.splitlines()]
+
+    assert len(text.splitlines()) == 5
+    assert [line["event_data"]["number"] for line in lines if line["event_name"] == "my.event"] == list(range(30))
+    assert lines[0]["event"] == "SESSION_START" and lines[-1]["event"] == "SESSION_END"
+
+
+def test_tail_follows_a_run_to_its_end(directory: Path) -> None:
+    path = directory.parent / "script.py"
+    path.write_text(f"{LOGS}input()\ntelemetry.log('my.last')\n")
+    running = [*TINKERTAPE, "run", "-q", str(path), "1", "x"]
+    pipes = {"env": environment(directory), "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(running, **pipes) as run:  # type: ignore[call-overload]
+        _wait_for_tape(directory)
+        with subprocess.Popen([*TINKERTAPE, "tail", "--json"], **pipes) as tail:  # type: ignore[call-overload]
+            seen = _until(tail.stdout, "my.event")
+            run.communicate("\n", timeout=30)
+            rest, _ = tail.communicate(timeout=30)
+
+    assert seen
+    assert "my.last" in rest and "SESSION_END" in rest
+    assert (run.returncode, tail.returncode) == (0, 0)
+
+
+def _wait_for_tape(directory: Path) -> None:
+    from tests.waiting import wait_until  # noqa: PLC0415  used once
+
+    wait_until(lambda: any("my.event" in path.read_text() for path in directory.rglob("*.jsonl")))
+
+
+def _until(lines: Iterator[str], word: str) -> bool:
+    return any(word in line for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [("runs",), ("show", "last"), ("tail", "--no-follow"), ("diagnose",)])
+def test_nothing_of_a_run_can_steer_a_terminal(arguments: tuple[str, ...], tinkertape: Run, directory: Path) -> None:
+    record(directory, f"name{HOSTILE}name", words=f"words{HOSTILE}words")
+
+    for command in (arguments, (*arguments, "--json")):
+        told = tinkertape(*command)
+        assert told.returncode == 0
+        assert told.stdout
+        assert not STEERING.search(told.stdout + told.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("runs",), ("show", "last"), ("tail", "--no-follow"), ("diagnose",), ("events",)]
+)
+def test_the_clients_install_is_enough_to_read(arguments: tuple[str, ...], directory: Path) -> None:
+    record(directory, "mine")
+
+    told = call([*TINKERTAPE, *arguments], directory, **without(directory, *SERVER))
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout
+
+
+def test_garbage_in_the_middle_of_a_tape_hides_nothing_else(tinkertape: Run, directory: Path) -> None:
+    record(directory, "mine", count=5)
+    [segment] = directory.glob("tapes/*/*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([*lines[:3], b"\x00\xff garbage \x1b[31m\n", *lines[3:], b'{"torn']))
+
+    for command in (("runs",), ("show", "mine"), ("tail", "--no-follow"), ("diagnose",)):
+        told = tinkertape(*command)
+        assert (told.returncode, told.stderr) == (0, ""), command
+    shown = tinkertape("tail", "--no-follow", "-n", "100").stdout
+    assert shown.count("my.event") == 5

@@ -1,0 +1,170 @@
+"""What `tinkertape run` records, says and leaves alone. (`test_program.py` holds it against plain Python.)"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.conftest import TINKERTAPE, Run, call, environment
+from tests.waiting import wait_until
+
+LOGS = "import tinkertape; print('out'); tinkertape.get_telemetry().log('my.event', {'rows': 3})\n"
+
+
+def script(directory: Path, source: str = LOGS, name: str = "train.py") -> str:
+    path = directory.parent / name
+    path.write_text(source)
+    return str(path)
+
+
+def tape_text(directory: Path) -> str:
+    return "".join(path.read_text() for path in directory.rglob("*.jsonl"))
+
+
+def listed(tinkertape: Run) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = json.loads(tinkertape("runs", "--json").stdout)
+    return rows
+
+
+def test_the_report_is_on_stderr_and_stdout_is_the_programs(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", script(directory))
+
+    assert (ran.returncode, ran.stdout) == (0, "out\n")
+    assert "Ledger" in ran.stderr and "train" in ran.stderr
+
+
+def test_quiet_says_nothing(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", "--quiet", script(directory))
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "out\n", "")
+    assert '"my.event"' in tape_text(directory)
+
+
+def test_a_run_is_named_by_the_option_else_the_setting_else_the_script(tinkertape: Run, directory: Path) -> None:
+    tinkertape("run", "-q", script(directory))
+    tinkertape("run", "-q", script(directory), TINKERTAPE_NAME="from-environment")
+    tinkertape("run", "-q", "--name", "given", script(directory), TINKERTAPE_NAME="from-environment")
+
+    assert [row["name"] for row in listed(tinkertape)] == ["given", "from-environment", "train"]
+
+
+def test_neither_arguments_nor_environment_are_recorded(tinkertape: Run, directory: Path) -> None:
+    tinkertape("run", "-q", script(directory), "--token", "sesame-argument", OPEN="sesame-environment")
+
+    assert "sesame" not in tape_text(directory)
+
+
+def test_an_uncaught_exception_is_on_the_tape_without_our_frames(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", "-q", script(directory, "def inner(): raise LookupError('the words')\ninner()\n"))
+
+    assert ran.returncode == 1
+    assert [row["state"] for row in listed(tinkertape)] == ["failed"]
+    [event] = [json.loads(line) for line in tape_text(directory).splitlines() if "UNHANDLED_EXCEPTION" in line]
+    assert "the words" in json.dumps(event) and "train.py" in json.dumps(event)
+    assert "tinkertape/cli" not in json.dumps(event)
+
+
+def test_the_states_of_runs_that_end_in_other_ways(tinkertape: Run, directory: Path) -> None:
+    tinkertape("run", "-q", script(directory, "raise KeyboardInterrupt"))
+    tinkertape("run", "-q", script(directory, "import sys; sys.exit(3)"))
+    tinkertape("run", "-q", script(directory, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+
+    assert [row["state"] for row in listed(tinkertape)] == ["killed", "failed", "ended"]
+
+
+def test_what_was_logged_shortly_before_a_kill_is_on_the_tape(tinkertape: Run, directory: Path) -> None:
+    source = f"{LOGS}import os, signal, time; time.sleep(0.2); os.kill(os.getpid(), signal.SIGTERM)"
+
+    ran = tinkertape("run", script(directory, source))
+
+    assert ran.returncode == -signal.SIGTERM
+    assert '"my.event"' in tape_text(directory)
+
+
+def test_without_a_collector_the_program_is_the_same_and_the_tape_waits(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", "-q", script(directory), TINKERTAPE_URL="http://127.0.0.1:9")
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "out\n", "")
+    assert '"my.event"' in tape_text(directory)
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line_and_the_program_runs(
+    tinkertape: Run, directory: Path
+) -> None:
+    directory.write_text("a file where the folder should be")
+
+    ran = tinkertape("run", script(directory, "print('out')"))
+
+    assert (ran.returncode, ran.stdout) == (0, "out\n")
+    assert ran.stderr.startswith("tinkertape: not recorded: ") and ran.stderr.count("\n") == 1
+
+
+def test_switched_off_nothing_is_written(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", script(directory, "print('out')"), TINKERTAPE_OFF="1")
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "out\n", "")
+    assert not directory.exists()
+
+
+def test_a_script_that_does_not_exist_is_one_line_and_status_2(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", "no-such.py")
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("tinkertape: cannot run 'no-such.py': No such file") and ran.stderr.count("\n") == 1
+    assert not directory.exists()
+
+
+def test_ctrl_c_in_a_running_program_kills_it_as_python_would_and_is_reported(directory: Path) -> None:
+    path = script(directory, "print('ready', flush=True)\nimport time\nwhile True: time.sleep(0.01)\n")
+    command = [*TINKERTAPE, "run", path]
+    with subprocess.Popen(
+        command, env=environment(directory), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+
+    assert process.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt\n" in stderr and "Ledger" in stderr
+
+
+def test_a_program_that_forks_reports_once(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", script(directory, "import os, sys\nif os.fork() == 0: sys.exit(0)\nos.wait()\n"))
+
+    assert ran.returncode == 0
+    assert ran.stderr.count("Ledger") == 1
+
+
+def test_a_module_beside_the_script_is_not_taken_for_one_of_the_reports(tinkertape: Run, directory: Path) -> None:
+    (directory.parent / "rich.py").write_text("print('not this one')")
+
+    ran = tinkertape("run", script(directory))
+
+    assert ran.stdout == "out\n"
+    assert "Ledger" in ran.stderr
+
+
+def test_the_tape_grows_while_the_program_runs(directory: Path) -> None:
+    path = script(directory, f"{LOGS}input()\n")
+    with subprocess.Popen(
+        [*TINKERTAPE, "run", "-q", path], env=environment(directory), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        wait_until(lambda: directory.exists() and '"my.event"' in tape_text(directory))
+        rows = json.loads(call([*TINKERTAPE, "runs", "--json"], directory).stdout)
+        process.communicate(b"\n")
+
+    assert [row["state"] for row in rows] == ["running"]
+
+
+def test_the_console_script_and_the_module_are_the_same_command(directory: Path) -> None:
+    script_beside_python = Path(sys.executable).with_name("tinkertape")
+
+    said = [
+        call(command, directory).stdout for command in ([str(script_beside_python), "--help"], [*TINKERTAPE, "--help"])
+    ]
+
+    assert said[0] == said[1] and "tinkertape demo" in said[0]
