@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.cli.conftest import TINKERTAPE, Run, call, environment
 from tests.cli.test_reading import record, without
 

@@ -1,4 +1,4 @@
-"""`tinkertape run` against plain `python`: the same bytes on stdout and stderr, the same exit status, program by program."""
+"""`tinkertape run` against plain `python`: the same bytes on stdout and stderr, the same exit status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-
 from tests.cli.conftest import TINKERTAPE, call
 
 ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -68,7 +67,8 @@ SCRIPTS = {
     "no hook": "import sys; del sys.excepthook; print(1)",
     "the hook as it was, at exit": """
         import atexit, sys
-        atexit.register(lambda: print(sys.excepthook is sys.__excepthook__, type(sys.last_value), sys.last_traceback.tb_lineno))
+        def at_exit(): print(sys.excepthook is sys.__excepthook__, type(sys.last_value), sys.last_traceback.tb_lineno)
+        atexit.register(at_exit)
         raise ValueError("mine")
     """,
     "no exception is being handled in a hook": """

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.cli.conftest import TINKERTAPE, Run, call, environment
 
 HOSTILE = "\x1b]0;stolen\x07\x9b31m\u202e\u2028\r\x7f"
