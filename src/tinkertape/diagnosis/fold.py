@@ -44,6 +44,9 @@ class Process:
         self.last_ns = event.monotonic_ns
         self.operations: dict[int, Operation] = {}
         self.order: list[Operation] = []  # by c0
+        self.training: list[Operation] = []  # those of the model's own queue, by c0
+        self.hold_ns: int | None = None  # how long the service holds a poll that it answers as pending
+        self.round_trip_ns: int | None = None  # the shortest answer seen
         self.requests: dict[str, tuple[Operation, Request]] = {}
         self.claims: list[Claim] = []  # by w0
         self.open_claims: dict[Any, Claim] = {}
@@ -109,6 +112,8 @@ class Fold:
             operation = Operation(process.id, number, parts[1], name, began_ns)
             process.operations[number] = operation
             insort(process.order, operation, key=_began)
+            if operation.family == "training":
+                insort(process.training, operation, key=_began)
         self._describe(operation, event)
         if parts[3] in ("stop", "exception"):
             _end_operation(process, operation, event, at_ns)
@@ -174,6 +179,9 @@ class Fold:
             attempt.headers_ns = min(at_ns, attempt.began_ns + _int(event.measurements["headers_duration"]))
         attempt.status_code = event.metadata.get("status_code")
         attempt.failed = event.name.endswith(".exception") or (attempt.status_code or 0) >= 400
+        if not attempt.failed:
+            took_ns = (attempt.headers_ns or at_ns) - attempt.began_ns
+            process.round_trip_ns = min(took_ns, process.round_trip_ns or took_ns)
 
     def _poll_end(self, process: Process, event: Event, at_ns: int) -> None:
         request = _request_of(process, event)
@@ -194,6 +202,8 @@ class Fold:
             metadata.get("status_code"),
         )
         insort(request.polls, poll, key=attrgetter("headers_ns"))
+        if outcome == "pending" and poll.paused is None:
+            process.hold_ns = max(headers_ns - began_ns, process.hold_ns or 0)
 
     def _request_start(self, process: Process, event: Event, at_ns: int) -> None:
         request = _request_of(process, event)

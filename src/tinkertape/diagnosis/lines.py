@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tinkertape.diagnosis.parts import (
     BEHIND,
@@ -164,7 +165,7 @@ def _submission_end(each: _Round, until_ns: int) -> int:
 
 def _cut_send(cut: Cut, each: _Round, cursor: int, end: int, around: Surroundings) -> int:
     attempts = each.attempts
-    for attempt, following in zip(attempts, attempts[1:], strict=False):
+    for attempt, following in pairwise(attempts):
         if attempt.status_code in (429, 402) and attempt.path.endswith("asample") and attempt.ended_ns is not None:
             cursor = cut.add(SEND, cursor, attempt.ended_ns)
             cursor = cut.add(WAIT_LOCAL, cursor, following.began_ns)

@@ -1,0 +1,60 @@
+"""What the detectors share: the fold of the run, what is usual in it, and the cut of any operation.
+
+`Book.feed` takes each event once, before the detectors see it. An operation is *settled* a moment after it ended, when
+the busy runs that held its last stamps are known too: then it is cut, and counts for what is usual. `settled` lists
+those that this event settled.
+"""
+
+from __future__ import annotations
+
+from tinkertape.context import Event
+from tinkertape.diagnosis.fold import Fold, Process
+from tinkertape.diagnosis.history import History, is_usual
+from tinkertape.diagnosis.parts import COMPUTE
+from tinkertape.diagnosis.records import Operation
+from tinkertape.diagnosis.segments import Cutter, OperationCut
+
+SETTLE_NS = 100_000_000
+
+
+class Book:
+    """The records of a run, and one history a process."""
+
+    def __init__(self) -> None:
+        self.fold = Fold()
+        self.settled: list[OperationCut] = []
+        self._histories: dict[str, History] = {}
+        self._read: dict[str, int] = {}
+
+    def feed(self, event: Event) -> None:
+        """Take one event, and settle what it lets settle."""
+        self.fold.feed(event)
+        self.settled = []
+        process = self.fold.processes[event.process]
+        read = self._read.get(process.id, 0)
+        while read < len(process.closed) and _is_settled(process, process.closed[read]):
+            self._settle(process, process.closed[read])
+            read += 1
+        self._read[process.id] = read
+
+    def history(self, process: Process) -> History:
+        """What is usual in a process."""
+        known = self._histories.get(process.id)
+        if known is None:
+            known = self._histories[process.id] = History()
+        return known
+
+    def cutter(self, process: Process, now_ns: int | None = None) -> Cutter:
+        """Cuts a process's operations as of `now_ns`, by default its last event."""
+        return Cutter(process, self.history(process), process.last_ns if now_ns is None else now_ns)
+
+    def _settle(self, process: Process, operation: Operation) -> None:
+        cut = self.cutter(process).cut(operation)
+        self.settled.append(cut)
+        if is_usual(operation):
+            self.history(process).add(operation, cut.nanoseconds(COMPUTE))
+
+
+def _is_settled(process: Process, operation: Operation) -> bool:
+    ended = operation.ended_ns or 0
+    return process.last_ns >= ended + SETTLE_NS or process.session_ended_ns is not None

@@ -1,0 +1,146 @@
+"""service-errors: the service answered with its own errors, or failed a request.
+
+Rule      an attempt was answered 5xx, or an operation failed of the service's doing (category server or unknown, 5xx);
+          errors within 30 s of each other are one finding.
+Source    facts/sdk.md §2a and §5: 5xx on a submission is tried again after a back-off, on a poll at once; a future that
+          resolves to {"error", "category"} fails the operation. facts/partition.md §8.
+Wrong if  a proxy between you and the service made the answer up. A poll answered 5xx costs nothing: the work went on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tinkertape.context import Event
+from tinkertape.diagnosis.findings import Evidence, Finding
+from tinkertape.diagnosis.records import OperationKey
+from tinkertape.diagnosis.words import count, first_line, listed
+
+LISTENS = (
+    "tinker.http.request",
+    "tinker.retry",
+    "tinker.training",
+    "tinker.sampling",
+    "tinker.service",
+    "tinker.rest",
+    "tinker.admin",
+)
+SAME_STRETCH_NS = 30_000_000_000
+POLLS = "/api/v1/retrieve_future"
+CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt")
+
+
+@dataclass
+class _Stretch:
+    """Errors close to each other."""
+
+    process: str
+    began_ns: int
+    last_ns: int
+    attempts: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)  # operations that failed, by name
+    message: str = ""
+    requests: list[str] = field(default_factory=list)
+    operations: Counter[str] = field(default_factory=Counter)
+    attempt_ns: Counter[OperationKey] = field(default_factory=Counter)  # failed attempts and back-off
+    whole_ns: dict[OperationKey, int] = field(default_factory=dict)  # operations that failed
+
+
+class Detector:
+    """Keeps the last stretch of errors of each process."""
+
+    def __init__(self) -> None:
+        self._stretches: dict[str, _Stretch] = {}
+
+    def detect(self, event: Event) -> Iterator[Finding]:
+        """A finding at each error, its count and cost growing."""
+        at = _stamp(event)
+        status = event.metadata.get("status_code")
+        is_error = isinstance(status, int) and status >= 500
+        number = event.metadata.get("operation_id")
+        if number is None:
+            return
+        key = (event.process, number)
+        if event.name.startswith("tinker.http.request."):
+            if is_error and not event.name.endswith(".start"):
+                stretch = self._stretch(event, at)
+                stretch.attempts += 1
+                stretch.statuses[str(status)] += 1
+                if not str(event.metadata.get("path") or "").startswith(POLLS):
+                    stretch.attempt_ns[key] += int(event.measurements.get("duration") or 0)
+                yield _finding(stretch)
+        elif event.name == "tinker.retry":
+            if is_error:
+                stretch = self._stretch(event, at)
+                stretch.attempt_ns[key] += int(event.measurements.get("delay") or 0)
+                yield _finding(stretch)
+        elif event.name.endswith(".exception") and is_services(event):
+            stretch = self._stretch(event, at)
+            name = str(event.metadata.get("operation") or event.name.split(".")[2])
+            stretch.failed.append(name)
+            stretch.message = stretch.message or first_line(str(event.metadata.get("reason") or ""))
+            stretch.whole_ns[key] = int(event.measurements.get("duration") or 0)
+            yield _finding(stretch)
+
+    def _stretch(self, event: Event, at: int) -> _Stretch:
+        stretch = self._stretches.get(event.process)
+        began = at - int(event.measurements.get("duration") or event.measurements.get("delay") or 0)
+        if stretch is None or began - stretch.last_ns > SAME_STRETCH_NS:
+            stretch = self._stretches[event.process] = _Stretch(event.process, began, at)
+        stretch.began_ns = min(stretch.began_ns, began) if not stretch.attempts else stretch.began_ns
+        stretch.last_ns = max(stretch.last_ns, at)
+        stretch.operations[str(event.metadata.get("operation") or "")] += 1
+        for request_id in event.metadata.get("request_ids") or [event.metadata.get("request_id")]:
+            if request_id and request_id not in stretch.requests:
+                stretch.requests.append(request_id)
+        return stretch
+
+
+def is_services(event: Event) -> bool:
+    """Did this operation fail of the service's doing?"""
+    metadata = event.metadata
+    if metadata.get("error_type") in CANCELLED or metadata.get("error_category") == "user":
+        return False
+    status = metadata.get("status_code")
+    if isinstance(status, int) and status >= 500:
+        return True
+    return metadata.get("fault_owner") == "service" or metadata.get("error_category") in ("server", "unknown")
+
+
+def _finding(stretch: _Stretch) -> Finding:
+    costs = {**stretch.attempt_ns, **stretch.whole_ns}
+    names = [name for name, _ in stretch.operations.most_common() if name]
+    answered = listed(sorted(stretch.statuses))
+    sentences = []
+    if stretch.failed:
+        failed = listed([f"`{name}`" for name in dict.fromkeys(stretch.failed)])
+        message = f": {stretch.message}" if stretch.message else ""
+        sentences.append(f"The service failed {failed}{message}.")
+    if stretch.attempts:
+        again = "" if stretch.failed else ", and the SDK tried again"
+        sentences.append(f"{count(stretch.attempts, 'attempt')} answered {answered}{again}.")
+    return Finding(
+        "service",
+        summary=" ".join(sentences) or "The SDK waited after an error of the service.",
+        evidence=Evidence(
+            began_ns=stretch.began_ns,
+            ended_ns=stretch.last_ns,
+            process=stretch.process,
+            request_ids=tuple(stretch.requests[:20]),
+            operations=tuple(names),
+            figures={"attempts": stretch.attempts, "failed": len(stretch.failed), "statuses": dict(stretch.statuses)},
+            costs_ns=costs,
+        ),
+        severity="error" if stretch.failed else "warning",
+        cost_s=sum(costs.values()) / 1e9,
+        advice="Call it again: nothing in your request was wrong." if stretch.failed else "",
+        key=f"{stretch.process}:{stretch.began_ns}",
+    )
+
+
+def _stamp(event: Event) -> int:
+    value = event.measurements.get("monotonic_time")
+    return int(value) if isinstance(value, int | float) else event.monotonic_ns

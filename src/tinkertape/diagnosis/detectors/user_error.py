@@ -1,0 +1,125 @@
+"""user-error: a call failed because of what it was given.
+
+Rule      an operation failed of your doing: the service said category "user", or answered 4xx (not 408, not 429), or the
+          call was refused before it was sent. The same error of the same operation is one finding.
+Source    facts/sdk.md §7, the specification's rule; the fault is classified where it is caught (`fault_owner`).
+Wrong if  a 4xx is the service's own mistake (a 404 of a checkpoint that exists). A result that nobody waited for until
+          its timeout, or a call that was cancelled, is no error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from tinkertape.context import Event
+from tinkertape.diagnosis.findings import Evidence, Finding
+from tinkertape.diagnosis.records import OperationKey
+from tinkertape.diagnosis.words import first_line
+
+LISTENS = ("tinker.training", "tinker.sampling", "tinker.service", "tinker.rest", "tinker.admin")
+CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt")
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_FOREIGN = ("site-packages", "/tinkertape/", "/lib/python", "<frozen", "<string>")
+
+
+@dataclass
+class _Same:
+    """One error, as often as it came."""
+
+    process: str
+    operation: str
+    message: str
+    began_ns: int
+    last_ns: int
+    where: str
+    count: int = 0
+    requests: list[str] = field(default_factory=list)
+    costs_ns: dict[OperationKey, int] = field(default_factory=dict)
+    status_code: int | None = None
+    category: str | None = None
+    error_type: str = ""
+
+
+class Detector:
+    """Keeps each kind of error of each process."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str, str, str], _Same] = {}
+
+    def detect(self, event: Event) -> Iterator[Finding]:
+        """A finding at each error of yours, its count and cost growing."""
+        if not event.name.endswith(".exception") or not is_yours(event):
+            return
+        metadata = event.metadata
+        name = str(metadata.get("operation") or event.name.split(".")[2])
+        error_type = str(metadata.get("error_type") or "")
+        message = first_line(str(metadata.get("reason") or ""))
+        at = event.measurements.get("monotonic_time", event.monotonic_ns)
+        duration = int(event.measurements.get("duration") or 0)
+        key = (event.process, name, error_type, re.sub(r"\d+", "#", message))
+        same = self._seen.get(key)
+        if same is None:
+            where = code_line(str(metadata.get("stacktrace") or ""))
+            same = self._seen[key] = _Same(event.process, name, message, at - duration, at, where)
+        same.count += 1
+        same.last_ns = at
+        same.error_type = error_type
+        same.status_code, same.category = metadata.get("status_code"), metadata.get("error_category")
+        same.requests += [each for each in metadata.get("request_ids") or () if each not in same.requests]
+        if metadata.get("operation_id") is not None:
+            same.costs_ns[event.process, metadata["operation_id"]] = duration
+        yield _finding(same, "|".join(key), duration)
+
+
+def is_yours(event: Event) -> bool:
+    """Did this operation fail of your doing?"""
+    metadata = event.metadata
+    if metadata.get("error_type") in CANCELLED:
+        return False
+    owner = metadata.get("fault_owner")
+    if owner in ("service", "network"):
+        return False
+    if owner in ("user", "client") or metadata.get("error_category") == "user":
+        return True
+    status = metadata.get("status_code")
+    return isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
+
+
+def code_line(traceback: str) -> str:
+    """`train.py:41`: the innermost line of a traceback that is your own, or nothing."""
+    for path, line in reversed(_FRAME.findall(traceback)):
+        if not any(foreign in path for foreign in _FOREIGN):
+            return f"{PurePath(path).name}:{line}"
+    return ""
+
+
+def _finding(same: _Same, key: str, duration: int) -> Finding:
+    times = f" ({same.count} times)" if same.count > 1 else ""
+    message = same.message.rstrip(".") or same.error_type
+    figures = {
+        "count": same.count,
+        "error_type": same.error_type,
+        "status_code": same.status_code,
+        "category": same.category,
+        "where": same.where,
+    }
+    return Finding(
+        "you",
+        summary=f"`{same.operation}` failed{times}: {message}.",
+        evidence=Evidence(
+            began_ns=same.began_ns,
+            ended_ns=same.last_ns,
+            process=same.process,
+            request_ids=tuple(same.requests[:20]),
+            operations=(same.operation,),
+            figures={name: value for name, value in figures.items() if value not in (None, "")},
+            costs_ns=same.costs_ns,
+        ),
+        severity="error",
+        cost_s=sum(same.costs_ns.values()) / 1e9 or duration / 1e9,
+        advice=f"Look at `{same.where}`." if same.where else "Check what the call was given.",
+        key=key,
+    )

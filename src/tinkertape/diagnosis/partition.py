@@ -1,0 +1,334 @@
+"""Where the time went: the wall time of a stretch, cut into parts that add up to it exactly.
+
+The arithmetic is facts/partition.md §5, definition C. For one thread of yours, each instant of [began, ended) belongs
+to one part: inside a public call, to that call; while you wait, to the part of the operation that you wait for and that
+is done last; else to your code if something of yours is at the service, and to idle if nothing is. Where a busy run of
+the SDK's loop that is not the operation's own covers its sending, retrieving, delivering or local waiting, the part is
+`wait_local:sdk_loop`. An operation that stands behind another of the same model is in the part of the one it waits for.
+
+Invariants: the pieces tile the stretch, in integer nanoseconds of one process's clock, so the parts sum to it exactly;
+every bound is a sum over the doubts inside the pieces. Cost: O(n log n) in the operations, claims and runs inside.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tinkertape.diagnosis.fold import Process
+from tinkertape.diagnosis.lines import runs_within
+from tinkertape.diagnosis.parts import (
+    BEHIND,
+    COMPUTE,
+    DELIVER,
+    IDLE,
+    QUEUE,
+    RETRIEVE,
+    SDK_LOOP,
+    SEND,
+    WAIT_LOCAL,
+    YOUR_CODE,
+    Quality,
+    Segment,
+)
+from tinkertape.diagnosis.records import Claim, Operation, OperationKey
+from tinkertape.diagnosis.segments import Cutter, OperationCut
+
+_BY_THE_LOOP = (SEND, RETRIEVE, DELIVER, WAIT_LOCAL)
+_OPEN = 1 << 62
+
+
+class Piece(NamedTuple):
+    """One stretch of the wall: its part, and the operation whose part it is."""
+
+    part: str
+    began_ns: int
+    ended_ns: int
+    operation: Operation | None
+
+
+@dataclass(slots=True)
+class Partition:
+    """A stretch of one thread's wall time, cut. The parts sum to `ended_ns - began_ns`."""
+
+    began_ns: int
+    ended_ns: int
+    parts: Counter[str] = field(default_factory=Counter)
+    less: Counter[str] = field(default_factory=Counter)  # by how much less a part may have lasted
+    more: Counter[str] = field(default_factory=Counter)
+    methods: dict[str, Counter[tuple[Quality, str]]] = field(default_factory=dict)
+    covered_ns: int = 0  # something of yours was at the service
+    waited: dict[OperationKey, Counter[str]] = field(default_factory=dict)
+    pieces: list[Piece] = field(default_factory=list)
+    final: bool = False
+
+    @property
+    def wall_ns(self) -> int:
+        return self.ended_ns - self.began_ns
+
+    def add(self, other: Partition) -> None:
+        """Count another stretch's parts in; its pieces are left where they are."""
+        self.parts.update(other.parts)
+        self.less.update(other.less)
+        self.more.update(other.more)
+        for part, methods in other.methods.items():
+            self.methods.setdefault(part, Counter()).update(methods)
+        self.covered_ns += other.covered_ns
+
+    def quality(self, part: str) -> tuple[Quality, str]:
+        """How a part's time is known, and by which method; doubts below 1 % or 5 ms do not count."""
+        matter = max(self.parts[part] // 100, 5_000_000)
+        methods = self.methods.get(part, Counter())
+        for quality in ("inferred", "bounded"):
+            found = {method: ns for (kind, method), ns in methods.items() if kind == quality}
+            if sum(found.values()) > matter:
+                return quality, max(found, key=lambda method: found[method])
+        return "measured", ""
+
+    def bounds_ns(self, part: str) -> tuple[int, int]:
+        """The least and the most that a part may have lasted."""
+        value = self.parts[part]
+        return max(0, value - self.less[part]), min(self.wall_ns, value + self.more[part])
+
+
+class Overlap(NamedTuple):
+    """What reaches into a stretch: its operations and the thread's claims."""
+
+    operations: list[OperationCut]
+    claims: list[Claim]
+
+
+def partition(
+    process: Process, thread: int, overlap: Overlap, began_ns: int, ended_ns: int, cutter: Cutter
+) -> Partition:
+    """Cut [began, ended) of one thread. `overlap` may hold more than what overlaps; `cutter` knows now."""
+    result = Partition(began_ns, ended_ns)
+    if ended_ns <= began_ns:
+        result.final = True
+        return result
+    cuts = {cut.operation.operation_id: cut for cut in overlap.operations}
+    for state in _states(process, thread, overlap, cuts, began_ns, ended_ns):
+        if state.operation is None:
+            part = YOUR_CODE if state.in_flight else IDLE
+            _keep(result, Piece(part, state.began_ns, state.ended_ns, None))
+        else:
+            cut = cuts.get(state.operation.operation_id) or cutter.cut(state.operation)
+            for piece, source in _pieces(process, cut, state.began_ns, state.ended_ns):
+                _keep(result, piece)
+                _count_doubts(result, piece, source)
+        if state.in_flight:
+            result.covered_ns += state.ended_ns - state.began_ns
+    result.final = all(cut.final for cut in overlap.operations) and all(
+        claim.ended_ns is not None for claim in overlap.claims
+    )
+    return result
+
+
+class _State(NamedTuple):
+    began_ns: int
+    ended_ns: int
+    operation: Operation | None  # whose part the time is
+    in_flight: bool
+
+
+class _Change(NamedTuple):
+    """Something begins (+1) or ends (-1): a flight, a call, a wait, a busy run of the thread's loop."""
+
+    at_ns: int
+    change: int
+    what: str
+    operation: Operation | None
+    is_async: bool
+
+
+def _changes(
+    process: Process,
+    thread: int,
+    overlap: Overlap,
+    began: int,
+    ended: int,
+) -> list[_Change]:
+    changes: list[_Change] = []
+
+    def add(what: str, low: int, high: int, operation: Operation | None, is_async: bool = False) -> None:
+        low, high = max(low, began), min(high, ended)
+        if high > low:
+            changes.append(_Change(low, 1, what, operation, is_async))
+            changes.append(_Change(high, -1, what, operation, is_async))
+
+    loops: set[int] = set()
+    for cut in overlap.operations:
+        operation = cut.operation
+        add("flight", cut.flight_ns, cut.ended_ns if operation.ended_ns is not None else ended, operation)
+        if operation.thread == thread:
+            add("call", operation.began_ns, cut.call_ended_ns, operation)
+            add("wait", cut.call_ended_ns, cut.call_left_ns, operation)  # the call blocks
+    for claim in overlap.claims:
+        if claim.thread == thread:
+            high = ended if claim.ended_ns is None else claim.ended_ns
+            add("wait", claim.began_ns, high, claim.operation, claim.loop is not None)
+            if claim.loop is not None:
+                loops.add(claim.loop)
+    for loop in loops:
+        runs = process.user_busy.get(loop)
+        for low, high in runs_within(runs, began, ended) if runs is not None else ():
+            add("busy", low, high, None)
+    changes.sort(key=lambda each: (each.at_ns, each.change))
+    return changes
+
+
+class _Waits:
+    """The operations that the thread waits for; the one that is done last is critical."""
+
+    def __init__(self) -> None:
+        self._count: Counter[int] = Counter()
+        self._heap: list[tuple[int, int, int, Operation]] = []
+        self.blocking = 0  # waits that are not awaits: nothing of yours can run
+
+    def change(self, operation: Operation, change: int, is_async: bool) -> None:
+        number = operation.operation_id
+        self._count[number] += change
+        if not is_async:
+            self.blocking += change
+        if change > 0:
+            done = _OPEN if operation.ended_ns is None else operation.ended_ns
+            heapq.heappush(self._heap, (-done, -operation.began_ns, number, operation))
+
+    def critical(self) -> Operation | None:
+        while self._heap and self._count[self._heap[0][2]] <= 0:
+            heapq.heappop(self._heap)
+        return self._heap[0][3] if self._heap else None
+
+
+def _states(
+    process: Process,
+    thread: int,
+    overlap: Overlap,
+    cuts: dict[int, OperationCut],
+    began: int,
+    ended: int,
+) -> Iterable[_State]:
+    waits, calls = _Waits(), dict[int, Operation]()
+    flights = busy = 0
+    cursor = began
+    for at, change, what, operation, is_async in _changes(process, thread, overlap, began, ended):
+        if at > cursor:
+            yield _State(cursor, at, _whose(calls, waits, busy), flights > 0)
+            cursor = at
+        if what == "flight":
+            flights += change
+        elif what == "busy":
+            busy += change
+        elif operation is not None and what == "call":
+            if change > 0:
+                calls[operation.operation_id] = operation
+            else:
+                calls.pop(operation.operation_id, None)
+        elif operation is not None:
+            waits.change(operation, change, is_async)
+    if ended > cursor:
+        yield _State(cursor, ended, _whose(calls, waits, busy), flights > 0)
+
+
+def _whose(calls: dict[int, Operation], waits: _Waits, busy: int) -> Operation | None:
+    if calls:
+        return next(reversed(calls.values()))
+    if busy > 0 and waits.blocking <= 0:
+        return None  # the loop runs your callbacks
+    return waits.critical()
+
+
+def _pieces(process: Process, cut: OperationCut, began: int, ended: int) -> Iterable[tuple[Piece, OperationCut]]:
+    """The operation's parts in a state; after its end what is left is delivering."""
+    for segment in _within(cut, began, ended):
+        if segment.part == BEHIND:
+            yield from _behind(process, cut, segment)
+        elif segment.part in _BY_THE_LOOP:
+            yield from _by_the_loop(process, cut, segment)
+        else:
+            yield Piece(segment.part, segment.began_ns, segment.ended_ns, cut.operation), cut
+
+
+def _within(cut: OperationCut, began: int, ended: int) -> Iterable[Segment]:
+    segments = cut.segments
+    index = max(0, bisect_right(segments, began, key=lambda each: each.began_ns) - 1)
+    cursor = began
+    for part, low, high in segments[index:]:
+        if low >= ended:
+            break
+        low, high = max(low, cursor), min(high, ended)
+        if high > low:
+            if low > cursor:
+                yield Segment(DELIVER, cursor, low)
+            yield Segment(part, low, high)
+            cursor = high
+    if cursor < ended:
+        yield Segment(DELIVER, cursor, ended)
+
+
+def _behind(process: Process, cut: OperationCut, segment: Segment) -> Iterable[tuple[Piece, OperationCut]]:
+    """While it stands behind another, the time is in the part of the first in line: its pause, or its compute."""
+    cursor = segment.began_ns
+    for ready, other in cut.ahead:
+        end = min(ready, segment.ended_ns)
+        if end <= cursor:
+            continue
+        for part, low, high in _within(other, cursor, end):
+            shown = part if part.startswith(QUEUE) or part in (COMPUTE, BEHIND) else BEHIND
+            if shown == BEHIND and part == BEHIND:
+                shown = COMPUTE  # its own predecessor is not known any more; the model computed for you
+            yield Piece(shown, low, high, other.operation), other
+        cursor = end
+    if cursor < segment.ended_ns:
+        yield Piece(BEHIND, cursor, segment.ended_ns, cut.operation), cut
+
+
+def _by_the_loop(process: Process, cut: OperationCut, segment: Segment) -> Iterable[tuple[Piece, OperationCut]]:
+    part, cursor, ended = segment
+    for low, high in runs_within(process.sdk_busy, cursor, ended):
+        if any(low < own_ended and own_began < high for own_began, own_ended in cut.own):
+            continue
+        low, high = max(low, cursor), min(high, ended)
+        if low > cursor:
+            yield Piece(part, cursor, low, cut.operation), cut
+        if high > low:
+            yield Piece(SDK_LOOP, low, high, cut.operation), cut
+        cursor = max(cursor, high)
+    if cursor < ended:
+        yield Piece(part, cursor, ended, cut.operation), cut
+
+
+def _keep(result: Partition, piece: Piece) -> None:
+    length = piece.ended_ns - piece.began_ns
+    result.parts[piece.part] += length
+    if piece.operation is not None:
+        result.waited.setdefault(piece.operation.key, Counter())[piece.part] += length
+    last = result.pieces[-1] if result.pieces else None
+    if last is not None and last.part == piece.part and last.operation is piece.operation:
+        result.pieces[-1] = Piece(last.part, last.began_ns, piece.ended_ns, last.operation)
+    else:
+        result.pieces.append(piece)
+
+
+def _count_doubts(result: Partition, piece: Piece, cut: OperationCut) -> None:
+    began, ended = piece.began_ns, piece.ended_ns
+    for before, after, low, at, high, quality, method in cut.cut.doubts:
+        if piece.part not in (before, after):
+            continue
+        earlier = max(0, min(at, ended) - max(low, began))
+        later = max(0, min(high, ended) - max(at, began))
+        if piece.part == before and earlier:  # it may have ended before this
+            _move(result, before, after, earlier, quality, method)
+        if piece.part == after and later:  # it may have begun after this
+            _move(result, after, before, later, quality, method)
+
+
+def _move(result: Partition, loser: str, winner: str, length: int, quality: Quality, method: str) -> None:
+    result.less[loser] += length
+    result.more[winner] += length
+    result.methods.setdefault(loser, Counter())[quality, method] += length
+    result.methods.setdefault(winner, Counter())[quality, method] += length

@@ -1,0 +1,240 @@
+"""One operation's time, cut into parts: facts/partition.md §2 and §3.
+
+An operation with several requests is, at each instant, in the part of the request that is furthest behind. Requests
+that overlap are one phase: in it, a request not yet started waits locally. Between two phases (a plain call of several
+requests, the two halves of `forward_backward_custom`) it is nobody's request: your loss function, or the SDK.
+
+A cut is kept on the operation (`Operation.segments`) once nothing can change it any more.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from tinkertape.diagnosis.fold import Process, next_submit_after
+from tinkertape.diagnosis.history import History
+from tinkertape.diagnosis.lines import Cut, Surroundings, cut_line
+from tinkertape.diagnosis.parts import (
+    CALL,
+    DELIVER,
+    SERIALISE,
+    UNCLAIMED,
+    WAIT_LOCAL,
+    YOUR_LOSS_FN,
+    Segment,
+    joined,
+    rank_of,
+)
+from tinkertape.diagnosis.records import Operation
+
+SETTLED_NS = 500_000_000  # after its end: by then the busy run that held its last stamp is on the tape too
+LOOK_BACK = 64  # operations of the same model that may still be ahead of one
+
+
+@dataclass(slots=True)
+class OperationCut:
+    """An operation's segments from c0 to D (or now), and what a step must know of it."""
+
+    operation: Operation
+    segments: list[Segment]
+    cut: Cut
+    call_ended_ns: int  # min(c1, e): until then the caller's thread is inside the public call
+    call_left_ns: int  # c1
+    flight_ns: int  # from here to the end the service, or the SDK for it, has something of yours
+    ended_ns: int
+    final: bool
+    own: list[tuple[int, int]] = field(default_factory=list)  # its serialising and decoding
+    ahead: list[tuple[int, OperationCut]] = field(default_factory=list)  # predecessors of the model, with their h
+
+    def nanoseconds(self, part: str) -> int:
+        """How long the operation was in a part."""
+        return sum(ended - began for name, began, ended in self.segments if name == part)
+
+    def doubt_ns(self, part: str) -> tuple[int, int]:
+        """By how much less, and by how much more, a part may have lasted."""
+        less = more = 0
+        for doubt in self.cut.doubts:
+            if doubt.before == part:
+                less, more = less + doubt.at_ns - doubt.low_ns, more + doubt.high_ns - doubt.at_ns
+            if doubt.after == part:
+                less, more = less + doubt.high_ns - doubt.at_ns, more + doubt.at_ns - doubt.low_ns
+        return less, more
+
+
+class Cutter:
+    """Cuts the operations of one process as of one moment; `now_ns` ends what is open. Each is cut once."""
+
+    def __init__(self, process: Process, history: History, now_ns: int) -> None:
+        self.process = process
+        self.history = history
+        self.now_ns = now_ns
+        self._cuts: dict[int, OperationCut] = {}
+
+    def cut(self, operation: Operation) -> OperationCut:
+        """The operation's segments and doubts, from the cache where nothing can change them any more."""
+        known: OperationCut | None = operation.segments
+        if known is None:
+            known = self._cuts.get(operation.operation_id)
+        if known is None:
+            known = self._cuts[operation.operation_id] = self._cut(operation)
+        return known
+
+    def _cut(self, operation: Operation) -> OperationCut:
+        process = self.process
+        until = operation.ended_ns if operation.ended_ns is not None else max(self.now_ns, operation.began_ns)
+        first = operation.first_submit_ns
+        left = operation.call_ended_ns
+        if left is None:  # known at its stop only; an open call is taken to return when its first request is submitted
+            left = until if first is None else min(until, first)
+        call_ended = max(operation.began_ns, min(left, until, until if first is None else first))
+        ahead = self._ahead(operation)
+        around = self._surroundings(operation, ahead)
+        cuts = [cut_line(line, operation.requests, until, around) for line in operation.lines.values()]
+        whole = _merged(operation, [cut for cut in cuts if cut.segments], call_ended, until)
+        result = OperationCut(
+            operation,
+            whole.segments,
+            whole,
+            call_ended,
+            max(left, call_ended),
+            call_ended,
+            until,
+            operation.ended_ns is not None and all(cut.operation.ended_ns is not None for _, cut in ahead),
+            _own_runs(operation, whole),
+            [(ready, cut) for ready, cut in ahead if ready > call_ended],
+        )
+        settled = process.last_ns >= until + SETTLED_NS or process.session_ended_ns is not None
+        result.final = result.final and settled and not whole.split_by_history
+        if result.final:
+            operation.segments = result
+        return result
+
+    def _ahead(self, operation: Operation) -> list[tuple[int, OperationCut]]:
+        """Operations of the same model, handed over before and not ended when this one was: it takes them in order."""
+        if operation.family != "training" or not operation.requests:
+            return []
+        first = operation.first_submit_ns or operation.began_ns
+        training = self.process.training
+        index = bisect_left(training, operation.began_ns, key=attrgetter("began_ns"))
+        out = []
+        for other in training[max(0, index - LOOK_BACK) : index]:
+            if other.model_id and operation.model_id and other.model_id != operation.model_id:
+                continue
+            if other.ended_ns is not None and other.ended_ns <= first:
+                continue
+            ready = _ready_ns(other, self.now_ns)
+            if ready is not None:
+                out.append((ready, self.cut(other)))
+        return out
+
+    def _surroundings(self, operation: Operation, ahead: list[tuple[int, OperationCut]]) -> Surroundings:
+        process = self.process
+        alone = len(operation.requests) == 1
+        around = Surroundings(
+            process.sdk_busy,
+            self.history.usual_ns(operation, least=1) if alone else None,
+            process.hold_ns,
+            process.round_trip_ns or 0,
+        )
+        if ahead:
+            around.behind_until = dict.fromkeys(operation.requests, max(ready for ready, _ in ahead))
+        for line in operation.lines.values():
+            for submit in line.submits:
+                following = next_submit_after(process, submit.began_ns)
+                if following is not None:
+                    around.next_submit[submit.began_ns] = following
+        return around
+
+
+def claimed(result: OperationCut, now_ns: int) -> list[Segment]:
+    """The segments up to the claim's end: deliver to w1 when a claim was waiting, else unclaimed until one came."""
+    operation = result.operation
+    segments = list(result.segments)
+    if operation.ended_ns is None or not operation.claims:
+        return segments
+    waiting = [claim for claim in operation.claims if claim.began_ns <= operation.ended_ns]
+    if waiting:
+        ends = [claim.ended_ns if claim.ended_ns is not None else now_ns for claim in waiting]
+        segments.append(Segment(DELIVER, operation.ended_ns, max(operation.ended_ns, min(ends))))
+    else:
+        first = operation.claims[0]
+        segments.append(Segment(UNCLAIMED, operation.ended_ns, first.began_ns))
+        segments.append(Segment(DELIVER, first.began_ns, first.ended_ns if first.ended_ns is not None else now_ns))
+    return joined(segments)
+
+
+def _ready_ns(operation: Operation, now_ns: int) -> int | None:
+    stamps = [request.ready_ns for request in operation.requests.values()]
+    if operation.ended_ns is None and (None in stamps or not stamps):
+        return now_ns
+    return max((stamp for stamp in stamps if stamp is not None), default=None)
+
+
+def _merged(operation: Operation, cuts: list[Cut], call_ended: int, until: int) -> Cut:
+    whole = Cut()
+    cursor = whole.add(CALL, operation.began_ns, call_ended)
+    gap = WAIT_LOCAL
+    for phase in _phases(cuts):
+        began = max(cursor, min(cut.began_ns for cut in phase))
+        cursor = whole.add(gap, cursor, began)
+        ended = min(until, max(cut.ended_ns for cut in phase))
+        if ended > cursor:
+            whole.segments += _furthest_behind(phase, cursor, ended)
+            cursor = ended
+        whole.doubts += [doubt for cut in phase for doubt in cut.doubts]
+        whole.split_by_history = whole.split_by_history or any(cut.split_by_history for cut in phase)
+        gap = YOUR_LOSS_FN if operation.name == "forward_backward_custom" else WAIT_LOCAL
+    whole.add(DELIVER if cuts else WAIT_LOCAL, cursor, until)
+    whole.segments = joined(whole.segments)
+    if len(cuts) > 1:
+        edges = {segment.began_ns for segment in whole.segments} | {segment.ended_ns for segment in whole.segments}
+        whole.doubts = [doubt for doubt in whole.doubts if doubt.at_ns in edges]
+    return whole
+
+
+def _phases(cuts: list[Cut]) -> list[list[Cut]]:
+    phases: list[list[Cut]] = []
+    ended = 0
+    for cut in sorted(cuts, key=lambda each: each.began_ns):
+        if phases and cut.began_ns < ended:
+            phases[-1].append(cut)
+        else:
+            phases.append([cut])
+        ended = max(ended, cut.ended_ns)
+    return phases
+
+
+def _furthest_behind(phase: list[Cut], began: int, ended: int) -> list[Segment]:
+    """At each instant the part of the line that is furthest behind; before its begin a line waits locally."""
+    changes: list[tuple[int, int, str]] = []
+    for cut in phase:
+        if cut.began_ns > began:
+            changes += [(began, 1, WAIT_LOCAL), (cut.began_ns, -1, WAIT_LOCAL)]
+        for part, low, high in cut.segments:
+            low, high = max(low, began), min(high, ended)
+            if high > low:
+                changes += [(low, 1, part), (high, -1, part)]
+        if cut.ended_ns < ended:
+            changes += [(max(cut.ended_ns, began), 1, DELIVER), (ended, -1, DELIVER)]
+    changes.sort()
+    count: dict[str, int] = {}
+    out: list[Segment] = []
+    cursor = began
+    for at, change, part in changes:
+        if at > cursor:
+            out.append(Segment(min(count, key=rank_of), cursor, at))
+            cursor = at
+        count[part] = count.get(part, 0) + change
+        if count[part] == 0:
+            del count[part]
+    return out
+
+
+def _own_runs(operation: Operation, whole: Cut) -> list[tuple[int, int]]:
+    own = [(began, ended) for part, began, ended in whole.segments if part == SERIALISE]
+    for request in operation.requests.values():
+        if request.done_ns is not None and request.decode_ns:
+            own.append((request.done_ns - request.decode_ns, request.done_ns))
+    return own

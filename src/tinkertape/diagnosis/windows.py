@@ -1,0 +1,78 @@
+"""The partition of a run, stretch by stretch, kept between two looks at a live run.
+
+`Windows.cut` gives one `Partition` a stretch. A stretch that is over, in which nothing was open when it was cut, is
+never cut again; so a look at a live run costs what is new, not what is long ago. Not thread-safe.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TypeVar
+
+from tinkertape.diagnosis.fold import Process
+from tinkertape.diagnosis.partition import Overlap, Partition, partition
+from tinkertape.diagnosis.records import Claim, Operation
+from tinkertape.diagnosis.segments import Cutter
+from tinkertape.diagnosis.steps import Stretch
+
+T = TypeVar("T")
+_began = attrgetter("began_ns")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A stretch that is cut, and what reaches out of it into the next."""
+
+    began_ns: int
+    ended_ns: int
+    partition: Partition
+    operations: list[Operation]
+    claims: list[Claim]
+
+
+class Windows:
+    """Cuts the stretches of one thread of one process, in order."""
+
+    def __init__(self, process: Process, thread: int) -> None:
+        self.process = process
+        self.thread = thread
+        self._kept: list[_Kept] = []
+
+    def cut(self, stretches: Sequence[Stretch], cutter: Cutter) -> list[Partition]:
+        """One partition a stretch; `stretches` must tile their time, in order."""
+        known = 0
+        for kept, stretch in zip(self._kept, stretches, strict=False):
+            same = kept.began_ns == stretch.began_ns and kept.ended_ns == stretch.ended_ns
+            if not same or not kept.partition.final or stretch.open:
+                break
+            known += 1
+        del self._kept[known:]
+        operations = self._kept[-1].operations if self._kept else []
+        claims = self._kept[-1].claims if self._kept else []
+        for stretch in stretches[known:]:
+            kept = self._cut(stretch, operations, claims, cutter)
+            self._kept.append(kept)
+            operations, claims = kept.operations, kept.claims
+        return [kept.partition for kept in self._kept]
+
+    def _cut(self, stretch: Stretch, operations: list[Operation], claims: list[Claim], cutter: Cutter) -> _Kept:
+        began, ended = stretch.began_ns, stretch.ended_ns
+        inside = [*operations, *_between(self.process.order, began if self._kept else 0, ended)]
+        waits = [*claims, *_between(self.process.claims, began if self._kept else 0, ended)]
+        cuts = [cutter.cut(operation) for operation in inside]
+        result = partition(self.process, self.thread, Overlap(cuts, waits), began, ended, cutter)
+        return _Kept(
+            began,
+            ended,
+            result,
+            [operation for operation in inside if operation.ended_ns is None or operation.ended_ns > ended],
+            [claim for claim in waits if claim.ended_ns is None or claim.ended_ns > ended],
+        )
+
+
+def _between(items: Sequence[T], began_ns: int, ended_ns: int) -> Sequence[T]:
+    """Those that began in [began, ended), of a list sorted by begin."""
+    return items[bisect_left(items, began_ns, key=_began) : bisect_left(items, ended_ns, key=_began)]
