@@ -76,14 +76,12 @@ def main() -> None:
     parser.add_argument("--base-model", default="Qwen/Qwen3-8B")
     given = parser.parse_args()
 
-    service = tinker.ServiceClient()
-    client = service.create_lora_training_client(base_model=given.base_model, rank=32).result()
-    train(client, given.steps, given.batch_size, given.learning_rate)
-
-    checkpoint = client.save_state("after-training").result()
-    print(f"checkpoint: {checkpoint.path}")
-    write_samples(client.save_weights_and_get_sampling_client().result(), count=3)
-    service.close().result()
+    with tinker.ServiceClient() as service:
+        client = service.create_lora_training_client(base_model=given.base_model, rank=32).result()
+        train(client, given.steps, given.batch_size, given.learning_rate)
+        checkpoint = client.save_state("after-training").result()
+        print(f"checkpoint: {checkpoint.path}")
+        write_samples(client.save_weights_and_get_sampling_client().result(), count=3)
 
 
 if __name__ == "__main__":

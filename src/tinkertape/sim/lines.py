@@ -20,6 +20,9 @@ from tinkertape.sim.scenario import Pause, Scenario
 from tinkertape.sim.truth import Truth
 
 SECOND = 1_000_000_000
+ARITHMETIC_AFTER_NS = (
+    10_000_000  # the loop is busy with it for about 1 ms: not while answers are due and submits arrive
+)
 
 
 class Signal:
@@ -183,6 +186,7 @@ class Works:
         wait_ns = started_ns - promise.accepted_ns
         self.truth.write("started", at_ns=started_ns, **keys, scheduled_ns=planned_ns, wait_ns=wait_ns)
         self._write_slow(promise, started_ns, planned_ns)
+        await sleep_until(started_ns + min(ARITHMETIC_AFTER_NS, planned_ns // 4))
         payload = self._outcome(promise)
         held_ns = 0
         if pause is not None and pause.after_s > 0:

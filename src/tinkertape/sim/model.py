@@ -19,7 +19,7 @@ from tinkertape.sim.errors import RequestFailed
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-ADAPTER_SCALE = 200.0
+ADAPTER_SCALE = 100.0
 FREQUENT = (
     b" " * 18 + b"e" * 12 + b"ttttttttt" + b"aaaaaaaa" + b"ooooooo" + b"iiiiiii" + b"nnnnnnn" + b"ssssss" + b"hhhhhh"
 )
@@ -92,25 +92,24 @@ class BigramModel:
         self, examples: Sequence[Example], loss_fn: str, config: dict[str, float], *, backward: bool
     ) -> Outcome:
         """The loss of some examples, and with `backward` its gradient, added to what was gathered."""
-        table = log_softmax(self.logits())
-        logprobs = [table[example.tokens, example.targets] for example in examples]
+        seen = np.unique(np.concatenate([example.tokens for example in examples]))  # only these rows matter
+        table = log_softmax(self.base[seen] + ADAPTER_SCALE * self.adapter[seen])
+        logprobs = [table[np.searchsorted(seen, example.tokens), example.targets] for example in examples]
         losses = [loss_and_slope(loss_fn, lp, e.numbers, config) for lp, e in zip(logprobs, examples, strict=True)]
         if backward:
-            self._gather(examples, [slope for _, slope in losses], np.exp(table))
+            self._gather(examples, [slope for _, slope in losses], seen, np.exp(table))
         tokens = sum(len(example.tokens) for example in examples)
         total = float(sum(loss for loss, _ in losses))
         return Outcome(logprobs, {"loss:sum": total, "tokens:sum": float(tokens)})
 
-    def _gather(self, examples: Sequence[Example], slopes: Sequence[Floats], probabilities: Floats) -> None:
-        """Add d loss / d adapter. A logprob's slope with regard to its row's logits is onehot(target) −
-        probabilities.
-        """
+    def _gather(self, examples: Sequence[Example], slopes: Sequence[Floats], seen: Integers, shares: Floats) -> None:
+        """Add d loss / d adapter: a logprob's slope by its row's logits is onehot(target) − shares."""
         tokens = np.concatenate([example.tokens for example in examples])
         targets = np.concatenate([example.targets for example in examples])
         slope = np.concatenate(slopes)
         np.add.at(self.gradient, (tokens, targets), slope * ADAPTER_SCALE)
         row_slope = np.bincount(tokens, weights=slope, minlength=len(self.base))
-        self.gradient -= row_slope[:, None] * probabilities * ADAPTER_SCALE
+        self.gradient[seen] -= row_slope[seen, None] * shares * ADAPTER_SCALE
 
     def optim_step(self, params: dict[str, float]) -> dict[str, float]:
         """One AdamW step with the client's parameters (the SDK's defaults where it sent none); clears the gradient."""

@@ -86,10 +86,9 @@ class Sim:
             self._loop.call_soon_threadsafe(self._service.close)
             self._server.should_exit = True
             self._thread.join(STOP_WITHIN_S)
-        if not self._thread.is_alive() and self._listener.fileno() >= 0:
+        if not self._thread.is_alive():
             self._listener.close()
-            self._writer.write("ended")
-            self._writer.close()
+            self._writer.end()
 
     def __enter__(self) -> Sim:
         return self

@@ -49,8 +49,10 @@ class Truth:
             os.write(self._descriptor, line.encode() + b"\n")
         return at_ns
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """Write the last line and close the file. Safe to call twice."""
         if self._descriptor is not None:
+            self.write("ended")
             os.close(self._descriptor)
             self._descriptor = None
 
