@@ -132,6 +132,10 @@ def sessions(engine: Engine) -> dict[str, tuple[str, str]]:
     return {row[0]: (row[1], row[2]) for row in engine.read(query_text("sessions"))}
 
 
+def sessions_unfiled(engine: Engine) -> list[str]:
+    return [row[0] for row in engine.read(query_text("sessions_unfiled"))]
+
+
 def refile_events(engine: Engine, session_id: str, project: str, run: str, first: int) -> None:
     parameters = {"session_id": session_id, "project": project, "run": run, "first": first}
     engine.write(query_text("refile_events"), parameters)

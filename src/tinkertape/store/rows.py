@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.context import NO_SCOPE, Event
+from tinkertape.tape.format import finite_words
 
 EVENT_COLUMNS = (
     "project",
@@ -31,6 +32,7 @@ EVENT_COLUMNS = (
     "metadata",
     "scope",
 )
+WORDS = ("NaN", "Infinity", "-Infinity")
 TIME_MIN_NS = 946_684_800_000_000_000  # the year 2000: what claims to be older has no clock
 TIME_MAX_NS = 4_102_444_800_000_000_000  # the year 2100
 _INT64_MAX = 2**63 - 1
@@ -76,7 +78,7 @@ def _event_row(event: Event, arrival: int) -> tuple[Any, ...]:
         duration if type(duration) is int and 0 <= duration <= _INT64_MAX else -1,
         event.trace_id or "",
         event.span_id or "",
-        _json(event.measurements),
+        _json(finite_words(event.measurements)),
         _json(event.metadata),
         _json(event.scope),
     )
@@ -86,13 +88,20 @@ def _json(value: Mapping[str, Any]) -> str:
     return _encode(value).decode() if value else ""
 
 
+def _numbers(measurements: dict[str, Any]) -> dict[str, Any]:
+    """With the words that stand for NaN and infinities made numbers again, as on the tape."""
+    if any(value.__class__ is str for value in measurements.values()):
+        return {key: float(value) if value in WORDS else value for key, value in measurements.items()}
+    return measurements
+
+
 def event_of(row: Sequence[Any]) -> tuple[Event, int]:
     """The event of a row of `run_events.sql`, and its arrival."""
     (project, run, time_us, process, index, event_id, name, kind, severity, session_id, sdk_version) = row[:11]
     (monotonic_ns, trace_id, span_id, measurements, metadata, scope, arrival) = row[11:]
     event = Event(
         name=name,
-        measurements=_decode(measurements) if measurements else {},
+        measurements=_numbers(_decode(measurements)) if measurements else {},
         metadata=_decode(metadata) if metadata else {},
         time_ns=time_us * 1000,
         monotonic_ns=monotonic_ns,

@@ -237,6 +237,10 @@ class Store:
         """Which (project, run) each session belongs to."""
         return queries.sessions(self._engine)
 
+    def sessions_unfiled(self) -> list[str]:
+        """The sessions of a run that still have events under their own name: a move that was cut off."""
+        return queries.sessions_unfiled(self._engine)
+
 
 def _columns(values: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*values, strict=True)]

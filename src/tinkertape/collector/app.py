@@ -1,0 +1,149 @@
+"""The collector as an ASGI app: inbox, loader, reports and routes put together, and taken down again in order.
+
+What comes in is on disk before it is acknowledged; all else follows in its own threads, and none of it can hold up
+the receiving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from tinkertape.collector.api import BadParameter, api_routes
+from tinkertape.collector.books import Books
+from tinkertape.collector.counters import CONTENT_TYPE, Counters, family
+from tinkertape.collector.inbox import Inbox
+from tinkertape.collector.ingest import Ingest
+from tinkertape.collector.limits import LocalOnly
+from tinkertape.collector.loader import Loader
+from tinkertape.collector.reports import Reports
+from tinkertape.collector.source import StoreSource
+from tinkertape.collector.stream import Hub
+from tinkertape.errors import StoreError
+from tinkertape.guard import count_failure
+from tinkertape.store import Store
+from tinkertape.wire import TELEMETRY_PATH
+
+Pages = Callable[[StoreSource], Sequence[BaseRoute]]
+_log = logging.getLogger("tinkertape")
+
+
+class Collector:
+    """The parts of one collector, from `open` to `close`."""
+
+    def __init__(self, store: Store, inbox: Path, tapes: Path | None) -> None:
+        self.counters = Counters()
+        self.hub = Hub()
+        self.store = store
+        self.inbox = Inbox(inbox)
+        self.loader = Loader(store, inbox, tapes, on_stored=self._on_stored, on_refiled=self._on_refiled)
+        self.books = Books(store, self.loader)
+        self.reports = Reports(store, self.books.ledger, self.hub.publish)
+        self.source = StoreSource(store, self.reports, self.books)
+
+    def _on_stored(self, runs: list[str]) -> None:
+        self.reports.grown(runs)
+
+    def _on_refiled(self, session_id: str) -> None:
+        self.reports.forget(session_id)
+
+    def open(self) -> None:
+        """Start the threads; in the event loop's thread."""
+        self.hub.open()
+        self.loader.start()
+        self.reports.start()
+
+    def close(self) -> None:
+        """Write and load what is here, for a few seconds at most, then stop."""
+        self.inbox.close()
+        self.loader.close()
+        self.reports.close()
+
+    def metrics_text(self) -> str:
+        """The collector's own counts for Prometheus."""
+        counters, loader, inbox = self.counters, self.loader, self.inbox
+        name = "tinkertape_collector_"
+        bodies = [({"outcome": outcome}, float(count)) for outcome, count in sorted(counters.bodies.items())]
+        plain: list[tuple[str, str, str, float]] = [
+            ("events_received_total", "counter", "Events in accepted bodies.", counters.events),
+            ("events_set_aside_total", "counter", "Received events that cannot be a line.", counters.rejected),
+            ("body_bytes_total", "counter", "Bytes of accepted bodies, unpacked.", counters.bytes),
+            ("inbox_commits_total", "counter", "Group commits: one write, one sync.", inbox.commits),
+            ("inbox_bytes_total", "counter", "Bytes written to the inbox.", inbox.bytes_written),
+            ("inbox_failures_total", "counter", "Commits that the disk refused.", inbox.failures),
+            ("loaded_rows_total", "counter", "Events inserted into the store.", loader.rows),
+            ("loaded_duplicates_total", "counter", "Events met again and left out.", loader.duplicates),
+            ("loaded_set_aside_total", "counter", "Lines that were set aside.", loader.set_aside),
+            ("loader_failures_total", "counter", "Times that the store refused.", loader.failures),
+            ("backlog_bytes", "gauge", "Bytes of tapes and inbox not loaded yet.", loader.backlog_bytes()),
+            ("stream_listeners", "gauge", "Open event streams.", self.hub.listeners),
+        ]
+        texts = [family(f"{name}bodies_total", "counter", "Bodies by outcome.", bodies)] if bodies else []
+        texts += [family(name + short, kind, text, [({}, float(value))]) for short, kind, text, value in plain]
+        return "".join(texts)
+
+
+def app(
+    store: Store | str, inbox: Path | str, tapes: Path | str | None = None, *, pages: Pages | None = None
+) -> Starlette:
+    """The collector's ASGI app.
+
+    `store` is an open store, or the address of one, which is then opened here and closed with the app. `inbox` is the
+    folder for what is received, `tapes` the folder of
+    this machine's runs, None: only what is received. `pages` makes the routes of a page from a source. Raises
+    `StoreError`, `CollectorError`.
+    """
+    opened = Store.open(store) if isinstance(store, str) else store
+    try:
+        collector = Collector(opened, Path(inbox), Path(tapes) if tapes is not None else None)
+    except BaseException:
+        if isinstance(store, str):
+            opened.close()
+        raise
+
+    @contextlib.asynccontextmanager
+    async def lifespan(made: Starlette) -> AsyncIterator[None]:
+        collector.open()
+        try:
+            yield
+        finally:
+            collector.hub.close()
+            collector.close()
+            if isinstance(store, str):
+                opened.close()
+
+    routes: list[BaseRoute] = [
+        Route(TELEMETRY_PATH, Ingest(collector.inbox, collector.counters), methods=["POST"]),
+        *api_routes(collector.source, collector.hub, collector.metrics_text, CONTENT_TYPE),
+        *(pages(collector.source) if pages is not None else ()),
+    ]
+    made = Starlette(
+        routes=routes,
+        middleware=[Middleware(LocalOnly)],
+        exception_handlers={StoreError: _store_away, BadParameter: _bad_parameter, Exception: _unexpected},
+        lifespan=lifespan,
+    )
+    made.state.collector = collector
+    return made
+
+
+async def _store_away(request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", HTTPStatus.SERVICE_UNAVAILABLE, {"retry-after": "1"})
+
+
+async def _bad_parameter(request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", HTTPStatus.BAD_REQUEST)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    count_failure("collector.api", error)
+    return PlainTextResponse("the collector failed here; its log says how\n", HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -1,0 +1,211 @@
+"""The inbox: a tape of what the collector received, written with group commit.
+
+Invariants
+- Bodies that come in while a write is under way are written together by the next one: one `write`, one `fdatasync`,
+  then all of them are answered.
+- A body is in the file whole, in one piece and in the order of `append`, or not at all: after a failed write the file
+  is cut back to where it was, and the next one begun.
+- A segment stands alone: it begins with the inbox's own header, and the header of a sending process stands before the
+  first of its lines in that segment.
+
+Threads  `append` runs in the event loop's thread; "tinkertape-inbox" writes, and hands the outcome back with one
+         `call_soon_threadsafe` a commit.
+Locks    `_condition` guards the list of what waits; never held during I/O.
+Exit     `close` writes what waits, then ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tinkertape.config import new_process_id, open_private, private_folder, process_started
+from tinkertape.errors import CollectorError
+from tinkertape.tape.format import Header, encode_line, timestamp
+
+SEGMENT_MAX = 64_000_000  # bytes, then the next file
+WAITING_MAX = 64_000_000  # bytes not yet written: more is refused for now, with 503
+
+
+class InboxFull(CollectorError):
+    """The disk does not keep up, or takes nothing: come again later."""
+
+
+class Introduction(msgspec.Struct, frozen=True):
+    """The header of a sending process; written once a segment, before its first line there."""
+
+    process: str
+    line: bytes
+
+
+class _Waiting(msgspec.Struct):
+    lines: bytes
+    introduction: Introduction | None
+    written: asyncio.Future[None]
+
+
+class Inbox:
+    """A folder of segments; one object writes one series of them, so that several collectors may share the folder."""
+
+    def __init__(self, folder: Path, *, segment_max: int = SEGMENT_MAX) -> None:
+        """Make the folder where it is missing. Raises `CollectorError` when it cannot be written to."""
+        self.folder = folder
+        self.commits = 0
+        self.bytes_written = 0
+        self.failures = 0
+        self._process = new_process_id()
+        self._segment_max = segment_max
+        self._segment = 0
+        self._descriptor: int | None = None
+        self._size = 0
+        self._introduced: set[str] = set()
+        self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
+        self._closing = False
+        self._condition = threading.Condition()
+        try:
+            private_folder(folder)
+        except OSError as error:
+            raise _unwritable(folder, error.strerror) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise _unwritable(folder, "permission denied")
+        self._thread = threading.Thread(target=self._write_loop, name="tinkertape-inbox", daemon=True)
+        self._thread.start()
+
+    async def append(self, lines: bytes, introduction: Introduction | None = None) -> None:
+        """Write whole lines; returns when they are on the disk. Raises `InboxFull` when they are not."""
+        waiting = _Waiting(lines, introduction, asyncio.get_running_loop().create_future())
+        with self._condition:
+            if self._closing or self._waiting_bytes > WAITING_MAX:
+                raise InboxFull("the inbox does not take more just now; come again in a second")
+            self._waiting.append(waiting)
+            self._waiting_bytes += len(lines)
+            self._condition.notify()
+        await waiting.written
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join(timeout=10.0)
+
+    # the writing thread
+
+    def _write_loop(self) -> None:
+        while True:
+            with self._condition:
+                while not self._waiting and not self._closing:
+                    self._condition.wait()
+                batch, self._waiting = self._waiting, []
+                self._waiting_bytes = 0
+                closing = self._closing
+            if batch:
+                self._answer(batch, self._commit(batch))
+            elif closing:
+                break
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _commit(self, batch: Sequence[_Waiting]) -> InboxFull | None:
+        try:
+            if self._descriptor is None or self._size > self._segment_max:
+                self._next_segment()
+            self._write(self._lines_of(batch))
+        except OSError as error:
+            self.failures += 1
+            self._cut_back()
+            return InboxFull(f"cannot write to {self.folder}: {error.strerror}; make room, the senders come again")
+        self.commits += 1
+        return None
+
+    def _lines_of(self, batch: Sequence[_Waiting]) -> bytes:
+        parts: list[bytes] = []
+        for waiting in batch:
+            introduction = waiting.introduction
+            if introduction is not None and introduction.process not in self._introduced:
+                self._introduced.add(introduction.process)
+                parts.append(introduction.line)
+            parts.append(waiting.lines)
+        return b"".join(parts)
+
+    def _write(self, lines: bytes) -> None:
+        assert self._descriptor is not None
+        view = memoryview(lines)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        os.fdatasync(self._descriptor)
+        self._size += len(lines)
+        self.bytes_written += len(lines)
+
+    def _cut_back(self) -> None:
+        """Take half a commit off again, and end the segment: the loader may have read what is cut, so nothing may be
+        written in its place."""
+        if self._descriptor is None:
+            return
+        with contextlib.suppress(OSError):  # then the segment ends in a torn line
+            os.ftruncate(self._descriptor, self._size)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def _next_segment(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._segment += 1  # also after a failure: a name is used once
+        path = self.folder / f"{self._process}-{self._segment:05d}.jsonl"
+        self._descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+        self._size = 0
+        self._introduced.clear()
+        self._write(encode_line(self._header()))
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else a power cut forgets the file's name
+        finally:
+            os.close(folder)
+
+    def _header(self) -> Header:
+        now_ns = time.time_ns()
+        return Header(
+            run="inbox",
+            process=self._process,
+            segment=self._segment,
+            name="inbox",
+            pid=os.getpid(),
+            pid_started=process_started(os.getpid()),
+            host=platform.node(),
+            began=timestamp(now_ns),
+            wall_ns=now_ns,
+            monotonic_ns=time.perf_counter_ns(),
+        )
+
+    @staticmethod
+    def _answer(batch: Sequence[_Waiting], failure: InboxFull | None) -> None:
+        loops = {waiting.written.get_loop() for waiting in batch}
+        for loop in loops:
+            futures = [waiting.written for waiting in batch if waiting.written.get_loop() is loop]
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle, futures, failure)
+
+
+def _unwritable(folder: Path, reason: str | None) -> CollectorError:
+    return CollectorError(f"cannot write to {folder}: {reason}; choose another folder with --inbox")
+
+
+def _settle(futures: Sequence[asyncio.Future[None]], failure: InboxFull | None) -> None:
+    for future in futures:
+        if future.done():  # the sender went away meanwhile
+            continue
+        if failure is None:
+            future.set_result(None)
+        else:
+            future.set_exception(failure)

@@ -1,0 +1,282 @@
+"""The loader: replays every tape it can see, the inbox's and this machine's, into the store.
+
+Invariants
+- Progress is remembered after the rows are in the store: what a SIGKILL cut off is read again, and the store's key
+  absorbs it. Nothing is skipped.
+- A line that is none is set aside with its reason, and a file that cannot be read is left for a while; neither stops
+  the others.
+- A store that refuses (a full disk) stops the loading, not the receiving: the same rows are tried again.
+
+Threads  "tinkertape-loader" loads; `pending` may be called by any.
+Locks    `_lock` is held for one turn (read, insert, remember): who holds it sees each line either stored or pending.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from tinkertape.collector.batch import Batch
+from tinkertape.collector.pending import Pending, pending_of
+from tinkertape.collector.tape_file import Progress, TapeFile, find_files
+from tinkertape.context import Event
+from tinkertape.errors import StoreError
+from tinkertape.guard import guarded
+from tinkertape.store import Store
+
+ROWS_MAX = 10_000
+LOOK_AGAIN_S = 0.1
+FIND_AGAIN_S = 0.2  # new files
+ENDED_AGAIN_S = 10.0  # closed files: nobody should write to them, so it is looked less often
+RETRY_S = 5.0  # a file that cannot be read
+STORE_RETRY_S = 1.0
+
+_log = logging.getLogger("tinkertape")
+
+
+class _Step(msgspec.Struct):
+    """What one file brings to a batch."""
+
+    tape: TapeFile
+    progress: Progress
+    ended: bool
+
+
+class Loader:
+    """Loads `inbox` and `tapes` into `store`, from `start` to `close`."""
+
+    def __init__(
+        self,
+        store: Store,
+        inbox: Path,
+        tapes: Path | None,
+        *,
+        on_stored: Callable[[list[str]], None] = lambda runs: None,
+        on_refiled: Callable[[str], None] = lambda session_id: None,
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._tapes = tapes
+        self._on_stored = on_stored
+        self._on_refiled = on_refiled
+        self._files: dict[Path, TapeFile] = {}
+        self._found_s = self._looked_at_ended_s = 0.0
+        self._sessions: dict[str, tuple[str, str]] = {}
+        self._complete: dict[tuple[str, str], int] = {}  # by process: every index of ours below is stored
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._load_loop, name="tinkertape-loader", daemon=True)
+        self.rows = 0
+        self.duplicates = 0
+        self.set_aside = 0
+        self.failures = 0
+
+    def start(self) -> None:
+        """Begin to load."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something new: do not wait for the next look."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Load what is there, for a few seconds at most, then stop."""
+        self._closing = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10.0)
+
+    def pending(self, run: str | None = None) -> Pending:
+        """What stands on tapes and inbox and is not stored. The caller holds `still`, if another count must fit to
+        it."""
+        with self._lock:
+            self._find()
+            files = [tape for tape in self._files.values() if run is None or tape.inbox or tape.run == run]
+            return pending_of(files, self._sessions, run)
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """While inside, nothing moves from pending to stored; `pending` may be asked."""
+        with self._lock:
+            yield
+
+    def backlog_bytes(self) -> int:
+        """How many bytes of known files are not loaded yet."""
+        return sum(max(0, _size(tape) - tape.progress.offset) for tape in list(self._files.values()))
+
+    # the loading thread
+
+    def _load_loop(self) -> None:
+        while not self._prepare() and not self._closing:
+            self._wake.wait(STORE_RETRY_S)
+        deadline_s = None
+        while True:
+            loaded = self._turn_guarded()
+            if self._closing:
+                deadline_s = deadline_s or time.monotonic() + 5.0
+                if loaded <= 0 or time.monotonic() > deadline_s:
+                    break
+            elif loaded < 0:
+                self._wake.wait(STORE_RETRY_S)
+                self._wake.clear()
+            elif loaded == 0:
+                self._wake.wait(LOOK_AGAIN_S)
+                self._wake.clear()
+
+    def _prepare(self) -> bool:
+        """Ask the store for what an earlier life knew."""
+        try:
+            self._sessions = self._store.sessions()
+            for session_id in self._store.sessions_unfiled():
+                self._store.refile(session_id, *self._sessions[session_id])
+            for row in self._store.stored_by_process():
+                if row.ours == row.highest + 1:
+                    self._complete[row.run, row.process] = row.ours
+        except StoreError as error:
+            self._failed(error)
+            return False
+        return True
+
+    def _turn_guarded(self) -> int:
+        """Rows loaded; -1 after a failure."""
+        try:
+            return self.turn()
+        except StoreError as error:
+            self._failed(error)
+        with guarded("collector.loader"):
+            raise
+        return -1
+
+    def _failed(self, error: StoreError) -> None:
+        self.failures += 1
+        if self.failures == 1:
+            _log.warning("tinkertape: %s; what is received waits in the inbox, and is tried again", error)
+
+    def turn(self) -> int:
+        """Load one batch of what is new; how many lines it took is returned. Raises `StoreError`."""
+        with self._lock:
+            self._find()
+            batch, steps = self._gather()
+            if steps:
+                grown = self._store_batch(batch)
+                for step in steps:
+                    step.tape.advance(step.progress)
+                    step.tape.ended = step.ended
+        if steps and grown:
+            self._on_stored(grown)
+        return len(batch) + len(steps)
+
+    def _find(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._found_s < FIND_AGAIN_S:
+            return
+        self._found_s = now_s
+        for path, inbox in find_files(self._tapes, self._inbox):
+            if path not in self._files:
+                self._files[path] = TapeFile(path, self._store.id, inbox=inbox)
+
+    def _gather(self) -> tuple[Batch, list[_Step]]:
+        batch = Batch()
+        steps: list[_Step] = []
+        now_s = time.monotonic()
+        look_at_ended = now_s - self._looked_at_ended_s > ENDED_AGAIN_S
+        if look_at_ended:
+            self._looked_at_ended_s = now_s
+        for tape in list(self._files.values()):
+            if len(batch) >= ROWS_MAX:
+                break
+            if (tape.ended and not look_at_ended) or tape.not_before_s > now_s:
+                continue
+            step = self._read(tape, batch)
+            if step is not None:
+                steps.append(step)
+        return batch, steps
+
+    def _read(self, tape: TapeFile, batch: Batch) -> _Step | None:
+        before = tape.progress
+        try:
+            size = tape.size()
+            if size < before.offset:  # cut: begin again, the store's key absorbs what it has
+                before = Progress()
+            if size == before.offset:
+                return None
+            chunk = tape.read(before.offset)
+        except FileNotFoundError:
+            del self._files[tape.path]
+            return None
+        except OSError as error:
+            tape.not_before_s = time.monotonic() + RETRY_S
+            with guarded(f"collector.loader.{type(error).__name__}"):
+                raise
+            return None
+        if chunk.next_offset == before.offset:
+            return None
+        rows, set_aside, offset = len(batch.events), len(batch.rejected), chunk.next_offset
+        was_ended, tape.ended = tape.ended, False
+        for place, raw in chunk.lines:
+            if len(batch) >= ROWS_MAX:
+                offset = place
+                break
+            batch.take(tape, place, raw)
+        ended, tape.ended = tape.ended, was_ended
+        progress = Progress(
+            offset, before.rows + len(batch.events) - rows, before.set_aside + len(batch.rejected) - set_aside
+        )
+        return _Step(tape, progress, ended)
+
+    def _store_batch(self, batch: Batch) -> list[str]:
+        """Insert a batch; the runs that grew come back."""
+        self._store.note_processes(batch.processes)
+        refiled = self._note_sessions(batch.sessions)
+        events = self._unknown(batch.filed(self._sessions))
+        self._store.insert(events)
+        self._store.reject(batch.rejected)
+        for project in {project for project, _row in batch.ledgers}:
+            self._store.note_ledgers(project, [row for name, row in batch.ledgers if name == project])
+        for event in events:
+            self._note_complete(event)
+        self.rows += len(events)
+        self.duplicates += len(batch.events) - len(events)
+        self.set_aside += len(batch.rejected)
+        runs = {event.run for event in events} | {row.run for _project, row in batch.ledgers}
+        return sorted(runs | refiled)
+
+    def _note_sessions(self, found: dict[str, tuple[str, str]]) -> set[str]:
+        """Remember new sessions, and bring what came before them to their run."""
+        grown: set[str] = set()
+        for session_id, (project, run) in found.items():
+            if session_id in self._sessions or session_id == run:
+                continue
+            self._store.note_session(session_id, project, run)
+            self._sessions[session_id] = (project, run)
+            if self._store.refile(session_id, project, run):
+                grown.add(run)
+                self._on_refiled(session_id)
+        return grown
+
+    def _unknown(self, events: Iterable[Event]) -> list[Event]:
+        """Without the events of ours that are stored for certain: a process's tape and what its delivery brought hold
+        the same."""
+        complete = self._complete
+        return [
+            event for event in events if event.event_id or event.index >= complete.get((event.run, event.process), 0)
+        ]
+
+    def _note_complete(self, event: Event) -> None:
+        key = (event.run, event.process)
+        if not event.event_id and event.index == self._complete.get(key, 0):
+            self._complete[key] = event.index + 1
+
+
+def _size(tape: TapeFile) -> int:
+    try:
+        return tape.size()
+    except OSError:
+        return 0

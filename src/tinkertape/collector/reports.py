@@ -1,0 +1,243 @@
+"""The reports of runs, kept up to date: what is new in the store is fed to a run's diagnosis, and the list's row is
+made from it.
+
+Threads  any may ask; "tinkertape-reports" follows what the loader stored, writes the rows of the list, and tells the
+         hub. One lock a run.
+Memory   the diagnoses of the `KEPT` runs that were asked for last are kept; another begins anew from the store.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tinkertape.collector.ledger import Ledger
+from tinkertape.collector.run_row import row_of
+from tinkertape.collector.run_state import LIVE, ProcessView, run_state
+from tinkertape.context import Event
+from tinkertape.diagnosis import Diagnoser
+from tinkertape.errors import StoreError
+from tinkertape.guard import guarded
+from tinkertape.store import Store, Summary
+
+KEPT = 16
+PERIOD_S = 0.25  # the news of a run, at most so often
+REST = 4  # times as long as a report took, it is not made again
+ROW_PERIOD_S = 2.0  # the row of a run that goes on is written at most so often
+LOOK_AGAIN_S = 1.0  # a run that is silent may have been killed: its state is looked at so often
+
+Publish = Callable[[str, int, str], None]
+LedgerOf = Callable[[str], Ledger]
+
+
+class Followed:
+    """One run's diagnosis, and how far it has read. Held under `lock`."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.lock = threading.Lock()
+        self.diagnoser = Diagnoser()
+        self.cursor = 0
+        self.events = 0
+        self.last_event_ns = 0
+        self.signs: dict[str, int] = {}  # by process: the newest wall time
+        self.stopped: dict[str, str] = {}  # by process: the status of its telemetry.session.stop
+        self.report: dict[str, Any] | None = None
+
+    def catch_up(self, store: Store) -> bool:
+        """Feed what is new; True if there was anything."""
+        before = self.events
+        for cursor, event in store.event_stream(self.run, self.cursor):
+            self.cursor = cursor
+            self.events += 1
+            self._note(event)
+            with guarded("collector.diagnosis"):
+                self.diagnoser.feed(event)
+        return self.events != before
+
+    def _note(self, event: Event) -> None:
+        self.last_event_ns = max(self.last_event_ns, event.time_ns)
+        self.signs[event.process] = max(self.signs.get(event.process, 0), event.time_ns)
+        if event.name == "telemetry.session.stop":
+            self.stopped[event.process] = str(event.metadata.get("status") or "success")
+
+
+class Reports:
+    """Reports by run."""
+
+    def __init__(self, store: Store, ledger_of: LedgerOf, publish: Publish) -> None:
+        self._store = store
+        self._ledger_of = ledger_of
+        self._publish = publish
+        self._followed: OrderedDict[str, Followed] = OrderedDict()
+        self._table_lock = threading.Lock()
+        self._rows: dict[str, dict[str, Any]] = {}  # of runs that go on: newer than in the store
+        self._grown: set[str] = set()
+        self._not_before_s: dict[str, float] = {}  # by run, as the next two, in monotonic seconds
+        self._written_s: dict[str, float] = {}
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._follow_loop, name="tinkertape-reports", daemon=True)
+
+    # asked from outside
+
+    def start(self) -> None:
+        """Start to follow; runs that grew while nobody looked come first."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and write the rows that are newer than the store's."""
+        self._closing = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10.0)
+
+    def grown(self, runs: Sequence[str]) -> None:
+        """The loader stored events of these runs."""
+        with self._table_lock:
+            self._grown.update(runs)
+        self._wake.set()
+
+    def forget(self, run: str) -> None:
+        """A run whose events were filed under another."""
+        with self._table_lock:
+            self._grown.discard(run)
+            for table in (self._followed, self._rows, self._not_before_s, self._written_s):
+                table.pop(run, None)
+
+    def report(self, run: str) -> dict[str, Any] | None:
+        """A run's report as plain data, with everything that is stored; None: no such run. Raises `StoreError`."""
+        followed = self._follow(run)
+        with followed.lock:
+            followed.catch_up(self._store)
+            return self._made(followed) if followed.events else None
+
+    def row(self, run: str) -> dict[str, Any] | None:
+        """A run as the list shows it, made anew."""
+        report = self.report(run)
+        return None if report is None else row_of(report, self._follow(run).last_event_ns)
+
+    def live_rows(self) -> dict[str, dict[str, Any]]:
+        """The rows that are newer than the store's, by run."""
+        with self._table_lock:
+            return dict(self._rows)
+
+    # the work
+
+    def _follow(self, run: str) -> Followed:
+        with self._table_lock:
+            followed = self._followed.get(run)
+            if followed is None:
+                followed = self._followed[run] = Followed(run)
+            self._followed.move_to_end(run)
+            while len(self._followed) > KEPT:
+                self._followed.popitem(last=False)
+            return followed
+
+    def _made(self, followed: Followed) -> dict[str, Any]:
+        """The report of a run that has caught up. Under its lock."""
+        now_ns = time.time_ns()
+        views = self._views(followed)
+        ledger = self._ledger_of(followed.run).to_json()
+        report: dict[str, Any] = dict(followed.report or {})
+        with guarded("collector.report"):
+            state, status = run_state(views, report, now_ns)
+            report = self._reported(followed, now_ns, ledger, state)
+        state, status = run_state(views, report, now_ns)
+        first = next((view.header for view in views if view.header), {})
+        report |= {"run": followed.run, "state": state, "status": status or report.get("status") or ""}
+        report |= {"ledger": ledger, "events": followed.events}
+        report["name"] = first.get("name") or report.get("name") or ""
+        report["project"] = first.get("project") or report.get("project") or "default"
+        report["processes"] = max(len(views), 1)
+        followed.report = report
+        return dict(report)
+
+    @staticmethod
+    def _reported(followed: Followed, now_ns: int, ledger: Mapping[str, Any], state: str) -> dict[str, Any]:
+        until_ns = now_ns if state in LIVE else None
+        made: dict[str, Any] = msgspec.to_builtins(
+            followed.diagnoser.report(now_ns=until_ns, ledger=ledger, state=state)
+        )
+        return made
+
+    def _views(self, followed: Followed) -> list[ProcessView]:
+        closed = {row.process: row.closed for row in self._store.ledgers(followed.run)}
+        rows = {row.process: row.header for row in self._store.processes(followed.run)}
+        names = [*rows, *(process for process in followed.signs if process not in rows)]
+        return [
+            ProcessView(
+                process=name,
+                header=rows.get(name, {}),
+                closed=closed.get(name) or followed.stopped.get(name, ""),
+                last_sign_ns=followed.signs.get(name, 0),
+            )
+            for name in names
+        ]
+
+    def _follow_loop(self) -> None:
+        with guarded("collector.reports"):
+            self.grown(self._store.runs_behind())
+        looked_s = 0.0
+        while not self._closing:
+            self._wake.wait(PERIOD_S)
+            self._wake.clear()
+            now_s = time.monotonic()
+            if now_s - looked_s > LOOK_AGAIN_S:
+                looked_s = now_s
+                self._look_again()
+            for run in self._due(now_s):
+                with guarded("collector.reports"):
+                    self._sum_up(run)
+        for run, row in self.live_rows().items():
+            with guarded("collector.reports"):
+                self._write_row(run, row)
+
+    def _look_again(self) -> None:
+        """Runs that go on are looked at without an event too: a process that is gone writes none."""
+        with self._table_lock:
+            self._grown.update(self._rows)
+
+    def _due(self, now_s: float) -> list[str]:
+        with self._table_lock:
+            due = [run for run in self._grown if self._not_before_s.get(run, 0.0) <= now_s]
+            self._grown.difference_update(due)
+            return due
+
+    def _sum_up(self, run: str) -> None:
+        began_s = time.monotonic()
+        report = self.report(run)
+        if report is None:
+            return
+        row = row_of(report, self._follow(run).last_event_ns)
+        ended_s = time.monotonic()
+        with self._table_lock:
+            before = self._rows.get(run)
+            self._rows[run] = row
+            self._not_before_s[run] = ended_s + max(PERIOD_S, REST * (ended_s - began_s))
+        changed = before is None or before["state"] != row["state"]
+        if changed or (before is not None and before["events"] != row["events"]):
+            self._publish(run, row["events"], row["state"])
+        live = row["state"] in LIVE
+        if changed or not live or ended_s - self._written_s.get(run, 0.0) > ROW_PERIOD_S:
+            self._write_row(run, row)
+        if not live:
+            with self._table_lock:
+                for table in (self._rows, self._not_before_s, self._written_s):
+                    table.pop(run, None)
+
+    def _write_row(self, run: str, row: Mapping[str, Any]) -> None:
+        cursor = self._follow(run).cursor
+        self._written_s[run] = time.monotonic()
+        try:
+            self._store.note_summary(Summary(run, row["began_us"], cursor, dict(row)), row["project"])
+        except StoreError:
+            with self._table_lock:
+                self._grown.add(run)
+                self._not_before_s[run] = time.monotonic() + ROW_PERIOD_S
+            raise

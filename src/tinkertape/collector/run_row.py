@@ -1,0 +1,54 @@
+"""A run in one row of the list, made from its report; pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+STEP_WALLS = 60  # the newest steps whose wall times the list draws
+
+
+def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
+    """The row: what `runs --json` shows, and what a page's list draws. `steps` and `findings` are counts."""
+    steps = report.get("steps") or []
+    findings = report.get("findings") or []
+    began = report.get("began") or rfc3339(last_event_ns)
+    top = findings[0] if findings else None
+    return {
+        "run": report["run"],
+        "name": report["name"],
+        "project": report["project"],
+        "state": report["state"],
+        "status": report["status"],
+        "began": began,
+        "ended": report.get("ended"),
+        "sessions": report.get("sessions") or [],
+        "events": report["events"],
+        "steps": len(steps),
+        "findings": len(findings),
+        "last_event": rfc3339(last_event_ns),
+        "wall_s": report.get("wall_s"),
+        "model": report.get("model") or "",
+        "finding": {key: top.get(key) for key in ("cause", "owner", "summary", "cost_s")} if top else None,
+        "parts": {part["part"]: part["seconds"] for part in report.get("parts") or []},
+        "over_s": report.get("over_s") or 0.0,
+        "step_walls": [step["wall_s"] for step in steps[-STEP_WALLS:]],
+        "began_us": microseconds(began),
+    }
+
+
+def rfc3339(time_ns: int) -> str:
+    """Nanoseconds since 1970 as the tape writes times: UTC, microseconds, Z."""
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=nanoseconds // 1000)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def microseconds(text: str) -> int:
+    """Microseconds since 1970 of such a text; 0 if it is none."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    return round(moment.timestamp() * 1_000_000)

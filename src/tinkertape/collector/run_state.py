@@ -1,0 +1,86 @@
+"""In which state a run is; pure but for one look at this host's processes.
+
+A run ends as its first process ended: with success or by an interruption → ended, with an error → failed. One that
+never closed is running while it gave a sign of life within
+30 s, or while its process (pid and start time) lives on this host; else it was killed. Events of a plain SDK bring no
+process with them and no reliable end
+(docs/facts/sdk.md D7): such a run is running while events come, then ended.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tinkertape.config import process_started
+
+SILENCE_MAX_NS = 30_000_000_000
+LIVE = ("running", "paused", "stuck")
+
+
+class ProcessView(msgspec.Struct, frozen=True):
+    """What is known of one process of a run. `closed` is the status it ended with, '' while it has not; `header` is
+    empty for a plain SDK's."""
+
+    process: str
+    header: Mapping[str, Any]
+    closed: str
+    last_sign_ns: int
+
+
+def run_state(processes: Sequence[ProcessView], report: Mapping[str, Any], now_ns: int) -> tuple[str, str]:
+    """The state of a run, and the status of its first process ('' while it has none). `processes` are the oldest
+    first."""
+    recorders = [view for view in processes if view.header]
+    if not recorders:
+        heard = max((view.last_sign_ns for view in processes), default=0)
+        return ("running" if now_ns - heard < SILENCE_MAX_NS else "ended"), ""
+    if any(_is_live(view, now_ns) for view in recorders):
+        return _live_state(report), ""
+    status = recorders[0].closed
+    if not status:
+        return "killed", ""
+    return ("failed" if status in ("error", "errored", "failed") else "ended"), status
+
+
+def _is_live(view: ProcessView, now_ns: int) -> bool:
+    if view.closed:
+        return False
+    if now_ns - view.last_sign_ns < SILENCE_MAX_NS and not _is_gone(view.header):
+        return True
+    return _lives_here(view.header)
+
+
+def _lives_here(header: Mapping[str, Any]) -> bool:
+    return header.get("host") == platform.node() and _started(header) is not None and not _is_gone(header)
+
+
+def _is_gone(header: Mapping[str, Any]) -> bool:
+    """Is it known that the process lives no more? Only for one of this host."""
+    pid, started = header.get("pid"), _started(header)
+    if header.get("host") != platform.node() or not isinstance(pid, int) or started is None:
+        return False
+    return process_started(pid) != started
+
+
+def _started(header: Mapping[str, Any]) -> float | None:
+    started = header.get("pid_started")
+    return float(started) if isinstance(started, int | float) else None
+
+
+def _live_state(report: Mapping[str, Any]) -> str:
+    for finding in report.get("findings") or ():
+        evidence = finding.get("evidence") or {}
+        if finding.get("cause") == "stuck-request" and evidence.get("ended_s") is None:
+            return "stuck"
+    pauses = [pause for pause in report.get("pauses") or () if pause.get("ended_s") is None]
+    spans = [span for span in report.get("spans") or () if span.get("open")]
+    return "paused" if pauses and all(_is_paused(span) for span in spans) else "running"
+
+
+def _is_paused(span: Mapping[str, Any]) -> bool:
+    segments = list(span.get("segments") or [])
+    return bool(segments) and str(segments[-1][0]).startswith("queue:")

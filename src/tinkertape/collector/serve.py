@@ -1,0 +1,111 @@
+"""Serves the collector on loopback until it is told to stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from tinkertape.collector.app import Pages, app
+from tinkertape.errors import CollectorError
+from tinkertape.store import Store
+
+BACKLOG = 2048
+GRACE_S = 3  # for open requests when it is told to stop; a stream is cut then
+
+
+def serve(
+    store_url: str,
+    inbox: Path,
+    tapes: Path | None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8288,
+    pages: Pages | None = None,
+    ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then load what is here and return.
+
+    `port` 0 takes a free one. `ready` is called with the address, `http://127.0.0.1:8288`, once connections are
+    taken. Blocks the caller, which must be the main thread.
+    Raises `CollectorError` for an address that is not loopback, a port in use or an inbox that cannot be written;
+    `StoreError` for the store.
+    """
+    listening = listen(host, port)
+    try:
+        with Store.open(store_url) as store:
+            _run(app(store, inbox, tapes, pages=pages), listening, ready)
+    finally:
+        listening.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on loopback. Raises `CollectorError`."""
+    address = _loopback(host)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address, port))
+        listening.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CollectorError(
+            f"cannot listen on {host}:{port}: {reason}; choose another with --port, or 0 for a free one"
+        ) from error
+    return listening
+
+
+def _loopback(host: str) -> str:
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        address = None
+    if address is None or not address.is_loopback:
+        raise CollectorError(
+            f"cannot listen on {host}: only this machine may read a run until there are keys; use --host 127.0.0.1"
+        )
+    return str(address)
+
+
+def _run(asgi: ASGIApp, listening: socket.socket, ready: Callable[[str], None]) -> None:
+    host, port = listening.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    config = uvicorn.Config(
+        asgi,
+        http="httptools",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=30,
+        backlog=BACKLOG,
+    )
+    server = _Server(config, lambda: ready(address))
+    server.run(sockets=[listening])
+    if not server.started:
+        raise CollectorError(f"cannot serve on {address}: the collector did not start; its log says why")
+
+
+class _Server(uvicorn.Server):
+    """Says when it takes connections."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._ready()
