@@ -1,0 +1,113 @@
+"""Latency by operation: every call a tick on one logarithmic axis, and every call at its time, with pauses and errors marked.
+
+Places are per cent of the plot. Over 500 calls of one operation, ticks and dots are those of a sample that keeps the slowest.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from tinkertape.dashboard.format import seconds
+from tinkertape.dashboard.report import Operation, Report
+from tinkertape.dashboard.scale import log_ticks, quantile, ticks
+
+MOST = 500
+STRIPS = 4
+
+
+class Tick(msgspec.Struct, frozen=True):
+    at: float
+    text: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    operation: Operation
+    ticks: list[float]
+    p50: float | None
+    p95: float | None
+    faint: bool
+
+
+class Latency(msgspec.Struct, frozen=True):
+    rows: list[Row]
+    axis: list[Tick]
+
+
+class Dot(msgspec.Struct, frozen=True):
+    x: float
+    y: float
+    failed: bool
+    step: str
+    figure: str
+
+
+class Strip(msgspec.Struct, frozen=True):
+    name: str
+    dots: list[Dot]
+    p50: float
+    figure: str
+    top: str
+
+
+class OverTime(msgspec.Struct, frozen=True):
+    strips: list[Strip]
+    pauses: list[tuple[float, float]]
+    axis: list[Tick]
+
+
+def latency(report: Report) -> Latency:
+    operations = sorted((item for item in report.operations if item.count), key=lambda item: -item.count)
+    lengths = [call[1] for item in operations for call in item.calls if call[1] > 0]
+    lengths += [value for item in operations for value in (item.p50_s, item.p95_s) if value]
+    if not lengths:
+        return Latency([Row(item, [], None, None, True) for item in operations], [])
+    low, high = math.log10(min(lengths) * 0.85), math.log10(max(lengths) * 1.15)
+
+    def place(length: float | None) -> float | None:
+        return None if not length or length <= 0 else round(100 * (math.log10(length) - low) / (high - low), 2)
+
+    rows = []
+    for item in operations:
+        marks = [at for at in (place(length) for length in _sample([call[1] for call in item.calls if call[2]])) if at is not None]
+        rows.append(Row(item, marks, place(item.p50_s), place(item.p95_s), len(marks) > 8))
+    return Latency(rows, [Tick(place(tick) or 0.0, seconds(tick).replace(".0\u202f", "\u202f")) for tick in log_ticks(10**low, 10**high)])
+
+
+def over_time(report: Report) -> OverTime:
+    """A strip an operation, for those called often; its top is the strip's own 98th percentile, so that a pause does not flatten the rest."""
+    often = sorted((item for item in report.operations if len(item.calls) > 1), key=lambda item: -item.count)[:STRIPS]
+    wall = max([report.wall_s, 1e-3] + [call[0] for item in often for call in item.calls])
+    strips = [_strip(item, wall) for item in often]
+    pauses = [(round(100 * max(pause.began_s, 0) / wall, 3), round(100 * max((pause.ended_s if pause.ended_s is not None else wall) - pause.began_s, 0) / wall, 3)) for pause in report.pauses]
+    pauses = [(x, max(min(width, 100 - x), 0.2)) for x, width in pauses if x < 100]
+    axis = [Tick(round(100 * tick / wall, 2), _axis_time(tick)) for tick in ticks(0, wall, 3) if tick <= wall]
+    return OverTime(strips, pauses, axis)
+
+
+def _strip(item: Operation, wall: float) -> Strip:
+    lengths = [call[1] for call in item.calls]
+    usual = item.p50_s or quantile(lengths, 0.5)
+    most = max(lengths)
+    top = most if most <= 4 * usual else max([length for length in lengths if length <= 4 * usual] + [usual * 2])
+    top = max(top, 1e-6) * 1.08
+    kept = sorted(sorted(item.calls, key=lambda call: -call[1])[:40] + item.calls[:: max(1, len(item.calls) // MOST)]) if len(item.calls) > MOST else item.calls
+    dots = [
+        Dot(round(100 * began / wall, 2), round(100 - 100 * min(length / top, 1), 2), not good, "" if step is None else str(step), seconds(length))
+        for began, length, good, step in kept
+    ]
+    return Strip(item.operation, dots, round(100 - 100 * min(usual / top, 1), 2), seconds(usual), seconds(most))
+
+
+def _sample(lengths: list[float]) -> list[float]:
+    if len(lengths) <= MOST:
+        return lengths
+    ordered = sorted(lengths)
+    return ordered[:: max(1, len(ordered) // MOST)] + ordered[-5:]
+
+
+def _axis_time(at_s: float) -> str:
+    if at_s == 0:
+        return "0"
+    return seconds(at_s).replace(".0\u202f", "\u202f").replace(" 0\u202fs", "").replace(" 0\u202fmin", "")

@@ -1,0 +1,96 @@
+"""The share bar: the whole run as one line, by owner, with a bracket over what was lost. Lengths are per cent of the bar."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tinkertape.dashboard.format import percent, seconds
+from tinkertape.dashboard.parts import OVER, look_of, with_over
+
+NOMINAL_PX, LETTER_PX = 900.0, 6.8  # the narrowest bar that carries names, and a wide letter of its font: for what fits
+NAMES = {
+    "you": "your code and its calls",
+    "network": "send and retrieve",
+    "compute": "compute, as usual",
+    "compute:behind": "behind another",
+    "queue:rate_limit": "paused for rate",
+    "queue:unknown": "paused",
+    OVER: "above usual",
+    "queue:capacity": "paused for capacity",
+    "idle": "idle",
+}
+LOST = (OVER, "queue:unknown", "queue:capacity")
+
+
+class Piece(msgspec.Struct, frozen=True):
+    key: str
+    name: str
+    seconds: float
+    share: float
+    at: float
+    width: float
+    fill: str
+    figure: str
+    named: bool = False
+
+
+class Bracket(msgspec.Struct, frozen=True):
+    at: float
+    width: float
+    text: str
+    anchor: str
+    text_at: float
+
+
+class Bar(msgspec.Struct, frozen=True):
+    pieces: list[Piece]
+    lost: Bracket | None
+    label: str
+
+
+def share_bar(parts: dict[str, float], over_s: float, *, bounded: bool = False) -> Bar:
+    """Cut the run's parts into pieces: an owner's parts in one, the service's apart. `bounded`: the pauses are known between limits."""
+    amounts: dict[str, float] = {}
+    for part, amount in with_over(parts, over_s).items():
+        look = look_of(part)
+        key = look.owner if look.owner in ("you", "network") else look.part if look.part in NAMES else "queue:unknown" if part.startswith("queue:") else look.part
+        amounts[key] = amounts.get(key, 0.0) + amount
+    wall = sum(amounts.values())
+    if wall <= 0:
+        return Bar([], None, "no time recorded yet")
+    order = [key for key in NAMES if key in amounts] + [key for key in amounts if key not in NAMES]
+    pieces, at = [], 0.0
+    for key in order:
+        width = 100 * amounts[key] / wall
+        fill = {"you": "var(--part-your-code)", "network": "url(#send)"}.get(key) or look_of(key).fill
+        figure = ("≈\u202f" if key == OVER else "") + seconds(amounts[key])
+        pieces.append(Piece(key, NAMES.get(key, key), amounts[key], amounts[key] / wall, round(at, 3), round(width, 3), fill, figure))
+        at += width
+    return Bar(_named(pieces), _bracket(pieces, bounded), "; ".join(f"{piece.name} {piece.figure}, {percent(piece.share)}" for piece in pieces))
+
+
+def _named(pieces: list[Piece]) -> list[Piece]:
+    """The service's pieces get their name under the bar, the largest first, as far as the names do not touch."""
+    taken: list[tuple[float, float]] = []
+    chosen = set()
+    for piece in sorted(pieces, key=lambda piece: -piece.seconds):
+        begin = piece.at / 100 * NOMINAL_PX
+        end = begin + (len(piece.name) + len(piece.figure) + 3) * LETTER_PX
+        if piece.key in ("you", "network", "idle") or piece.width < 3 or end > NOMINAL_PX + 60:
+            continue
+        if all(end <= other[0] or begin >= other[1] for other in taken):
+            taken.append((begin, end))
+            chosen.add(piece.key)
+    return [msgspec.structs.replace(piece, named=piece.key in chosen) for piece in pieces]
+
+
+def _bracket(pieces: list[Piece], bounded: bool) -> Bracket | None:
+    lost = [piece for piece in pieces if piece.key in LOST]
+    amount, at, width = sum(piece.seconds for piece in lost), min((piece.at for piece in lost), default=0.0), sum(piece.width for piece in lost)
+    if width < 1:
+        return None
+    mark = "≈\u202f" if any(piece.key == OVER for piece in lost) else "≤\u202f" if bounded else ""
+    text = f"{mark}{seconds(amount)} lost to Tinker, {percent(sum(piece.share for piece in lost))} of the run"
+    middle, half = at + width / 2, len(text) * LETTER_PX / 2 / NOMINAL_PX * 100
+    anchor, text_at = ("end", 100.0) if middle + half > 100 else ("start", 0.0) if middle < half else ("middle", middle)
+    return Bracket(round(at, 3), round(width, 3), text, anchor, round(text_at, 3))

@@ -1,0 +1,166 @@
+"""Where each step went: a stacked bar a step, placed in per cent of the plot, so that it needs no script and fits every width.
+
+Over 120 steps a bar stands for several: their median, or the worst of them where one failed or stands out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from tinkertape.dashboard.format import marked, seconds
+from tinkertape.dashboard.parts import OVER, look_of, rank_of, with_over
+from tinkertape.dashboard.report import Finding, Report, Step
+from tinkertape.dashboard.scale import label_every, quantile, ticks
+
+BARS = 120
+CUT = 2.8  # times the usual step: a bar above it is cut, so that one pause does not flatten all others
+WIDE = 0.82  # of a slot
+
+
+class Block(msgspec.Struct, frozen=True):
+    y: float
+    height: float
+    fill: str
+    idle: bool
+
+
+class Bar(msgspec.Struct, frozen=True):
+    step: Step
+    label: str
+    x: float
+    width: float
+    slot_x: float
+    slot_width: float
+    top: float
+    blocks: list[Block]
+    cut: str = ""  # the real length of a bar that is cut
+    cut_why: str = ""
+    name: str = ""
+    axis: str = ""
+
+
+class Total(msgspec.Struct, frozen=True):
+    part: str
+    label: str
+    fill: str
+    figure: str
+    strong: bool
+    title: str
+
+
+class Mark(msgspec.Struct, frozen=True):
+    x: float
+    width: float
+    text: str
+
+
+class Chart(msgspec.Struct, frozen=True):
+    bars: list[Bar]
+    grid: list[tuple[float, str]]
+    usual: float | None
+    totals: list[Total]
+    binned: int
+    slow: Mark | None
+
+
+def steps_chart(report: Report) -> Chart:
+    size = max(1, math.ceil(len(report.steps) / BARS))
+    usual = report.usual_step_s or (quantile([step.wall_s for step in report.steps], 0.5) if report.steps else 1.0)
+    shown = [_standing_for(report.steps[at : at + size], usual) for at in range(0, len(report.steps), size)]
+    slots = len(shown)
+    if report.live and size == 1:
+        slots = max(10, math.ceil((slots + 1) / 10) * 10)  # room for the steps to come
+    grid = ticks(0, _cap(shown, usual), 3)
+    bars = [_bar(step, at, slots, grid[-1]) for at, step in enumerate(shown)]
+    bars = _without_crowding(bars)
+    lines = [(round(100 - 100 * tick / grid[-1], 3), seconds(tick) if tick == grid[-1] else f"{tick:g}") for tick in grid]
+    dotted = report.usual_step_s and round(100 - 100 * min(report.usual_step_s / grid[-1], 1), 3)
+    return Chart(bars, lines, dotted or None, totals(report), size if size > 1 else 0, _slow(report.findings, bars))
+
+
+def totals(report: Report) -> list[Total]:
+    """The legend: the run's parts from the top of the stack to its foot, each with its seconds."""
+    known = {part.part: part for part in report.parts}
+    amounts = with_over({part.part: part.seconds for part in report.parts}, report.over_s)
+    found = []
+    for part in sorted(amounts, key=rank_of, reverse=True):
+        look, source = look_of(part), known.get(part)
+        quality = "inferred" if part == OVER else source.quality if source else "measured"
+        title = "above the usual compute of this run: an estimate" if part == OVER else explained(part, report)
+        found.append(Total(part, look.label, look.fill, marked(seconds(amounts[part]), quality), part in (OVER, "queue:capacity"), title))
+    return found
+
+
+def explained(part: str, report: Report) -> str:
+    """How a part is known: measured, or between which bounds, or inferred and by which method."""
+    found = next((item for item in report.parts if item.part == part), None)
+    if found is None or found.quality == "measured":
+        return "measured"
+    limits = f", {seconds(found.min_s)} to {seconds(found.max_s)}" if found.min_s is not None and found.max_s is not None else ""
+    return f"{found.quality}{limits}{f': {found.method}' if found.method else ''}"
+
+
+def _standing_for(steps: Sequence[Step], usual: float) -> Step:
+    worst = max(steps, key=lambda step: (step.failed, step.wall_s))
+    if worst.failed or worst.wall_s > CUT * usual or steps[-1].open:
+        return steps[-1] if steps[-1].open else worst
+    return sorted(steps, key=lambda step: step.wall_s)[len(steps) // 2]
+
+
+def _cap(steps: Sequence[Step], usual: float) -> float:
+    walls = sorted(step.wall_s for step in steps) or [1.0]
+    limit = CUT * usual
+    while sum(wall > limit for wall in walls) > max(1, 0.15 * len(walls)):
+        limit *= 1.5
+    below = [wall for wall in walls if wall <= limit]
+    return max(below[-1] if below else limit, usual * 1.2, 1e-3)
+
+
+def _bar(step: Step, at: int, slots: int, cap: float) -> Bar:
+    slot = 100 / slots
+    blocks, foot = [], 0.0
+    for part, amount in with_over(step.parts, step.over_s).items():
+        y1, y2 = 100 * min(foot, cap) / cap, 100 * min(foot + amount, cap) / cap
+        foot += amount
+        if y2 - y1 >= 0.1:
+            blocks.append(Block(round(100 - y2, 2), round(y2 - y1, 2), look_of(part).fill, part == "idle"))
+    words = [f"step {step.step}: {seconds(step.wall_s)}"] + [word for word, holds in (("failed", step.failed), ("now", step.open), ("found by its rhythm", step.inferred)) if holds]
+    is_cut = step.wall_s > cap
+    paused = sum(amount for part, amount in step.parts.items() if part.startswith("queue"))
+    why = f"paused {seconds(paused)}" if is_cut and paused > step.wall_s / 2 else ""
+    top = round(100 - 100 * min(step.wall_s, cap) / cap, 2)
+    return Bar(step, str(step.step), round(at * slot, 3), round(slot * WIDE, 3), round(at * slot - slot * (1 - WIDE) / 2, 3), round(slot, 3), top, blocks,
+               seconds(step.wall_s) if is_cut else "", why, ", ".join(words), _axis_label(step, at, slots))  # fmt: skip
+
+
+def _axis_label(step: Step, at: int, slots: int) -> str:
+    every = label_every(slots)
+    if at == 0:
+        return f"step {step.step}"
+    if isinstance(step.step, int):
+        return str(step.step) if step.step % every == 0 and at * 100 / slots > 7 else ""
+    return ""
+
+
+def _without_crowding(bars: list[Bar]) -> list[Bar]:
+    """The words over cut bars stay where they do not run into those of the one before; the longest bars keep theirs."""
+    keep: list[float] = []
+    for bar in sorted((bar for bar in bars if bar.cut), key=lambda bar: -bar.step.wall_s):
+        if all(abs(bar.x - other) > 11 for other in keep):
+            keep.append(bar.x)
+    return [bar if not bar.cut or bar.x in keep else msgspec.structs.replace(bar, cut=" ", cut_why="") for bar in bars]
+
+
+def _slow(findings: Sequence[Finding], bars: list[Bar]) -> Mark | None:
+    """A bracket over the steps in which the service computed slower than usual."""
+    for finding in findings:
+        steps = {step for step in finding.evidence.steps if step is not None}
+        inside = [bar for bar in bars if bar.step.step in steps]
+        if finding.cause == "slow-service" and len(inside) >= 2:
+            factor = finding.evidence.figures.get("factor")
+            text = f"compute {factor:.1f}× its usual" if isinstance(factor, int | float) else "slow-service"
+            return Mark(inside[0].x, round(inside[-1].x + inside[-1].width - inside[0].x, 3), f"{text} since step {inside[0].step.step}" if inside[-1] is bars[-1] else text)
+    return None

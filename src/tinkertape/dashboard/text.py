@@ -1,0 +1,32 @@
+"""Text from a run, made safe to read: what a person cannot see is written out.
+
+HTML is escaped by the templates; this is about the rest. A control character, a mark that turns the direction of text, or half of a surrogate pair
+becomes `\\u202e`, so that it can neither reorder a line, nor break the page's encoding, nor hide.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LONGEST = 4_000  # characters of one text; a longer one is cut, and says so
+
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with invisible characters written out, and cut at `LONGEST`; tab and line feed stay."""
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
+    return _INVISIBLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def visible_tree(value: Any) -> Any:
+    """`visible` for every text in plain data, keys too."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): visible_tree(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [visible_tree(item) for item in value]
+    return value
