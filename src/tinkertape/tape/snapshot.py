@@ -86,7 +86,7 @@ class LineMaker:
 
 def _mapping(value: Any) -> dict[str, Any]:
     if value.__class__ is dict:
-        return value  # type: ignore[no-any-return]
+        return value
     return _EMPTY if value is None else {"value": value}
 
 

@@ -30,6 +30,7 @@ from tinkertape.tape.snapshot import UNENCODABLE
 INTERVAL_S = 0.05  # a killed process loses what is younger, and what was being written
 CHUNK = 200  # events between two releases of the GIL (facts/performance.md §2)
 ROUNDS_TO_SLEEP = 40  # empty rounds, then the thread sleeps until it is woken
+SLEEP_MAX_S = 10.0
 RETRY_S, RETRY_MAX_S = 0.05, 1.0  # how long a refusing disk is left alone
 Durability = Literal["kill", "power"]
 REASONS = {
@@ -119,6 +120,9 @@ class SegmentFile:
             except OSError as error:
                 self.trouble = error
                 break
+            if count <= 0:  # POSIX allows it; it must not become an endless loop
+                self.trouble = OSError(errno.EIO, "nothing was written")
+                break
             done += count
         if done:
             self.size += done
@@ -146,6 +150,7 @@ class Writer:
     """Takes snapshots from a queue, makes lines of them and appends them to a segment.
 
     `line` makes one line from a snapshot and its index; `open_segment` opens the file, and `head` is its first line.
+    `after_taking` is shown what was taken, and answers how many indices to leave out, for events that found no room.
     Read under no lock, for the ledger: `taken`, the indices given so far; `written`, the lines in the file; `lost`.
     """
 
@@ -157,18 +162,25 @@ class Writer:
         head: Callable[[], bytes],
         *,
         durability: Durability = "kill",
-        taken_from: Callable[[list[bytes]], None] = lambda chunk: None,
+        after_taking: Callable[[list[bytes]], int] = lambda chunk: 0,
     ) -> None:
         self._queue = queue
         self._line = line
         self._open_segment = open_segment
         self._head = head
         self._durability = durability
-        self._taken_from = taken_from
-        self.start_over()
+        self._after_taking = after_taking
+        self._begin()
 
     def start_over(self) -> None:
-        """Forget everything but what was passed in; in a forked child, without touching the parent's file."""
+        """In a forked child: everything anew. Its copy of the parent's file is closed, nothing is written to it."""
+        segment = self._segment
+        self._begin()
+        if segment is not None:
+            with guarded("tape.writer.fork"):
+                segment.close()
+
+    def _begin(self) -> None:
         self._file_lock = threading.Lock()
         self._start_lock = threading.Lock()
         self._wakeup = threading.Event()
@@ -176,6 +188,7 @@ class Writer:
         self._segment: SegmentFile | None = None
         self._rest = b""  # lines made, not yet in the file
         self._head_pending = False
+        self._unsynced = False
         self._retry_at, self._retry_s = 0.0, RETRY_S
         self._closing = False
         self.asleep = True  # who appends to the queue calls `wake` when this is set
@@ -217,7 +230,7 @@ class Writer:
                 self._wakeup.clear()
                 self.asleep = True
                 if not self._queue:  # one that was appended before `asleep` was set is seen here
-                    self._wakeup.wait()
+                    self._wakeup.wait(SLEEP_MAX_S)
                 self.asleep = False
                 empty_rounds = 0
 
@@ -239,7 +252,6 @@ class Writer:
     def _drain_until(self, deadline: float, events: int, *, at_once: bool = False) -> bool:
         if not at_once and time.monotonic() < self._retry_at:
             return False
-        written = self.written
         while self._rest or events > 0:
             if self._rest and not self._write_rest():
                 return False
@@ -247,15 +259,16 @@ class Writer:
                 events -= self._take_chunk()
             if time.monotonic() > deadline and (self._rest or events > 0):
                 return False
-        if self._durability == "power" and self._segment is not None and self.written != written:
-            return self._segment.sync() or self._refused(self._segment.trouble)
+        if self._unsynced and self._segment is not None:
+            if not self._segment.sync():
+                return self._refused(self._segment.trouble)
+            self._unsynced = False
         return True
 
     def _take_chunk(self) -> int:
         """Make lines of the next events in the queue; how many there were. Under `_file_lock`."""
         count = min(len(self._queue), CHUNK)
         chunk = [self._queue.popleft() for _ in range(count)]
-        self._taken_from(chunk)
         lines = []
         for snapshot in chunk:
             index, self.taken = self.taken, self.taken + 1
@@ -265,6 +278,7 @@ class Writer:
                 self.lost["not_encodable"] += 1
                 count_failure("tape.line", error)
         self._rest += b"".join(lines)
+        self.taken += self._after_taking(chunk)
         return count or CHUNK  # an empty queue ends the turn, whoever emptied it
 
     def _write_rest(self) -> bool:
@@ -283,6 +297,7 @@ class Writer:
                 self._head_pending, lines = False, lines - 1
             self.written += lines
             self._rest = self._rest[done:]
+            self._unsynced = self._durability == "power"
         if self._rest:
             return self._refused(self._segment.trouble)
         self.trouble, self._retry_s = None, RETRY_S

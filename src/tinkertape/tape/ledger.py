@@ -1,0 +1,85 @@
+"""The ledger: recorded = stored + pending + rejected + dropped, as an identity that can fail.
+
+`recorded` and the other four are counted apart. For a tape, `recorded` is what its process said in its end line, or,
+where it was killed, what the highest index on the tape proves; `pending` and `stored` are lines that could be read;
+`dropped` is what the process said; `rejected` are lines that stand where an event should. So a line that vanished from
+a closed tape, or is there twice, leaves the ledger unbalanced: nothing is made up to fill the difference.
+
+A killed process said nothing. The indices that are missing between its lines are lost for a reason nobody wrote down
+(`unknown`), a line cut short at the end is one more event (`torn`), and what it had only in memory is in no count.
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """How many events were recorded, and where each of them is.
+
+    recorded: their index was used · stored: in the store, once · pending: on a tape or in an inbox, or in memory on the
+    way there · rejected: set aside with a reason · dropped: lost, by reason.
+    """
+
+    recorded: int = 0
+    stored: int = 0
+    pending: int = 0
+    rejected: int = 0
+    dropped: dict[str, int] = {}
+
+    @property
+    def accounted(self) -> int:
+        return self.stored + self.pending + self.rejected + sum(self.dropped.values())
+
+    @property
+    def balanced(self) -> bool:
+        """Is every recorded event accounted for, and none twice?"""
+        return self.recorded == self.accounted
+
+    def __add__(self, other: Ledger) -> Ledger:
+        return Ledger(
+            recorded=self.recorded + other.recorded,
+            stored=self.stored + other.stored,
+            pending=self.pending + other.pending,
+            rejected=self.rejected + other.rejected,
+            dropped=dict(Counter(self.dropped) + Counter(other.dropped)),
+        )
+
+
+class ProcessCount(msgspec.Struct):
+    """What was found on the tape of one process, over all its segments.
+
+    `pending` and `stored` are events read; `top_index` the highest index met, -1 for none; `set_aside` lines that could
+    not be read; `torn` a last line without an end. `said` is (recorded, dropped) of the end line, None: there is none.
+    """
+
+    pending: int = 0
+    stored: int = 0
+    top_index: int = -1
+    set_aside: int = 0
+    torn: int = 0
+    said: tuple[int, Mapping[str, int]] | None = None
+
+
+def ledger_of(count: ProcessCount) -> Ledger:
+    """The ledger of one process, from its tape alone."""
+    read = count.pending + count.stored
+    if count.said is not None:
+        recorded, dropped = count.said[0], dict(count.said[1])
+        missing = recorded - read - sum(dropped.values())
+    else:
+        recorded, dropped = count.top_index + 1 + count.torn, {"torn": count.torn} if count.torn else {}
+        missing = recorded - read - count.torn
+    rejected = min(count.set_aside, max(missing, 0))  # a bad line beyond that never was an event
+    if count.said is None and missing > rejected:
+        dropped["unknown"] = missing - rejected
+    return Ledger(recorded=recorded, stored=count.stored, pending=count.pending, rejected=rejected, dropped=dropped)
+
+
+def total(ledgers: Iterable[Ledger]) -> Ledger:
+    """The sum of ledgers."""
+    return sum(ledgers, start=Ledger())

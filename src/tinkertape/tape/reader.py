@@ -1,0 +1,130 @@
+"""Reads a segment: every whole line, from an offset on, however damaged the file is.
+
+A last line without its end is not complete yet: it is counted `torn`, and read again later. A line that is no line of a
+tape is set aside with its reason, and the next one is read. Memory is bounded by one chunk and one line. Offsets are
+bytes of the file. A reader belongs to one thread; the file may grow meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from tinkertape.errors import BadLine, TapeError, TapeNotFound
+from tinkertape.tape.format import LINE_MAX, Header, Line, decode_line
+
+CHUNK = 256 * 1024  # bytes
+
+
+class Record(NamedTuple):
+    """One line of a segment: what it says, or why it is set aside; its bytes without "\\n"; where it is.
+
+    The bytes of a line that is longer than `LINE_MAX` are not kept.
+    """
+
+    line: Line | BadLine
+    raw: bytes
+    offset: int
+    next_offset: int
+
+
+class Reader:
+    """Follows one segment from an offset on.
+
+    Iterate for `(line, next_offset)` of every good line that is there now, and again later for what came since.
+    `offset` is where the next line begins, also when an iteration was left early; `torn` (0 or 1) and `set_aside`
+    count what was met so far; `header` is the last one met, or the file's first line for a reader that began later.
+    """
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+        self.torn = 0
+        self.set_aside = 0
+        self.header: Header | None = None
+
+    def __iter__(self) -> Iterator[tuple[Line, int]]:
+        for record in self.records():
+            if not isinstance(record.line, BadLine):
+                yield record.line, record.next_offset
+
+    def records(self) -> Iterator[Record]:
+        """Every whole line that is there now, bad ones too. Raises `TapeNotFound`, and `TapeError` for a file that
+        cannot be read.
+        """
+        with self._open() as file:
+            if self.offset and self.header is None:
+                self.header = first_header(file)
+            file.seek(self.offset)
+            yield from self._records_of(file)
+
+    def _records_of(self, file: BinaryIO) -> Iterator[Record]:
+        rest = b""
+        while True:
+            chunk = self._read(file)
+            if not chunk:
+                self.torn = 1 if rest else 0
+                return
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            for raw in lines:
+                yield from self._record(raw, self.offset + len(raw) + 1)
+            if len(rest) > LINE_MAX:
+                end = self._end_of_line(file, self.offset + len(rest))
+                if end is None:
+                    self.torn = 1
+                    return
+                yield from self._record(rest, end)
+                rest = b""
+                file.seek(end)
+
+    def _record(self, raw: bytes, next_offset: int) -> Iterator[Record]:
+        offset, self.offset = self.offset, next_offset
+        if not raw:
+            return  # an empty line says nothing, and takes nobody's place
+        line: Line | BadLine
+        try:
+            if len(raw) > LINE_MAX:
+                raw = b""
+                raise BadLine(f"longer than {LINE_MAX} bytes")
+            line = decode_line(raw, self.header)
+            if isinstance(line, Header):
+                self.header = line
+        except BadLine as error:
+            self.set_aside += 1
+            line = error
+        yield Record(line, raw, offset, next_offset)
+
+    def _end_of_line(self, file: BinaryIO, offset: int) -> int | None:
+        while chunk := self._read(file):
+            place = chunk.find(b"\n")
+            if place >= 0:
+                return offset + place + 1
+            offset += len(chunk)
+        return None
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except FileNotFoundError as error:
+            raise TapeNotFound(f"there is no tape at {self.path}") from error
+        except OSError as error:
+            raise TapeError(f"cannot read {self.path}: {error.strerror}; look at its rights") from error
+
+    def _read(self, file: BinaryIO) -> bytes:
+        try:
+            return file.read(CHUNK)
+        except OSError as error:
+            raise TapeError(f"cannot read {self.path}: {error.strerror}; look at the disk") from error
+
+
+def first_header(file: BinaryIO) -> Header | None:
+    """The header in a segment's first line, if there is a good one."""
+    file.seek(0)
+    raw = file.readline(LINE_MAX)
+    try:
+        line = decode_line(raw)
+    except BadLine:
+        return None
+    return line if isinstance(line, Header) else None

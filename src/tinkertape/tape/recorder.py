@@ -1,0 +1,290 @@
+"""The recorder: the handler that brings every event of a bus, and what `log` is given, to the tape.
+
+Threads  `record` and `log` run in the thread that executes the event; lines are made and written in
+         "tinkertape-writer".
+Locks    `_large_lock`: to count the bytes of large snapshots; what `tape/writer.py` says of the rest.
+Fork     a child records under a new process id into a file of its own, from index 0; nothing of the parent's queue.
+Exit     `close` writes what is left, for as long as it is given, and the end line; afterwards nothing is accepted.
+
+What the program's thread does: look at two context variables and two clocks, encode the data (the snapshot), append
+the bytes to a queue. It never writes to disk, but for an event of severity ERROR or above and for `flush`: these reach the
+file before they return, or after 50 ms are left to the writer and counted `late`. Memory is bounded in events and in the
+bytes of large ones; what finds no room has used its index and is counted: by the disk's reason while the disk refuses,
+else `memory_full`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+import weakref
+from collections import Counter, deque
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tinkertape.bus import Bus
+from tinkertape.context import current_scope, current_severity, current_span, is_replaying, severity_of
+from tinkertape.errors import TapeError
+from tinkertape.guard import guarded
+from tinkertape.tape.format import End, Header, encode_line
+from tinkertape.tape.headers import redacted_header, renewed, segment_path
+from tinkertape.tape.ledger import Ledger
+from tinkertape.tape.snapshot import (
+    SNAPSHOT_MAX,
+    UNENCODABLE,
+    LineMaker,
+    encode_snapshot,
+    encode_snapshot_slowly,
+)
+from tinkertape.tape.writer import DISK, Durability, FileSystem, SegmentFile, Writer
+from tinkertape.wire import SEVERITY_RANK
+
+NEVER_RECORDED = ("tape.", "delivery.", "telemetry.handler.")  # they would feed themselves
+AT_ONCE = SEVERITY_RANK["ERROR"]  # from this severity on an event is in the file before `record` returns
+AT_ONCE_S = 0.05
+LARGE = 4096  # bytes; smaller snapshots are bounded by their count
+LARGE_MAX = 64 * 1024 * 1024  # bytes of large snapshots in memory
+_NAMES_MAX = 10_000
+_RANKS: dict[str, int] = {**SEVERITY_RANK}
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_time_ns, _perf_counter_ns = time.time_ns, time.perf_counter_ns
+_span_get, _scope_get = current_span.get, current_scope.get
+
+
+class Recorder:
+    """Records one process of a run: `<tapes>/<run>/<process>-<segment>.jsonl`.
+
+    `header` says who records; its process, clocks and pid are made anew in a forked child. Nothing is opened before the
+    first event. Raises `TapeError` for a run or process id that cannot be a file's name.
+    """
+
+    def __init__(
+        self,
+        tapes: Path,
+        header: Header,
+        *,
+        max_pending: int = 100_000,
+        durability: Durability = "kill",
+        disk: FileSystem = DISK,
+    ) -> None:
+        for name in (header.run, header.process):
+            if not _SAFE_NAME.match(name):
+                raise TapeError(f"cannot record under the id {name!r}: it must be letters, digits, '-' and '_' only")
+        self.tapes = tapes
+        self.max_pending = max_pending
+        self._disk = disk
+        self._ranks: dict[str, int] = {}
+        self._queue: deque[bytes] = deque()
+        self._append = self._queue.append
+        self._writer = Writer(
+            self._queue, self._line, self._open, self._head, durability=durability, after_taking=self._after_taking
+        )
+        self._begin(header)
+        _recorders.add(self)
+
+    def _begin(self, header: Header) -> None:
+        self.header = header
+        self.late = 0  # events that should have been in the file at once, and were left to the writer
+        self._room = self.max_pending
+        self._lines = LineMaker(header.run, header.process)
+        self._large_lock = threading.RLock()
+        self._large_bytes = 0
+        self._drops: dict[str, _Tally] = {}
+        self._drops_numbered = 0
+
+    @property
+    def run(self) -> str:
+        return self.header.run
+
+    @property
+    def process(self) -> str:
+        return self.header.process
+
+    @property
+    def path(self) -> Path:
+        """The file that is written now; it exists from the first event on."""
+        return segment_path(self.tapes, self.header)
+
+    # --- in the program's thread ---
+
+    def attach(self, bus: Bus, handler_id: object = "tinkertape.recorder") -> None:
+        """Record every event of this bus. Raises `HandlerExists`."""
+        bus.attach_all(handler_id, self.record, on_failure="keep")
+
+    def record(self, event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any], config: Any) -> None:
+        """Record one event of the bus: the handler for `attach_all`. Events of a replay are not recorded again."""
+        rank = self._ranks.get(event)
+        if rank is None:
+            rank = self._rank_of(event)
+        if rank < 0 or is_replaying():
+            return
+        severity = current_severity()  # set while `Telemetry.log` executes its event
+        if severity is None:
+            self._take(event, severity_of(event), rank, measurements, metadata, False)
+        else:
+            self._take(event, severity, _RANKS.get(severity, 1), measurements, metadata, True)
+
+    def log(self, name: str, data: Any = None, severity: str = "INFO") -> bool:
+        """Record what `Telemetry.log` was given, past the bus. False: the recorder is closed, no index was used."""
+        return self._take(name, severity, _RANKS.get(severity, 1), None, data, True)
+
+    def _take(self, name: str, severity: str, rank: int, measurements: Any, data: Any, is_log: bool) -> bool:
+        parts = (_time_ns(), _perf_counter_ns(), name, severity, measurements, data, _scope_get(), _span_get(), is_log)
+        try:
+            snapshot = encode_snapshot(parts)
+        except UNENCODABLE:
+            return self._take_slowly(parts, rank)
+        if len(snapshot) > SNAPSHOT_MAX:
+            return self._take_slowly(parts, rank)
+        return self._put(snapshot, rank)
+
+    def _take_slowly(self, parts: tuple[Any, ...], rank: int) -> bool:
+        """Data that msgspec refuses, or too much of it: rendered and bounded, then as any other."""
+        snapshot = b""
+        with guarded("tape.recorder.render"):
+            snapshot = encode_snapshot_slowly(parts)
+        return self._put(snapshot, rank) if snapshot else self._drop("not_encodable")
+
+    def _put(self, snapshot: bytes, rank: int) -> bool:
+        if len(self._queue) >= self._room or (len(snapshot) > LARGE and not self._has_room_for(snapshot)):
+            return self._refuse()
+        self._append(snapshot)
+        if self._writer.asleep:
+            self._writer.wake()
+        if rank >= AT_ONCE:
+            self._write_at_once()
+        return True
+
+    def _rank_of(self, event: str) -> int:
+        never = event.startswith(NEVER_RECORDED)
+        rank = -1 if never else _RANKS.get(severity_of(event), 1)
+        if len(self._ranks) < _NAMES_MAX:
+            self._ranks[event] = rank
+        return rank
+
+    def _has_room_for(self, large: bytes) -> bool:
+        with self._large_lock:
+            if self._large_bytes + len(large) > LARGE_MAX:
+                return False
+            self._large_bytes += len(large)
+            return True
+
+    def _refuse(self) -> bool:
+        if self._room < 0:  # closed
+            return False
+        return self._drop(self._writer.trouble or "memory_full")
+
+    def _drop(self, reason: str) -> bool:
+        self._drops.setdefault(reason, _Tally()).add()
+        return True  # recorded, and lost: its index was used
+
+    def _write_at_once(self) -> None:
+        with guarded("tape.recorder.at_once"):
+            if not self._writer.drain(AT_ONCE_S):
+                self.late += 1
+
+    def flush(self, timeout_s: float = 2.0) -> bool:
+        """Bring everything recorded so far to the file. False: not within the time, or the disk refuses."""
+        return self._writer.drain(timeout_s)
+
+    # --- for the writer ---
+
+    def _line(self, snapshot: bytes, index: int) -> bytes:
+        return self._lines.line(snapshot, index)
+
+    def _open(self) -> SegmentFile:
+        return SegmentFile(self.path, disk=self._disk)
+
+    def _head(self) -> bytes:
+        return encode_line(redacted_header(self.header))
+
+    def _after_taking(self, chunk: list[bytes]) -> int:
+        large = sum(len(snapshot) for snapshot in chunk if len(snapshot) > LARGE)
+        if large:
+            with self._large_lock:
+                self._large_bytes -= large
+        drops = sum(tally.value() for tally in list(self._drops.values()))
+        new, self._drops_numbered = drops - self._drops_numbered, drops
+        return new
+
+    # --- the count, and the end ---
+
+    def dropped(self) -> dict[str, int]:
+        """What this process lost so far, by reason."""
+        total = Counter({reason: tally.value() for reason, tally in list(self._drops.items())})
+        total.update(self._writer.lost)
+        return dict(total)
+
+    def ledger(self) -> Ledger:
+        """The count of this process: what is in memory and what is in the file is pending. Exact when nothing is being
+        recorded or written meanwhile; `flush` first.
+        """
+        dropped, writer = self.dropped(), self._writer
+        unnumbered = sum(tally.value() for tally in list(self._drops.values())) - self._drops_numbered
+        waiting = len(self._queue)
+        return Ledger(
+            recorded=writer.taken + waiting + unnumbered,
+            pending=writer.written + writer.made + waiting,
+            dropped=dropped,
+        )
+
+    def close(self, status: str = "success", timeout_s: float = 2.0) -> bool:
+        """Write what is left and the end line. Is everything in the file? A second call does nothing."""
+        if self._room < 0:
+            return True
+        self._room = -1
+        return self._writer.close(lambda: self._end(status), timeout_s)
+
+    def _end(self, status: str) -> bytes:
+        self._writer.taken += self._after_taking([])
+        end = End(
+            recorded=self._writer.taken,
+            written=self._writer.written,
+            dropped=self.dropped(),
+            status=status,
+            monotonic_ns=time.perf_counter_ns(),
+        )
+        return encode_line(end)
+
+    def _start_over(self) -> None:
+        """In a forked child: another process, nothing recorded yet. The parent's file is its own."""
+        self._queue.clear()
+        closed = self._room < 0
+        self._begin(renewed(self.header))
+        self._writer.start_over()
+        if closed:
+            self._room = -1
+
+
+class _Tally:
+    """A count that many threads may add to, without a lock: one call into C adds."""
+
+    __slots__ = ("_count", "_lock", "_reads")
+
+    def __init__(self) -> None:
+        self._count = count()
+        self._lock = threading.Lock()
+        self._reads = 0
+
+    def add(self) -> None:
+        next(self._count)
+
+    def value(self) -> int:
+        with self._lock:
+            self._reads += 1
+            return next(self._count) - self._reads + 1
+
+
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()  # a fork hook cannot be removed: one a module
+
+
+def _after_fork() -> None:
+    for recorder in list(_recorders):
+        recorder._start_over()
+
+
+os.register_at_fork(after_in_child=_after_fork)

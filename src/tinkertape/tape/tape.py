@@ -1,0 +1,161 @@
+"""A tape: the events of one run, or of one file of it, as they are on disk now.
+
+Opening reads nothing but names; each iteration reads the files anew, to their ends of that moment. Any thread, one at a
+time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tinkertape.context import Event
+from tinkertape.errors import BadLine, TapeNotFound
+from tinkertape.tape.format import LINE_MAX, End, Header, decode_line
+from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
+from tinkertape.tape.marks import mark_path, read_mark
+from tinkertape.tape.reader import Reader, first_header
+
+SUFFIX = ".jsonl"
+_TAIL = 64 * 1024  # bytes; an end line is far shorter
+
+
+class Tape:
+    """A run's folder, or one segment. Iterating yields its `Event`s, those of each process in order of their index.
+
+    `torn` and `set_aside` are those of the last iteration that came to its end.
+    """
+
+    def __init__(self, path: Path, segments: list[Path]) -> None:
+        self.path = path
+        self.segments = segments
+        self.torn = 0
+        self.set_aside = 0
+
+    def __iter__(self) -> Iterator[Event]:
+        readers = [[Reader(segment) for segment in segments] for segments in self.processes().values()]
+        streams = [_ordered(process) for process in readers]
+        for _, event in heapq.merge(*streams, key=lambda pair: pair[0]) if len(streams) > 1 else _chained(streams):
+            yield event
+        self.torn = sum(reader.torn for process in readers for reader in process)
+        self.set_aside = sum(reader.set_aside for process in readers for reader in process)
+
+    def processes(self) -> dict[str, list[Path]]:
+        """The segments of each process, in order, by the process's id in their names."""
+        found: dict[str, list[Path]] = {}
+        for segment in self.segments:
+            found.setdefault(segment.name.removesuffix(SUFFIX).rpartition("-")[0], []).append(segment)
+        return found
+
+    @property
+    def headers(self) -> list[Header]:
+        """The header of each segment that has a good one."""
+        headers = []
+        for segment in self.segments:
+            with segment.open("rb") as file:
+                header = first_header(file)
+            if header is not None:
+                headers.append(header)
+        return headers
+
+    @property
+    def run(self) -> str:
+        """The run's id, as the first header says it; without one, the folder's name."""
+        folder = self.path if self.path.is_dir() else self.path.parent
+        return next((header.run for header in self.headers), folder.name)
+
+    @property
+    def ends(self) -> dict[str, End]:
+        """The end line of each process that closed its tape; a process that is not there still runs, or was killed."""
+        ends = {}
+        for process, segments in self.processes().items():
+            end = last_end(segments[-1])
+            if end is not None:
+                ends[process] = end
+        return ends
+
+    def ledger(self, store: str | None = None) -> Ledger:
+        """The count over all processes, from the tape alone; with a store's id, what that store has loaded is stored.
+
+        Reads every line. See `tinkertape.tape.ledger` for what it means.
+        """
+        return total(ledger_of(count_lines(segments, store)) for segments in self.processes().values())
+
+
+def _ordered(readers: list[Reader]) -> Iterator[tuple[int, Event]]:
+    """The events of one process with a time that never goes back, so that merging keeps their order."""
+    latest_ns = 0
+    for reader in readers:
+        for line, _ in reader:
+            if isinstance(line, Event):
+                latest_ns = max(latest_ns, line.time_ns)
+                yield latest_ns, line
+
+
+def _chained(streams: list[Iterator[tuple[int, Event]]]) -> Iterator[tuple[int, Event]]:
+    for stream in streams:
+        yield from stream
+
+
+def count_lines(segments: list[Path], store: str | None = None) -> ProcessCount:
+    """What is on the tape of one process."""
+    count = ProcessCount()
+    for segment in segments:
+        loaded = read_mark(mark_path(segment, f"loaded-{store}")).get("offset", 0) if store else 0
+        reader = Reader(segment)
+        count.said = None  # only the last segment's end line speaks for the process
+        for line, next_offset in reader:
+            if isinstance(line, End):
+                count.said = (line.recorded, line.dropped)
+            elif isinstance(line, Event):
+                count.top_index = max(count.top_index, line.index)
+                if next_offset <= loaded:
+                    count.stored += 1
+                else:
+                    count.pending += 1
+        count.set_aside += reader.set_aside
+        count.torn += reader.torn
+    return count
+
+
+def last_end(segment: Path) -> End | None:
+    """The end line of a segment, if it was closed; reads its last bytes only."""
+    with segment.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read(_TAIL)
+    raw = tail.removesuffix(b"\n").rpartition(b"\n")[2]
+    if not tail.endswith(b"\n") or not raw or len(raw) > LINE_MAX:
+        return None
+    try:
+        line = decode_line(raw)
+    except BadLine:
+        return None
+    return line if isinstance(line, End) else None
+
+
+def open_tape(path: str | Path) -> Tape:
+    """The tape of a run's folder, or of one segment. Raises `TapeNotFound`."""
+    place = Path(path)
+    if place.is_dir():
+        segments = sorted(file for file in place.iterdir() if file.name.endswith(SUFFIX) and file.is_file())
+        if segments:
+            return Tape(place, segments)
+        raise TapeNotFound(f"there is no tape in {place}: the folder has no file that ends in {SUFFIX}")
+    if place.is_file():
+        return Tape(place, [place])
+    raise TapeNotFound(f"there is no tape at {place}")
+
+
+def find_tapes(directory: str | Path) -> list[Tape]:
+    """The tapes of all runs in a folder of run folders, newest first. Raises `TapeNotFound` if there is none."""
+    place = Path(directory)
+    tapes = []
+    for folder in sorted(place.iterdir(), reverse=True) if place.is_dir() else []:
+        if folder.is_dir() and any(file.name.endswith(SUFFIX) for file in folder.iterdir()):
+            tapes.append(open_tape(folder))
+    if not tapes:
+        raise TapeNotFound(f"there is no tape in {place}; record a run first, or choose another folder")
+    return tapes
