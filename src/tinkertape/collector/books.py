@@ -16,6 +16,8 @@ from tinkertape.collector.pending import Identity, Key, Pending
 from tinkertape.store import Store
 
 REST = 4  # times as long as an answer took, it is given again
+QUICK_S = 0.05  # what takes no longer is counted anew each time
+REST_MAX_S = 5.0
 KEPT = 64
 
 
@@ -30,36 +32,35 @@ class Books:
 
     def ledger(self, run: str | None = None) -> Ledger:
         """recorded = stored + pending + rejected + dropped, of one run or of everything here. Raises `StoreError`."""
-        began_s = time.monotonic()
         with self._lock:
             kept = self._kept.get(run)
-        if kept is not None and began_s < kept[0]:
+        if kept is not None and time.monotonic() < kept[0]:
             return kept[1]
-        ledger = ledger_of(self._counts(run).values())
-        ended_s = time.monotonic()
+        with self._loader.still():
+            began_s = time.monotonic()
+            counts = self._counts(run)
+            took_s = time.monotonic() - began_s
+        ledger = ledger_of(counts.values())
         with self._lock:
-            self._kept[run] = (ended_s + REST * (ended_s - began_s - 0.05), ledger)
+            self._kept[run] = (time.monotonic() + min(REST * (took_s - QUICK_S), REST_MAX_S), ledger)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return ledger
 
     def _counts(self, run: str | None) -> dict[Key, ProcessCounts]:
         counts: dict[Key, ProcessCounts] = {}
-        with self._loader.still():
-            pending = self._loader.pending(run)
-            for stored in self._store.stored_by_process(run):
-                entry = counts.setdefault((stored.run, stored.process), ProcessCounts())
-                entry.stored, entry.ours, entry.highest = stored.stored, stored.ours, stored.highest
-            for name, process, number in self._store.rejected_by_process(run):
-                counts.setdefault((name, process), ProcessCounts()).rejected = number
-            declared = [*self._store.ledgers(run), *pending.declared.values()]
-            waiting = self._waiting(pending)
-        for row in declared:
+        pending = self._loader.pending(run)
+        for stored in self._store.stored_by_process(run):
+            entry = counts.setdefault((stored.run, stored.process), ProcessCounts())
+            entry.stored, entry.ours, entry.highest = stored.stored, stored.ours, stored.highest
+        for name, process, number in self._store.rejected_by_process(run):
+            counts.setdefault((name, process), ProcessCounts()).rejected = number
+        for row in [*self._store.ledgers(run), *pending.declared.values()]:
             entry = counts.setdefault((row.run, row.process), ProcessCounts())
             if row.recorded >= entry.declared:
                 entry.declared, entry.dropped = row.recorded, row.dropped
                 entry.closed = entry.closed or bool(row.closed)
-        for key, identities in waiting.items():
+        for key, identities in self._waiting(pending).items():
             _add_waiting(counts.setdefault(key, ProcessCounts()), identities)
         for key, number in pending.rejected.items():
             counts.setdefault(key, ProcessCounts()).rejected += number
