@@ -18,9 +18,9 @@ import msgspec
 
 from tinkertape.collector.ledger import Ledger
 from tinkertape.collector.run_row import row_of
-from tinkertape.collector.run_state import LIVE, ProcessView, run_state
 from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser
+from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
 from tinkertape.errors import StoreError
 from tinkertape.guard import guarded
 from tinkertape.store import Store, Summary
