@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +19,31 @@ from tinkertape.tape.format import Header, timestamp
 from tinkertape.tape.rendering import safe_json
 
 
-def segment_path(tapes: Path, header: Header) -> Path:
-    """Where a segment is: `<tapes>/<run>/<process>-<segment>.jsonl`."""
-    return tapes / header.run / f"{header.process}-{header.segment:05d}.jsonl"
+def segment_path(folder: Path, header: Header) -> Path:
+    """Where a segment is in its run's folder: `<process>-<segment>.jsonl`."""
+    return folder / f"{header.process}-{header.segment:05d}.jsonl"
 
 
-def new_header(run: str, **about: Any) -> Header:
-    """The header of this process: its id is new, pid, host, clocks and versions are read. `about` says the rest."""
-    return renewed(
-        Header(
-            run=run,
-            process="",
-            host=os.uname().nodename,
-            platform=platform.platform(),
-            python=platform.python_version(),
-            exe=Path(sys.argv[0]).name if sys.argv else "",
-            **about,
-        )
-    )
+def new_header(run: str, about: Mapping[str, Any] | None = None) -> Header:
+    """The header of this process: its id is new; pid, host, clocks and versions are read. `about` says the rest, by the
+    names of `Header`; None in it says nothing.
+    """
+    known: dict[str, Any] = {
+        "host": os.uname().nodename,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "tinkertape": _version(),
+        "exe": Path(sys.argv[0]).name if sys.argv else "",
+    }
+    known |= {name: value for name, value in (about or {}).items() if value is not None}
+    return renewed(Header(run=run, process="", **known))
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("tinkertape")
+    except importlib.metadata.PackageNotFoundError:  # run from a folder that was never installed
+        return ""
 
 
 def renewed(header: Header) -> Header:

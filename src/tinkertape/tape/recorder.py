@@ -7,14 +7,15 @@ Fork     a child records under a new process id into a file of its own, from ind
 Exit     `close` writes what is left, for as long as it is given, and the end line; afterwards nothing is accepted.
 
 What the program's thread does: look at two context variables and two clocks, encode the data (the snapshot), append
-the bytes to a queue. It never writes to disk, but for an event of severity ERROR or above and for `flush`: these reach the
-file before they return, or after 50 ms are left to the writer and counted `late`. Memory is bounded in events and in the
-bytes of large ones; what finds no room has used its index and is counted: by the disk's reason while the disk refuses,
-else `memory_full`.
+the bytes to a queue. It never writes to disk, but for an event of severity ERROR or above and for `flush`: these reach
+the file before they return, or after 50 ms are left to the writer and counted `late`. Memory is bounded in events and
+in the bytes of large ones; what finds no room has used its index and is counted: by the disk's reason while the disk
+refuses, else `memory_full`.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import threading
@@ -31,7 +32,7 @@ from tinkertape.context import current_scope, current_severity, current_span, is
 from tinkertape.errors import TapeError
 from tinkertape.guard import guarded
 from tinkertape.tape.format import End, Header, encode_line
-from tinkertape.tape.headers import redacted_header, renewed, segment_path
+from tinkertape.tape.headers import new_header, redacted_header, renewed, segment_path
 from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.snapshot import (
     SNAPSHOT_MAX,
@@ -49,32 +50,33 @@ AT_ONCE_S = 0.05
 LARGE = 4096  # bytes; smaller snapshots are bounded by their count
 LARGE_MAX = 64 * 1024 * 1024  # bytes of large snapshots in memory
 _NAMES_MAX = 10_000
-_RANKS: dict[str, int] = {**SEVERITY_RANK}
+_RANKS = {str(severity): rank for severity, rank in SEVERITY_RANK.items()}
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _time_ns, _perf_counter_ns = time.time_ns, time.perf_counter_ns
 _span_get, _scope_get = current_span.get, current_scope.get
 
 
 class Recorder:
-    """Records one process of a run: `<tapes>/<run>/<process>-<segment>.jsonl`.
+    """Records one process of a run into its folder: `<folder>/<process>-<segment>.jsonl`.
 
-    `header` says who records; its process, clocks and pid are made anew in a forked child. Nothing is opened before the
-    first event. Raises `TapeError` for a run or process id that cannot be a file's name.
+    `header` says what the tape's header shall say beside what the recorder finds out itself, by the names of `Header`
+    (name, project, session_id, sdk_version, metadata, tags, exe). Nothing is opened before the first event. Raises
+    `TapeError` for a run id that cannot be a folder's name.
     """
 
     def __init__(
         self,
-        tapes: Path,
-        header: Header,
+        folder: Path,
+        run: str,
         *,
+        header: Mapping[str, Any] | None = None,
         max_pending: int = 100_000,
         durability: Durability = "kill",
         disk: FileSystem = DISK,
     ) -> None:
-        for name in (header.run, header.process):
-            if not _SAFE_NAME.match(name):
-                raise TapeError(f"cannot record under the id {name!r}: it must be letters, digits, '-' and '_' only")
-        self.tapes = tapes
+        if not _SAFE_NAME.match(run):
+            raise TapeError(f"cannot record under the id {run!r}: it must be letters, digits, '-' and '_' only")
+        self.folder = folder
         self.max_pending = max_pending
         self._disk = disk
         self._ranks: dict[str, int] = {}
@@ -83,7 +85,7 @@ class Recorder:
         self._writer = Writer(
             self._queue, self._line, self._open, self._head, durability=durability, after_taking=self._after_taking
         )
-        self._begin(header)
+        self._begin(new_header(run, header))
         _recorders.add(self)
 
     def _begin(self, header: Header) -> None:
@@ -107,7 +109,7 @@ class Recorder:
     @property
     def path(self) -> Path:
         """The file that is written now; it exists from the first event on."""
-        return segment_path(self.tapes, self.header)
+        return segment_path(self.folder, self.header)
 
     # --- in the program's thread ---
 
@@ -258,6 +260,8 @@ class Recorder:
         self._writer.start_over()
         if closed:
             self._room = -1
+        else:
+            atexit.register(_close, weakref.ref(self))  # whoever made the recorder closes it in its own process only
 
 
 class _Tally:
@@ -280,6 +284,13 @@ class _Tally:
 
 
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()  # a fork hook cannot be removed: one a module
+
+
+def _close(recorder: weakref.ref[Recorder]) -> None:
+    here = recorder()
+    if here is not None:
+        with guarded("tape.recorder.close"):
+            here.close()
 
 
 def _after_fork() -> None:
