@@ -147,7 +147,7 @@ def _report_when_stored(collector: CollectorSource) -> Report:
         while True:
             runs = collector.names()
             report = collector.report(runs[0][0]) if runs else None
-            settled = report is not None and report.ledger.pending == 0 and report.state == "ended"
+            settled = report is not None and report.state == "ended" and (report.ledger or {}).get("pending") == 0
             if settled or time.monotonic() > deadline:
                 break
             threading.Event().wait(0.1)

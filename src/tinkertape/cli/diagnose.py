@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import msgspec
 
@@ -9,6 +11,7 @@ from tinkertape.cli.choice import json_option, run_argument, source_at, url_opti
 from tinkertape.cli.render import print_diagnosis
 from tinkertape.cli.source import resolve
 from tinkertape.cli.terminal import answers, print_json
+from tinkertape.diagnosis.report import Report
 
 
 @click.command()
@@ -25,11 +28,20 @@ def command(run: str, url: str | None, as_json: bool) -> int:
     tinkertape diagnose 01JD --json
     """
     source = source_at(url)
-    chosen = resolve(run, source)
+    report = source.report(resolve(run, source))
     if as_json:
-        diagnosis = source.diagnosis(chosen)
-        print_json(msgspec.json.encode(diagnosis))
-        return 0 if diagnosis.get("healthy") else 1
-    report = source.report(chosen)
-    print_diagnosis(answers(), report)
+        print_json(msgspec.json.encode(diagnosis_of(report)))
+    else:
+        print_diagnosis(answers(), report)
     return 1 if report.findings else 0
+
+
+def diagnosis_of(report: Report) -> dict[str, Any]:
+    """A report in the shape of `diagnose --json`."""
+    return {
+        "run": report.run,
+        "healthy": not report.findings,
+        "findings": report.findings,
+        "partition": {part.part: part.seconds for part in report.parts},
+        "ledger": report.ledger,
+    }

@@ -63,9 +63,6 @@ class CollectorSource:
     def report(self, run: str) -> Report:
         return self._page(run).report
 
-    def diagnosis(self, run: str) -> dict[str, Any]:
-        return msgspec.json.decode(self._get(f"/api/v1/runs/{_quoted(run)}/diagnosis"), type=dict[str, Any])
-
     def lines(self, run: str) -> Iterator[Sequence[bytes]]:
         after, over = "", False
         while True:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -16,7 +17,8 @@ from rich.text import Text
 
 from tinkertape.cli.figures import MARKS, bounds, count, moment, plural, seconds, share
 from tinkertape.cli.text import escaped, shortened
-from tinkertape.diagnosis.report import ErrorGroup, Finding, Operation, Part, Pause, Report, Retry
+from tinkertape.diagnosis.report import ErrorRow, FindingRow, OperationRow, Part, PauseRow, Report, RetryRow
+from tinkertape.tape import Ledger
 
 SHAPES = {"you": "■", "network": "▲", "service": "●", "idle": "○", "none": "✓"}
 STYLES = {"you": "blue", "network": "yellow", "service": "magenta", "idle": "bright_black", "none": "green"}
@@ -171,7 +173,7 @@ def _quality(part: Part) -> str:
     return f"inferred: {escaped(part.method)}" if part.quality == "inferred" and part.method else part.quality
 
 
-def _operations(operations: Sequence[Operation]) -> Padding:
+def _operations(operations: Sequence[OperationRow]) -> Padding:
     table = table_of("", "calls", "p50", "p95", "longest", "polls", "retries", "errors", right=" >>>>>>>")
     for operation in operations:
         errors = Text(count(operation.errors), style="red" if operation.errors else "")
@@ -204,7 +206,7 @@ def _not_seen(report: Report) -> Text:
     return Text(f"  looked for and not seen: {', '.join(escaped(cause) for cause in report.checked)}", style="dim")
 
 
-def _pauses(pauses: Sequence[Pause]) -> Padding:
+def _pauses(pauses: Sequence[PauseRow]) -> Padding:
     table = table_of("", "", "", "", "", right=" >  ~")
     for pause in pauses[:ROWS_MAX]:
         length = f"{seconds(pause.length_s)}{'' if pause.ended_s is not None else ' so far'}"
@@ -221,7 +223,7 @@ def _pauses(pauses: Sequence[Pause]) -> Padding:
     return _indented(table)
 
 
-def _retries(retries: Sequence[Retry]) -> Padding:
+def _retries(retries: Sequence[RetryRow]) -> Padding:
     table = table_of("", "", "", "", right="   ~")
     for retry in retries[:ROWS_MAX]:
         why = " ".join(str(word) for word in (retry.status_code, retry.error_type) if word)
@@ -231,7 +233,7 @@ def _retries(retries: Sequence[Retry]) -> Padding:
     return _indented(table)
 
 
-def _errors(errors: Sequence[ErrorGroup]) -> Padding:
+def _errors(errors: Sequence[ErrorRow]) -> Padding:
     table = table_of("", "", "", "", right="   ~")
     for error in errors[:ROWS_MAX]:
         times = f" ({error.count} times)" if error.count > 1 else ""
@@ -251,7 +253,7 @@ def _left_out(table: Table, total: int) -> None:
         table.add_row(Text(f"and {total - ROWS_MAX} more", style="dim"))
 
 
-def _finding(finding: Finding) -> Padding:
+def _finding(finding: FindingRow) -> Padding:
     cost = (
         f"{seconds(finding.cost_s)}{f', {share(finding.share)}' if finding.share is not None else ''}"
         if finding.cost_s is not None
@@ -267,15 +269,11 @@ def _finding(finding: Finding) -> Padding:
 
 
 def _ledger(report: Report) -> Text:
-    ledger = report.ledger
-    lost = sum(ledger.dropped.values())
-    total = ledger.stored + ledger.pending + ledger.rejected + lost
-    balanced = ledger.recorded == total
+    ledger = msgspec.convert(report.ledger or {}, Ledger)
     text = Text("\nLedger   ", style="bold")
-    words = f"{count(ledger.recorded)} recorded {'=' if balanced else '≠'} {count(ledger.stored)} stored"
-    text.append(
-        f"{words} + {count(ledger.pending)} pending + {count(ledger.rejected)} rejected + {count(lost)} dropped",
-        style="not bold",
-    )
+    words = f"{count(ledger.recorded)} recorded {'=' if ledger.balanced else '≠'} {count(ledger.stored)} stored"
+    lost = sum(ledger.dropped.values())
+    words += f" + {count(ledger.pending)} pending + {count(ledger.rejected)} rejected + {count(lost)} dropped"
+    text.append(words, style="not bold")
     reasons = ", ".join(f"{escaped(reason)} {count(number)}" for reason, number in ledger.dropped.items() if number)
     return text.append(f" ({reasons})" if reasons else "", style="not bold red")

@@ -1,1 +1,53 @@
-"""`tinkertape serve`: the collector, its loader and the page, on loopback."""
+"""`tinkertape serve`: the collector, its loader and the page, on loopback, until Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from tinkertape.cli.extras import SERVER, must_be_installed
+from tinkertape.cli.terminal import talk
+from tinkertape.config import load_settings
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
+@click.option("--port", default=8288, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--store", metavar="URL", help="Where runs are stored: chdb:///absolute/folder.")
+@click.option("--inbox", type=FOLDER, help="Where received telemetry is kept until it is stored.")
+@click.option("--tapes", type=FOLDER, help="The tapes of this machine, loaded too.")
+def command(host: str, port: int, store: str | None, inbox: Path | None, tapes: Path | None) -> int:
+    """Receive, store and show runs: the collector and its page. Says its address; ends with Ctrl-C.
+
+    \b
+    tinkertape serve
+    tinkertape serve --port 0 --store chdb:///srv/tinkertape
+    """
+    must_be_installed("the collector", SERVER, "server")
+    from tinkertape import collector, dashboard  # noqa: PLC0415  the extra [server]
+
+    settings = load_settings()
+    collector.serve(
+        store or f"chdb://{settings.store}",
+        inbox or settings.inbox,
+        tapes or settings.tapes,
+        host=host,
+        port=port,
+        pages=dashboard.routes,
+        ready=_say_address,
+    )
+    return 0
+
+
+def _say_address(address: str) -> None:
+    sys.stdout.write(f"{address}\n")
+    sys.stdout.flush()
+    if sys.stderr.isatty():
+        talk().print(
+            Text("The page is there, and programs report to it with "), Text(f"TINKERTAPE_URL={address}"), sep=""
+        )

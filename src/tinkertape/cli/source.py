@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -47,9 +47,6 @@ class Source(Protocol):
 
     def report(self, run: str) -> Report:
         """Everything that is known of one run. Raises `TapeNotFound`."""
-
-    def diagnosis(self, run: str) -> dict[str, Any]:
-        """The diagnosis in the shape of `diagnose --json`."""
 
     def lines(self, run: str) -> Iterator[Sequence[bytes]]:
         """The run's tape lines, batch after batch, until it has ended; an empty batch: nothing new is there yet."""

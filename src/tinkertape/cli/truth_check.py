@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from tinkertape.cli.figures import bounds, seconds
-from tinkertape.diagnosis.report import Finding, Pause, Report
+from tinkertape.diagnosis.report import FindingRow, PauseRow, Report
+from tinkertape.tape import Ledger
 
 TOLERANCE = 0.05
 
@@ -54,7 +55,7 @@ def check(truth: Sequence[TruthLine], report: Report) -> list[Checked]:
     return [*_pauses(truth, report), *_slow(truth, report), *_faults(truth, report), _ledger(report)]
 
 
-def _found(report: Report, cause: str) -> Finding | None:
+def _found(report: Report, cause: str) -> FindingRow | None:
     return next((finding for finding in report.findings if finding.cause == cause), None)
 
 
@@ -75,7 +76,7 @@ def _pauses(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
         yield Checked(injected, _pause_missing(true_s, seen) or _owned(report, cause))
 
 
-def _pause_missing(true_s: float, seen: Sequence[Pause]) -> str:
+def _pause_missing(true_s: float, seen: Sequence[PauseRow]) -> str:
     if not seen:
         return "not in the report"
     if any(_agrees(true_s, pause) for pause in seen):
@@ -84,9 +85,8 @@ def _pause_missing(true_s: float, seen: Sequence[Pause]) -> str:
     return f"the report says {said}"
 
 
-def _agrees(true_s: float, pause: Pause) -> bool:
-    inside = pause.min_s is not None and pause.max_s is not None and pause.min_s <= true_s <= pause.max_s
-    return inside or abs(pause.length_s - true_s) <= TOLERANCE * true_s
+def _agrees(true_s: float, pause: PauseRow) -> bool:
+    return pause.min_s <= true_s <= pause.max_s or abs(pause.length_s - true_s) <= TOLERANCE * true_s
 
 
 def _slow(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
@@ -96,9 +96,9 @@ def _slow(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
     injected = f"{len(slow)} requests slowed down {slow[0].factor:.1f}×"
     missing = _owned(report, "slow-service")
     finding = _found(report, "slow-service")
-    if finding is not None and not missing and finding.evidence.request_ids:
+    if finding is not None and not missing and finding.evidence.get("request_ids"):
         true = {line.request_id for line in slow}
-        if not true & set(finding.evidence.request_ids):
+        if not true & set(finding.evidence["request_ids"]):
             missing = "slow-service names other requests"
     yield Checked(injected, missing)
 
@@ -126,9 +126,8 @@ def _blamed(report: Report, owner: str) -> bool:
 
 
 def _ledger(report: Report) -> Checked:
-    ledger = report.ledger
-    right = ledger.stored + ledger.pending + ledger.rejected + sum(ledger.dropped.values())
-    missing = "" if ledger.recorded == right else f"{ledger.recorded} recorded, {right} accounted for"
+    ledger = msgspec.convert(report.ledger or {}, Ledger)
+    missing = "" if ledger.balanced else f"{ledger.recorded} recorded, {ledger.accounted} accounted for"
     if not missing and (ledger.pending or not ledger.recorded):
         missing = f"{ledger.pending} of {ledger.recorded} events are still pending"
     return Checked("every event in the ledger", missing)

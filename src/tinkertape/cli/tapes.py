@@ -1,0 +1,131 @@
+"""Runs read from this machine's tapes: no collector, no server extra, nothing written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tinkertape.cli.source import RunRow
+from tinkertape.diagnosis import Diagnoser
+from tinkertape.diagnosis.report import Report
+from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
+from tinkertape.errors import BadLine, TapeError, TapeNotFound
+from tinkertape.tape import Reader, Tape, find_tapes, open_tape
+
+BATCH = 1_000  # lines
+
+
+class TapesSource:
+    """The folders of runs below `place`."""
+
+    every_s = 0.1
+
+    def __init__(self, folder: Path) -> None:
+        self.place = str(folder)
+        self._folder = folder
+
+    def names(self) -> Sequence[tuple[str, str]]:
+        return [(tape.path.name, _name(tape)) for tape in self._tapes()]
+
+    def runs(self, limit: int) -> list[RunRow]:
+        return [row_of(self._read(tape)) for tape in self._tapes()[:limit]]
+
+    def report(self, run: str) -> Report:
+        return self._read(open_tape(self._folder / run))
+
+    def lines(self, run: str) -> Iterator[Sequence[bytes]]:
+        readers: dict[Path, Reader] = {}
+        over = False
+        while True:
+            tape = open_tape(self._folder / run)
+            grown = False
+            for segment in tape.segments:
+                for batch in _batches(readers.setdefault(segment, Reader(segment))):
+                    grown = True
+                    yield batch
+            if grown:
+                continue
+            yield ()
+            if over:
+                return
+            over = _state_now(tape) not in LIVE  # asked last: what came before it is still read
+
+    def _tapes(self) -> list[Tape]:
+        """Newest first: a run's id begins with its time."""
+        try:
+            return find_tapes(self._folder)
+        except TapeNotFound:
+            return []
+        except OSError as error:
+            raise TapeError(f"cannot read {self._folder}: {error.strerror}") from error
+
+    def _read(self, tape: Tape) -> Report:
+        diagnoser = Diagnoser()
+        signs: dict[str, int] = {}
+        for event in tape:
+            diagnoser.feed(event)
+            signs[event.process] = event.time_ns
+        ledger = msgspec.to_builtins(tape.ledger())
+        now_ns = time.time_ns()
+        so_far = msgspec.to_builtins(diagnoser.report(now_ns=now_ns, ledger=ledger))
+        state, status = run_state(_views(tape, signs), so_far, now_ns)
+        report = diagnoser.report(now_ns=now_ns if state in LIVE else None, ledger=ledger, state=state)
+        return msgspec.structs.replace(report, run=tape.path.name, name=report.name or _name(tape), status=status)
+
+
+def row_of(report: Report) -> RunRow:
+    """A run as the list shows it."""
+    return RunRow(
+        run=report.run,
+        name=report.name,
+        state=report.state,
+        began=report.began,
+        ended=report.ended,
+        sessions=report.sessions,
+        events=report.events,
+        steps=len(report.steps),
+        findings=len(report.findings),
+    )
+
+
+def _name(tape: Tape) -> str:
+    headers = Tape(tape.path, tape.segments[:1]).headers
+    return headers[0].name if headers else ""
+
+
+def _views(tape: Tape, signs: dict[str, int]) -> list[ProcessView]:
+    """What is known of each process, the oldest first."""
+    ends = tape.ends
+    headers = {header.process: header for header in reversed(tape.headers)}
+    views = [
+        ProcessView(
+            process=process,
+            header=msgspec.to_builtins(headers[process]) if process in headers else {},
+            closed=ends[process].status or "success" if process in ends else "",
+            last_sign_ns=signs.get(process, 0),
+        )
+        for process in tape.processes()
+    ]
+    return sorted(views, key=lambda view: view.header.get("wall_ns", 0))
+
+
+def _state_now(tape: Tape) -> str:
+    """The run's state by its files: a segment that was just written to is a sign of life."""
+    signs = {process: segments[-1].stat().st_mtime_ns for process, segments in tape.processes().items()}
+    return run_state(_views(tape, signs), {}, time.time_ns())[0]
+
+
+def _batches(reader: Reader) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    for record in reader.records():
+        if isinstance(record.line, BadLine):
+            continue
+        batch.append(record.raw)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
