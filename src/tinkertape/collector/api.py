@@ -67,9 +67,9 @@ def api_routes(source: StoreSource, hub: Hub, metrics_text: Callable[[], str], c
         Route("/healthz", healthz),
         Route("/metrics", metrics),
         Route("/api/v1/runs", runs),
-        Route("/api/v1/runs/{run}", run),
-        Route("/api/v1/runs/{run}/events", events),
-        Route("/api/v1/runs/{run}/diagnosis", diagnosis),
+        Route("/api/v1/runs/{run:path}/events", events),
+        Route("/api/v1/runs/{run:path}/diagnosis", diagnosis),
+        Route("/api/v1/runs/{run:path}", run),
         Route("/api/v1/ledger", ledger),
         Route("/api/v1/stream", stream),
     ]

@@ -14,7 +14,8 @@ from tinkertape.context import Event
 from tinkertape.errors import BadLine
 from tinkertape.redact import redact_text
 from tinkertape.store import LedgerRow, ProcessRow, Rejected, unfit
-from tinkertape.tape.format import End, Header, decode_line
+from tinkertape.tape.format import End, Header
+from tinkertape.tape.reader import Record
 
 SESSION_CREATE = "tinker.session.create"
 Sessions = Mapping[str, tuple[str, str]]  # session → (project, run)
@@ -64,21 +65,22 @@ class Batch:
     def __len__(self) -> int:
         return len(self.events) + len(self.rejected) + len(self.processes) + len(self.ledgers)
 
-    def take(self, tape: TapeFile, offset: int, raw: bytes) -> None:
+    def take(self, tape: TapeFile, record: Record) -> None:
         """Sort one line in."""
+        line = record.line
         try:
-            if tape.inbox and raw.startswith((REJECTED_MARK, LEDGER_MARK)):
-                self._take_note(raw)
-                return
-            line = decode_line(raw, None if tape.inbox else tape.header)
             if isinstance(line, Event):
                 self._take_event(line)
             elif isinstance(line, Header):
                 self._take_header(tape, line)
-            else:
+            elif isinstance(line, End):
                 self._take_end(tape, line)
-        except (BadLine, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self.rejected.append(_rejected_of(tape, offset, raw, str(error)))
+            elif tape.inbox and record.raw.startswith((REJECTED_MARK, LEDGER_MARK)):
+                self._take_note(record.raw)
+            else:
+                raise line
+        except (BadLine, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self.rejected.append(_rejected_of(tape, record, str(error)))
 
     def _take_event(self, event: Event) -> None:
         reason = unfit(event) or _unfit_ids(event)
@@ -144,12 +146,12 @@ def _unfit_ids(event: Event) -> str | None:
     return None
 
 
-def _rejected_of(tape: TapeFile, offset: int, raw: bytes, reason: str) -> Rejected:
+def _rejected_of(tape: TapeFile, record: Record, reason: str) -> Rejected:
     """A line that is none; its id is made of the file, the place and the text, so that it is one row however often it
     is read."""
-    source = f"{tape.path.name}:{offset}"
-    identity = hashlib.sha256(source.encode() + b"\0" + raw).hexdigest()[:32]
-    text = redact_text(raw[:TEXT_MAX].decode("utf-8", "replace"))
+    source = f"{tape.path.name}:{record.offset}"
+    identity = hashlib.sha256(source.encode() + b"\0" + record.raw).hexdigest()[:32]
+    text = redact_text(record.raw[:TEXT_MAX].decode("utf-8", "replace"))
     return Rejected(tape.run, tape.process, identity, _reason(reason), source, text)
 
 

@@ -1,7 +1,10 @@
-"""The ledger of a run, or of all, from the store's counts, the tapes' rests and what the processes declared.
+"""The ledger of a run, or of all: recorded = stored + pending + rejected + dropped.
 
-All counts of one answer are taken while the loader stands still, so that they fit together. An answer that took long
-is given again for a while: old, but whole.
+Each number is counted where it is known: *stored* by the store, *pending* on tapes and inbox beyond what is loaded,
+*rejected* in the table of what was set aside, *recorded* and *dropped* by the process itself, in the end of its tape;
+while that is missing, by the rules of `tinkertape.tape.ledger`, as for a tape alone. A plain SDK declares nothing: of
+its events recorded are those that came. All counts of one answer are taken while the loader stands still, so that they
+fit together; an answer that took long is given again for a while: old, but whole.
 """
 
 from __future__ import annotations
@@ -10,15 +13,29 @@ import threading
 import time
 from collections import OrderedDict
 
-from tinkertape.collector.ledger import Ledger, ProcessCounts, ledger_of
+import msgspec
+
 from tinkertape.collector.loader import Loader
 from tinkertape.collector.pending import Identity, Key, Pending
-from tinkertape.store import Store
+from tinkertape.store import LedgerRow, Store
+from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 
-REST = 4  # times as long as an answer took, it is given again
 QUICK_S = 0.05  # what takes no longer is counted anew each time
+REST = 4  # times as long as an answer took, it is given again
 REST_MAX_S = 5.0
 KEPT = 64
+
+
+class Counts(msgspec.Struct):
+    """What was counted of one process: `ours` of its events with an index that the process gave, `foreign` of those of
+    a plain SDK, and what the process declared.
+    """
+
+    ours: ProcessCount
+    foreign_stored: int = 0
+    foreign_pending: int = 0
+    declared: LedgerRow | None = None
+    has_header: bool = False
 
 
 class Books:
@@ -31,7 +48,7 @@ class Books:
         self._kept: OrderedDict[str | None, tuple[float, Ledger]] = OrderedDict()
 
     def ledger(self, run: str | None = None) -> Ledger:
-        """recorded = stored + pending + rejected + dropped, of one run or of everything here. Raises `StoreError`."""
+        """The ledger of one run, or of everything here. Raises `StoreError`."""
         with self._lock:
             kept = self._kept.get(run)
         if kept is not None and time.monotonic() < kept[0]:
@@ -40,30 +57,38 @@ class Books:
             began_s = time.monotonic()
             counts = self._counts(run)
             took_s = time.monotonic() - began_s
-        ledger = ledger_of(counts.values())
+        ledger = total(process_ledger(entry) for entry in counts.values())
         with self._lock:
             self._kept[run] = (time.monotonic() + min(REST * (took_s - QUICK_S), REST_MAX_S), ledger)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return ledger
 
-    def _counts(self, run: str | None) -> dict[Key, ProcessCounts]:
-        counts: dict[Key, ProcessCounts] = {}
+    def _counts(self, run: str | None) -> dict[Key, Counts]:
+        counts: dict[Key, Counts] = {}
+
+        def entry_of(key: Key) -> Counts:
+            return counts.setdefault(key, Counts(ProcessCount()))
+
         pending = self._loader.pending(run)
-        for stored in self._store.stored_by_process(run):
-            entry = counts.setdefault((stored.run, stored.process), ProcessCounts())
-            entry.stored, entry.ours, entry.highest = stored.stored, stored.ours, stored.highest
-        for name, process, number in self._store.rejected_by_process(run):
-            counts.setdefault((name, process), ProcessCounts()).rejected = number
-        for row in [*self._store.ledgers(run), *pending.declared.values()]:
-            entry = counts.setdefault((row.run, row.process), ProcessCounts())
-            if row.recorded >= entry.declared:
-                entry.declared, entry.dropped = row.recorded, row.dropped
-                entry.closed = entry.closed or bool(row.closed)
+        for row in self._store.stored_by_process(run):
+            entry = entry_of((row.run, row.process))
+            entry.ours.stored, entry.ours.top_index = row.ours, row.highest
+            entry.foreign_stored = row.stored - row.ours
         for key, identities in self._waiting(pending).items():
-            _add_waiting(counts.setdefault(key, ProcessCounts()), identities)
+            _add_waiting(entry_of(key), identities)
+        for name, process, number in self._store.rejected_by_process(run):
+            entry_of((name, process)).ours.set_aside += number
         for key, number in pending.rejected.items():
-            counts.setdefault(key, ProcessCounts()).rejected += number
+            entry_of(key).ours.set_aside += number
+        for key, number in pending.torn.items():
+            entry_of(key).ours.torn += number
+        for said in [*self._store.ledgers(run), *pending.declared.values()]:
+            entry = entry_of((said.run, said.process))
+            if entry.declared is None or said.recorded >= entry.declared.recorded:
+                entry.declared = said
+        for header in self._store.processes(run):
+            entry_of((header.run, header.process)).has_header = True
         return counts
 
     def _waiting(self, pending: Pending) -> dict[Key, set[Identity]]:
@@ -73,8 +98,31 @@ class Books:
         }
 
 
-def _add_waiting(entry: ProcessCounts, identities: set[Identity]) -> None:
-    ours = [identity for identity in identities if not identity[2]]
-    entry.pending = len(identities)
-    entry.pending_ours = len(ours)
-    entry.highest = max([entry.highest, *(index for _process, index, _event_id in ours)])
+def _add_waiting(entry: Counts, identities: set[Identity]) -> None:
+    ours = [index for _process, index, event_id in identities if not event_id]
+    entry.ours.pending = len(ours)
+    entry.ours.top_index = max([entry.ours.top_index, *ours])
+    entry.foreign_pending = len(identities) - len(ours)
+
+
+def process_ledger(counts: Counts) -> Ledger:
+    """The ledger of one process; pure."""
+    ours, said = counts.ours, counts.declared
+    if said is not None and said.closed:
+        ours.said = (said.recorded, said.dropped)
+    elif said is not None and said.recorded > ours.top_index + 1:  # it said so; those events are still where it is
+        ours.pending += said.recorded - ours.top_index - 1
+        ours.top_index = said.recorded - 1
+    if counts.has_header or ours.stored or ours.pending or said is not None:
+        rejected = 0
+        ledger = ledger_of(ours)
+    else:
+        rejected = ours.set_aside  # no index is known: a line that came and was set aside is one that was recorded
+        ledger = Ledger()
+    foreign = counts.foreign_stored + counts.foreign_pending
+    return ledger + Ledger(
+        recorded=foreign + rejected,
+        stored=counts.foreign_stored,
+        pending=counts.foreign_pending,
+        rejected=rejected,
+    )

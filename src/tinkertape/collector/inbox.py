@@ -3,8 +3,8 @@
 Invariants
 - Bodies that come in while a write is under way are written together by the next one: one `write`, one `fdatasync`,
   then all of them are answered.
-- A body is in the file whole, in one piece and in the order of `append`, or not at all: after a failed write the file
-  is cut back to where it was, and the next one begun.
+- What is acknowledged is in the file, whole and in one piece. What is not may be there in part, after a failed write:
+  the segment ends there, the sender comes again, and what stands twice is stored once.
 - A segment stands alone: it begins with the inbox's own header, and the header of a sending process stands before the
   first of its lines in that segment.
 
@@ -17,7 +17,7 @@ Exit     `close` writes what waits, then ends.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import os
 import platform
 import threading
@@ -27,9 +27,10 @@ from pathlib import Path
 
 import msgspec
 
-from tinkertape.config import new_process_id, open_private, private_folder, process_started
+from tinkertape.config import new_process_id, private_folder, process_started
 from tinkertape.errors import CollectorError
 from tinkertape.tape.format import Header, encode_line, timestamp
+from tinkertape.tape.writer import SegmentFile
 
 SEGMENT_MAX = 64_000_000  # bytes, then the next file
 WAITING_MAX = 64_000_000  # bytes not yet written: more is refused for now, with 503
@@ -64,8 +65,7 @@ class Inbox:
         self._process = new_process_id()
         self._segment_max = segment_max
         self._segment = 0
-        self._descriptor: int | None = None
-        self._size = 0
+        self._file: SegmentFile | None = None
         self._introduced: set[str] = set()
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
@@ -112,18 +112,16 @@ class Inbox:
                 self._answer(batch, self._commit(batch))
             elif closing:
                 break
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._end_segment()
 
     def _commit(self, batch: Sequence[_Waiting]) -> InboxFull | None:
         try:
-            if self._descriptor is None or self._size > self._segment_max:
+            if self._file is None or self._file.size > self._segment_max:
                 self._next_segment()
             self._write(self._lines_of(batch))
         except OSError as error:
             self.failures += 1
-            self._cut_back()
+            self._end_segment()
             return InboxFull(f"cannot write to {self.folder}: {error.strerror}; make room, the senders come again")
         self.commits += 1
         return None
@@ -139,34 +137,27 @@ class Inbox:
         return b"".join(parts)
 
     def _write(self, lines: bytes) -> None:
-        assert self._descriptor is not None
-        view = memoryview(lines)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-        os.fdatasync(self._descriptor)
-        self._size += len(lines)
+        assert self._file is not None
+        if self._file.append(lines) < len(lines) or not self._file.sync():
+            raise self._file.trouble or OSError(errno.EIO, "the disk took less than it was given")
         self.bytes_written += len(lines)
 
-    def _cut_back(self) -> None:
-        """Take half a commit off again, and end the segment: the loader may have read what is cut, so nothing may be
-        written in its place."""
-        if self._descriptor is None:
-            return
-        with contextlib.suppress(OSError):  # then the segment ends in a torn line
-            os.ftruncate(self._descriptor, self._size)
-        os.close(self._descriptor)
-        self._descriptor = None
+    def _end_segment(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _next_segment(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-        self._segment += 1  # also after a failure: a name is used once
-        path = self.folder / f"{self._process}-{self._segment:05d}.jsonl"
-        self._descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
-        self._size = 0
+        self._end_segment()
         self._introduced.clear()
-        self._write(encode_line(self._header()))
+        self._segment += 1
+        path = self.folder / f"{self._process}-{self._segment:05d}.jsonl"
+        self._file = SegmentFile(path)
+        try:
+            self._write(encode_line(self._header()))
+        except OSError:
+            path.unlink(missing_ok=True)  # a full disk is asked again and again: no heap of empty files
+            raise
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)  # else a power cut forgets the file's name

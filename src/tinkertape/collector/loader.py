@@ -26,11 +26,12 @@ from tinkertape.collector.batch import Batch
 from tinkertape.collector.pending import Pending, pending_of
 from tinkertape.collector.tape_file import Progress, TapeFile, find_files
 from tinkertape.context import Event
-from tinkertape.errors import StoreError
+from tinkertape.errors import StoreError, TapeError, TapeNotFound
 from tinkertape.guard import guarded
 from tinkertape.store import Store
 
 ROWS_MAX = 10_000
+BYTES_MAX = 16_000_000  # of one file in one turn
 LOOK_AGAIN_S = 0.1
 FIND_AGAIN_S = 0.2  # new files
 ENDED_AGAIN_S = 10.0  # closed files: nobody should write to them, so it is looked less often
@@ -205,31 +206,34 @@ class Loader:
             size = tape.size()
             if size < before.offset:  # cut: begin again, the store's key absorbs what it has
                 before = Progress()
-            if size == before.offset:
-                return None
-            chunk = tape.read(before.offset)
-        except FileNotFoundError:
+            return self._read_from(tape, before, batch) if size > before.offset else None
+        except (FileNotFoundError, TapeNotFound):
             del self._files[tape.path]
-            return None
-        except OSError as error:
+        except (OSError, TapeError):
             tape.not_before_s = time.monotonic() + RETRY_S
-            with guarded(f"collector.loader.{type(error).__name__}"):
+            with guarded("collector.loader.file"):
                 raise
-            return None
-        if chunk.next_offset == before.offset:
-            return None
-        rows, set_aside, offset = len(batch.events), len(batch.rejected), chunk.next_offset
+        return None
+
+    @staticmethod
+    def _read_from(tape: TapeFile, before: Progress, batch: Batch) -> _Step | None:
+        """Take lines until there are no more, or the batch is full."""
+        rows, set_aside = len(batch.events), len(batch.rejected)
         was_ended, tape.ended = tape.ended, False
-        for place, raw in chunk.lines:
-            if len(batch) >= ROWS_MAX:
-                offset = place
+        reader = tape.reader(before.offset)
+        offset = before.offset
+        for record in reader.records():
+            batch.take(tape, record)
+            offset = record.next_offset
+            if len(batch) >= ROWS_MAX or offset - before.offset > BYTES_MAX:
                 break
-            batch.take(tape, place, raw)
+        else:
+            offset = reader.offset
         ended, tape.ended = tape.ended, was_ended
-        progress = Progress(
-            offset, before.rows + len(batch.events) - rows, before.set_aside + len(batch.rejected) - set_aside
-        )
-        return _Step(tape, progress, ended)
+        if offset == before.offset:
+            return None
+        rows, set_aside = len(batch.events) - rows, len(batch.rejected) - set_aside
+        return _Step(tape, Progress(offset, before.rows + rows, before.set_aside + set_aside), ended)
 
     def _store_batch(self, batch: Batch) -> list[str]:
         """Insert a batch; the runs that grew come back."""

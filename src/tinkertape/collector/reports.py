@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from tinkertape.collector.ledger import Ledger
 from tinkertape.collector.run_row import row_of
 from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser
@@ -24,6 +23,7 @@ from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
 from tinkertape.errors import StoreError
 from tinkertape.guard import guarded
 from tinkertape.store import Store, Summary
+from tinkertape.tape.ledger import Ledger
 
 KEPT = 16
 PERIOD_S = 0.25  # the news of a run, at most so often
@@ -143,7 +143,7 @@ class Reports:
         """The report of a run that has caught up. Under its lock."""
         now_ns = time.time_ns()
         views = self._views(followed)
-        ledger = self._ledger_of(followed.run).to_json()
+        ledger = msgspec.structs.asdict(self._ledger_of(followed.run))
         report: dict[str, Any] = dict(followed.report or {})
         with guarded("collector.report"):
             state, status = run_state(views, report, now_ns)

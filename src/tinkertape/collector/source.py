@@ -89,7 +89,7 @@ class StoreSource:
 
     def ledger(self, run: str | None = None) -> dict[str, Any]:
         """The count of one run's events, or of all runs'."""
-        return self._books.ledger(run).to_json()
+        return msgspec.structs.asdict(self._books.ledger(run))
 
 
 def line_with_cursor(event: Event, cursor: int) -> bytes:
