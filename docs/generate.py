@@ -7,6 +7,7 @@ python docs/generate.py --check   writes nothing; status 1 and the names of thos
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from itertools import groupby
@@ -17,6 +18,7 @@ from tinkertape.events import FAMILIES, EventType, catalogue
 DOCS = Path(__file__).parent
 DETECTORS = DOCS.parent / "src" / "tinkertape" / "diagnosis" / "detectors"
 ENDS = ("start", "stop", "exception")
+FACTS = re.compile(r"facts/\w+\.md")
 
 EVENTS_HEAD = """\
 # Events
@@ -164,7 +166,8 @@ def terms(text: str) -> Iterator[str]:
         term = next(
             (word for word in ("Rule", "Source", "Wrong if", "Cost", "Owner", "Advice") if item.startswith(word)), ""
         )
-        yield f"**{term}** {item.removeprefix(term).strip()}" if term else item
+        linked = FACTS.sub(r"[\g<0>](\g<0>)", item.removeprefix(term).strip())
+        yield f"**{term}** {linked}" if term else linked
 
 
 if __name__ == "__main__":
