@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.config import process_started
+from tinkertape.diagnosis.report import State
 
 SILENCE_MAX_NS = 30_000_000_000
 LIVE = ("running", "paused", "stuck")
@@ -31,7 +32,7 @@ class ProcessView(msgspec.Struct, frozen=True):
     last_sign_ns: int
 
 
-def run_state(processes: Sequence[ProcessView], report: Mapping[str, Any], now_ns: int) -> tuple[str, str]:
+def run_state(processes: Sequence[ProcessView], report: Mapping[str, Any], now_ns: int) -> tuple[State, str]:
     """The state of a run, and the status of its first process ('' while it has none). `processes` are the oldest
     first."""
     recorders = [view for view in processes if view.header]
@@ -71,7 +72,7 @@ def _started(header: Mapping[str, Any]) -> float | None:
     return float(started) if isinstance(started, int | float) else None
 
 
-def _live_state(report: Mapping[str, Any]) -> str:
+def _live_state(report: Mapping[str, Any]) -> State:
     for finding in report.get("findings") or ():
         evidence = finding.get("evidence") or {}
         if finding.get("cause") == "stuck-request" and evidence.get("ended_s") is None:

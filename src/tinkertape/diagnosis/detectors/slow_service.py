@@ -24,7 +24,7 @@ from tinkertape.diagnosis.parts import COMPUTE, SEND
 from tinkertape.diagnosis.segments import OperationCut
 from tinkertape.diagnosis.words import seconds
 
-LISTENS = ("tinker", "process.loop.busy", "clock.tick", "telemetry.session.stop")
+LISTENS = ("",)  # any event may be the one that settles an operation
 HISTORY_MIN = 5
 HISTORY_MAX = 256
 IN_A_ROW = 3

@@ -1,7 +1,7 @@
 """user-error: a call failed because of what it was given.
 
-Rule      an operation failed of your doing: the service said category "user", or answered 4xx (not 408, not 429), or the
-          call was refused before it was sent. The same error of the same operation is one finding.
+Rule      an operation failed of your doing: the service said category "user", or answered 4xx (not 408, not 429), or
+          the call was refused before it was sent. The same error of the same operation is one finding.
 Source    facts/sdk.md §7, the specification's rule; the fault is classified where it is caught (`fault_owner`).
 Wrong if  a 4xx is the service's own mistake (a 404 of a checkpoint that exists). A result that nobody waited for until
           its timeout, or a call that was cancelled, is no error.

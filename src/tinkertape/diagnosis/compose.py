@@ -1,0 +1,293 @@
+"""A report from a view of the run and what the detectors found: every figure on the page and in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tinkertape.diagnosis import words
+from tinkertape.diagnosis.detectors.user_error import code_line
+from tinkertape.diagnosis.findings import Finding, FindingOwner, evidence_json
+from tinkertape.diagnosis.fold import Fold, Process
+from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, SEND, YOUR_CODE, PartOwner
+from tinkertape.diagnosis.records import Failure, OperationKey
+from tinkertape.diagnosis.report import ErrorRow, FindingRow, Owner, Part, PauseRow, Report, Role, State, Step, Verdict
+from tinkertape.diagnosis.tables import (
+    error_rows,
+    operation_rows,
+    part_rows,
+    pause_rows,
+    quantile,
+    retry_rows,
+    span_rows,
+    step_rows,
+)
+from tinkertape.diagnosis.verdict import Facts, owners_at_fault, verdict
+from tinkertape.diagnosis.view import View
+
+_STATES: Mapping[str, State] = {
+    "success": "ended",
+    "interrupted": "ended",
+    "errored": "failed",
+    "error": "failed",
+    "failed": "failed",
+    "killed": "killed",
+}
+
+
+@dataclass
+class Identity:
+    """What a tape's header says of the run, where the events do not."""
+
+    run: str = ""
+    name: str = ""
+    project: str = ""
+    python: str = ""
+    sdk_version: str = ""
+    sessions: list[str] = field(default_factory=list)
+
+
+def settled(view: View | None, findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with what they cost the run, their share of it and their steps; the costliest first."""
+    if view is None:
+        return list(findings)
+    out = []
+    for finding in findings:
+        cost = view.cost_s(finding)
+        share = cost / view.wall_s if cost is not None and view.wall_s > 0 else None
+        evidence = msgspec.structs.replace(finding.evidence, steps=view.steps_of(finding))
+        severity = "info" if cost == 0 and finding.severity == "warning" else finding.severity
+        out.append(msgspec.structs.replace(finding, cost_s=cost, share=share, evidence=evidence, severity=severity))
+    return sorted(out, key=lambda finding: -(finding.cost_s or 0.0))
+
+
+def state_of(fold: Fold, view: View | None, said: State | None) -> State:
+    """The run's state, where the caller does not know it: from how its recording ended, and from open pauses."""
+    if said is not None and said != "running":
+        return said
+    if view is None:
+        return said or "running"
+    process = view.process
+    if process.session_ended_ns is not None and said is None:
+        return _STATES.get(process.status or "success", "ended")
+    flying = [operation for operation in process.order if operation.ended_ns is None]
+    held = {id(pause.operation) for pause in process.open_pauses.values()}
+    return "paused" if flying and held and all(id(operation) in held for operation in flying) else "running"
+
+
+def compose(
+    fold: Fold,
+    view: View | None,
+    findings: Sequence[Finding],
+    causes: Sequence[str],
+    identity: Identity,
+    said: State | None,
+    ledger: Mapping[str, Any] | None,
+) -> Report:
+    """The report. `findings` are settled; `said` is the state that the caller knows, or None."""
+    state = state_of(fold, view, said)
+    rows = [_finding_row(view, finding) for finding in findings]
+    parts = part_rows(view.total) if view is not None else []
+    over = view.over_ns(findings) if view is not None else {}
+    steps = step_rows(view, over) if view is not None else []
+    pauses = pause_rows(view) if view is not None else []
+    errors = error_rows(view) if view is not None else []
+    usual = _usual_step_s(steps)
+    facts = _facts(fold, view, state, rows, steps, parts, pauses, usual, ledger)
+    answer = verdict(facts)
+    over_s = _over_s(view, over)
+    owners = _owners(fold, view, parts, rows, errors, over_s, answer)
+    return Report(
+        run=fold.run or identity.run,
+        name=fold.name or identity.name,
+        project=fold.project or identity.project or "default",
+        state=state,
+        status=view.process.status if view is not None else None,
+        began=_rfc3339(view.process, view.began_ns) if view is not None else None,
+        ended=_rfc3339(view.process, view.ended_ns) if view is not None and not view.live else None,
+        wall_s=view.wall_s if view is not None else 0.0,
+        model=fold.model,
+        sdk_version=fold.sdk_version or identity.sdk_version,
+        python=identity.python,
+        processes=len(fold.processes),
+        sessions=list(dict.fromkeys([*fold.sessions, *identity.sessions])),
+        events=fold.events,
+        verdict=answer,
+        owners=owners,
+        parts=parts,
+        lost_s=sum(part.seconds for part in parts if part.part.startswith(QUEUE)) + over_s,
+        over_s=over_s,
+        steps=steps,
+        usual_step_s=usual,
+        operations=operation_rows(view) if view is not None else [],
+        spans=span_rows(view) if view is not None else [],
+        pauses=pauses,
+        errors=errors,
+        retries=retry_rows(view) if view is not None else [],
+        findings=rows,
+        checked=[cause for cause in causes if all(row.cause != cause for row in rows)],
+        ledger=dict(ledger) if ledger is not None else None,
+        loss=[(step.step, step.loss) for step in steps if step.loss is not None],
+    )
+
+
+def _finding_row(view: View | None, finding: Finding) -> FindingRow:
+    evidence = finding.evidence
+    process = view.book.fold.processes.get(evidence.process) if view is not None else None
+    began = ended = None
+    if view is not None and process is not None:
+        began = view.seconds(process, evidence.began_ns)
+        ended = None if evidence.ended_ns is None else view.seconds(process, evidence.ended_ns)
+    return FindingRow(
+        finding.cause,
+        finding.owner,
+        finding.severity,
+        finding.confidence,
+        finding.summary,
+        finding.cost_s,
+        finding.share,
+        dict(evidence_json(evidence, began or 0.0, ended)),
+        finding.advice,
+    )
+
+
+def _usual_step_s(steps: Sequence[Step]) -> float | None:
+    """The median wall time of the steps that are over and did not fail."""
+    walls = sorted(step.wall_s for step in steps if not step.open and not step.failed)
+    return quantile(walls, 0.5) if walls else None
+
+
+def _over_s(view: View | None, over: Mapping[OperationKey, int]) -> float:
+    if view is None:
+        return 0.0
+    return sum(view.cost_ns(key, cost, COMPUTE) for key, cost in over.items()) / 1e9
+
+
+def _facts(
+    fold: Fold,
+    view: View | None,
+    state: State,
+    findings: list[FindingRow],
+    steps: Sequence[Step],
+    parts: Sequence[Part],
+    pauses: Sequence[PauseRow],
+    usual: float | None,
+    ledger: Mapping[str, Any] | None,
+) -> Facts:
+    shares = {part.part: part.share for part in parts}
+    failure = _last_failure(view) if view is not None else None
+    open_pause = next((pause for pause in pauses if pause.ended_s is None and pause.reason == "capacity"), None)
+    waiting = state == "paused" or (open_pause is not None and view is not None and _waits_in_queue(view))
+    return Facts(
+        state=state,
+        status=view.process.status if view is not None else None,
+        wall_s=view.wall_s if view is not None else 0.0,
+        steps=sum(not step.open for step in steps),
+        step_now=steps[-1].step if steps else None,
+        usual_step_s=usual,
+        calls=sum(len(process.order) for process in fold.processes.values()),
+        findings=findings,
+        compute_share=shares.get(COMPUTE, 0.0),
+        your_share=shares.get(YOUR_CODE, 0.0) + shares.get(IDLE, 0.0),
+        idle_share=shares.get(IDLE, 0.0),
+        paused_s=open_pause.length_s if open_pause is not None and waiting else None,
+        paused_text=open_pause.text if open_pause is not None else "",
+        paused_step=open_pause.step if open_pause is not None else None,
+        failure=failure,
+        failure_where=code_line(failure.traceback) if failure is not None else "",
+        failure_step=view.step_at(failure.at_ns) if view is not None and failure is not None else None,
+        ledger=dict(ledger) if ledger is not None else None,
+    )
+
+
+def _waits_in_queue(view: View) -> bool:
+    """Is the run's thread, now, waiting in a pause?"""
+    pieces = next((each.pieces for each in reversed(view.partitions) if each.pieces), [])
+    return bool(pieces) and pieces[-1].part.startswith(QUEUE)
+
+
+def _last_failure(view: View) -> Failure | None:
+    """What ended the program, else the last operation that failed."""
+    if view.process.failures:
+        return view.process.failures[-1]
+    failed = [operation.failure for operation in view.process.order if operation.failure is not None]
+    return failed[-1] if failed else None
+
+
+def _owners(
+    fold: Fold,
+    view: View | None,
+    parts: Sequence[Part],
+    findings: list[FindingRow],
+    errors: Sequence[ErrorRow],
+    over_s: float,
+    answer: Verdict,
+) -> list[Owner]:
+    guilty: list[FindingOwner] = owners_at_fault(findings) if findings else []
+    if answer.owner != "none" and answer.owner not in guilty:
+        guilty.append(answer.owner)
+    if view is None:
+        return []
+    said = {
+        "you": _say_you(errors, "you" in guilty, findings),
+        "network": _say_network(fold, view, "network" in guilty, findings),
+        "service": _say_service(parts, over_s, "service" in guilty, findings),
+        "idle": "Nothing in flight",
+    }
+    rows: list[Owner] = []
+    order: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
+    for owner in order:
+        spent = sum(part.seconds for part in parts if part.owner == owner)
+        share = sum(part.share for part in parts if part.owner == owner)
+        role: Role = "none" if owner == "idle" else "cause" if owner in guilty else "not"
+        if owner == "service" and role == "not" and not any(row.owner == "service" for row in findings):
+            role = "usual"
+        rows.append(Owner(owner, spent, share, role, said[owner]))
+    return rows
+
+
+def _blame(findings: list[FindingRow], owner: FindingOwner) -> str:
+    mine = [row for row in findings if row.owner == owner]
+    return "; ".join(f"{row.cause}, {words.seconds(row.cost_s)}" for row in mine[:2])
+
+
+def _say_you(errors: Sequence[ErrorRow], guilty: bool, findings: list[FindingRow]) -> str:
+    if guilty:
+        return f"The cause: {_blame(findings, 'you') or 'the program raised'}"
+    mine = sum(row.count for row in errors if row.owner == "you")
+    cost = sum(row.cost_s or 0.0 for row in findings if row.owner == "you")
+    lost = f", {words.seconds(cost)}" if cost else ""
+    return f"Not the cause: {words.count(mine, 'user error')}{lost}" if mine else "Not the cause: no error of yours"
+
+
+def _say_network(fold: Fold, view: View, guilty: bool, findings: list[FindingRow]) -> str:
+    if guilty:
+        return f"The cause: {_blame(findings, 'network') or 'the connection broke'}"
+    sends = []
+    for operation in view.process.order:
+        if operation.ended_ns is not None and operation.failure is None and operation.requests:
+            sends.append(view.cutter.cut(operation).nanoseconds(SEND) / 1e9)
+    broken = sum(retry.status_code is None for process in fold.processes.values() for retry in process.retries)
+    speed = f"send p95 {words.seconds(quantile(sorted(sends), 0.95))}, " if sends else ""
+    return f"Not the cause: {speed}{words.count(broken, 'broken connection')}"
+
+
+def _say_service(parts: Sequence[Part], over_s: float, guilty: bool, findings: list[FindingRow]) -> str:
+    lost = over_s + sum(part.seconds for part in parts if part.part.startswith(QUEUE))
+    spent = sum(part.seconds for part in parts if part.owner == "service")
+    if guilty and lost > 0:
+        return f"The cause: {words.seconds(spent - lost)} is usual, ≈{words.THIN}{words.seconds(lost)} is not"
+    if guilty:
+        return f"The cause: {_blame(findings, 'service') or 'the service failed a request'}"
+    if any(row.owner == "service" for row in findings):
+        return f"Not the cause: {_blame(findings, 'service')}"
+    return "As usual: no pause, no error, no slow stretch"
+
+
+def _rfc3339(process: Process, at_ns: int) -> str:
+    wall = process.wall_ns(at_ns)
+    return datetime.fromtimestamp(wall // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{wall % 10**9 // 1000:06d}Z"

@@ -1,0 +1,197 @@
+"""What a report of a run says: the one source of the terminal, the page and `--json`.
+
+Names with `_s` are seconds; begins and ends are seconds since the run's begin. `None` is unknown, `0` is zero. The
+seconds of `parts` add up to `wall_s`, and those of a step's parts to the step's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from tinkertape.diagnosis.findings import FindingOwner, Severity
+from tinkertape.diagnosis.parts import PartOwner, Quality
+
+State = Literal["running", "paused", "stuck", "failed", "ended", "killed"]
+Role = Literal["cause", "not", "usual", "none"]
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The answer in one sentence: `lead` names the owner, `sentence` says why, `under` what to do."""
+
+    owner: FindingOwner
+    lead: str
+    sentence: str
+    under: str
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """What one owner had of the time, and whether it is to blame."""
+
+    owner: PartOwner
+    seconds: float
+    share: float
+    role: Role
+    say: str
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One part of the wall time; `quality` says how it is known, `method` by what."""
+
+    part: str
+    owner: PartOwner
+    seconds: float
+    share: float
+    quality: Quality
+    min_s: float
+    max_s: float
+    method: str
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One turn of the training loop. `over_s` of its compute is above usual; `coverage` is the share of its time in
+    which something of yours was at the service.
+    """
+
+    step: int
+    began_s: float
+    ended_s: float
+    wall_s: float
+    parts: dict[str, float]
+    over_s: float
+    failed: bool
+    open: bool
+    inferred: bool
+    loss: float | None
+    coverage: float
+
+
+class OperationRow(msgspec.Struct, frozen=True):
+    """Every call of one operation; `calls` are (began_s, wall_s, ok 1 or 0, step or None)."""
+
+    operation: str
+    family: str
+    count: int
+    errors: int
+    open: int
+    p50_s: float | None
+    p95_s: float | None
+    max_s: float | None
+    retries: int
+    polls: int
+    calls: list[tuple[float, float, int, int | None]]
+
+
+class Span(msgspec.Struct, frozen=True):
+    """One call on the timeline; `segments` are (part, from_s, to_s)."""
+
+    operation_id: int
+    operation: str
+    process: str
+    began_s: float
+    ended_s: float
+    open: bool
+    step: int | None
+    error: str | None
+    request_ids: list[str]
+    segments: list[tuple[str, float, float]]
+
+
+class PauseRow(msgspec.Struct, frozen=True):
+    """The service held one request's queue; the length lies between `min_s` and `max_s`."""
+
+    began_s: float
+    ended_s: float | None
+    length_s: float
+    min_s: float
+    max_s: float
+    reason: str
+    text: str
+    operation: str
+    request_id: str
+    step: int | None
+
+
+class ErrorRow(msgspec.Struct, frozen=True):
+    """One kind of error, as often as it came."""
+
+    owner: FindingOwner
+    type: str
+    message: str
+    status_code: int | None
+    category: str | None
+    operation: str
+    count: int
+    first_s: float
+    last_s: float
+    request_ids: list[str]
+    step: int | None
+    traceback: str
+
+
+class RetryRow(msgspec.Struct, frozen=True):
+    """Something failed and was tried again after a delay."""
+
+    at_s: float
+    operation: str
+    layer: str
+    attempt: int
+    delay_s: float
+    error_type: str
+    status_code: int | None
+
+
+class FindingRow(msgspec.Struct, frozen=True):
+    """A cause that was seen, as scripts and pages read it."""
+
+    cause: str
+    owner: FindingOwner
+    severity: Severity
+    confidence: float
+    summary: str
+    cost_s: float | None
+    share: float | None
+    evidence: dict[str, Any]
+    advice: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is said of a run."""
+
+    run: str
+    name: str
+    project: str
+    state: State
+    status: str | None
+    began: str | None
+    ended: str | None
+    wall_s: float
+    model: str
+    sdk_version: str
+    python: str
+    processes: int
+    sessions: list[str]
+    events: int
+    verdict: Verdict
+    owners: list[Owner]
+    parts: list[Part]
+    lost_s: float
+    over_s: float
+    steps: list[Step]
+    usual_step_s: float | None
+    operations: list[OperationRow]
+    spans: list[Span]
+    pauses: list[PauseRow]
+    errors: list[ErrorRow]
+    retries: list[RetryRow]
+    findings: list[FindingRow]
+    checked: list[str]
+    ledger: dict[str, Any] | None
+    loss: list[tuple[int, float]]
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The report as plain dicts and lists, for JSON."""
+    plain: dict[str, Any] = msgspec.to_builtins(report)
+    return plain

@@ -1,0 +1,243 @@
+"""The tables of a report: steps, operations, spans, pauses, errors, retries. From a view, each in one function."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from tinkertape.diagnosis.fold import Process
+from tinkertape.diagnosis.partition import Partition
+from tinkertape.diagnosis.parts import PARTS, QUEUE, owner_of
+from tinkertape.diagnosis.records import Failure, Operation, OperationKey, Pause
+from tinkertape.diagnosis.report import ErrorRow, OperationRow, Part, PauseRow, RetryRow, Span, Step
+from tinkertape.diagnosis.segments import Cutter, claimed
+from tinkertape.diagnosis.verdict import FAULTS
+from tinkertape.diagnosis.view import View
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The q-quantile of sorted values, by linear interpolation."""
+    place = (len(values) - 1) * q
+    low = math.floor(place)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (place - low)
+
+
+def part_rows(total: Partition) -> list[Part]:
+    """Every part that took time, in the order of the parts."""
+    wall = total.wall_ns
+    rows = []
+    for part in PARTS:
+        value = total.parts[part]
+        if value <= 0:
+            continue
+        quality, method = total.quality(part)
+        low, high = total.bounds_ns(part)
+        share = value / wall if wall else 0.0
+        rows.append(Part(part, owner_of(part), value / 1e9, share, quality, low / 1e9, high / 1e9, method))
+    return rows
+
+
+def step_rows(view: View, over_ns: dict[OperationKey, int]) -> list[Step]:
+    """The steps, in order."""
+    rows = []
+    for stretch, partition in zip(view.stretches, view.partitions, strict=True):
+        if stretch.step is None:
+            continue
+        over = sum(min(cost, partition.waited[key]["compute"]) for key, cost in _known(over_ns, partition) if cost > 0)
+        wall = partition.wall_ns
+        rows.append(
+            Step(
+                stretch.step,
+                view.seconds(view.process, stretch.began_ns),
+                view.seconds(view.process, stretch.ended_ns),
+                wall / 1e9,
+                {part: partition.parts[part] / 1e9 for part in PARTS if partition.parts[part]},
+                over / 1e9,
+                stretch.failed,
+                stretch.open,
+                stretch.inferred,
+                loss_of(stretch.operations),
+                partition.covered_ns / wall if wall else 0.0,
+            )
+        )
+    return rows
+
+
+def _known(over_ns: dict[OperationKey, int], partition: Partition) -> Iterable[tuple[OperationKey, int]]:
+    return ((key, over_ns[key]) for key in partition.waited if key in over_ns)
+
+
+def loss_of(operations: Sequence[Operation]) -> float | None:
+    """The loss that a step's calls returned: their mean, where there were several."""
+    values = []
+    for operation in operations:
+        measured = operation.measurements
+        named = [key for key in measured if "loss" in key and isinstance(measured[key], int | float)]
+        for key in ("loss:mean", "loss", *sorted(named, key=lambda each: (not each.startswith("loss"), each))):
+            value = measured.get(key)
+            if isinstance(value, int | float) and math.isfinite(value):
+                values.append(float(value))
+                break
+    return sum(values) / len(values) if values else None
+
+
+def operation_rows(view: View) -> list[OperationRow]:
+    """Every operation of the run, with each of its calls; quantiles are of those that ended well."""
+    groups: dict[tuple[str, str], list[tuple[Process, Operation]]] = {}
+    for process in view.book.fold.processes.values():
+        for operation in process.order:
+            groups.setdefault((operation.family, operation.name), []).append((process, operation))
+    return [_operation_row(view, family, name, calls) for (family, name), calls in groups.items()]
+
+
+def _operation_row(view: View, family: str, name: str, calls: list[tuple[Process, Operation]]) -> OperationRow:
+    walls, rows = [], []
+    for process, operation in calls:
+        ended = view.now_of(process) if operation.ended_ns is None else operation.ended_ns
+        wall = (ended - operation.began_ns) / 1e9
+        ok = operation.failure is None
+        if ok and operation.ended_ns is not None:
+            walls.append(wall)
+        rows.append((view.seconds(process, operation.began_ns), wall, int(ok), view.step_of(operation)))
+    walls.sort()
+    operations = [operation for _, operation in calls]
+    return OperationRow(
+        name,
+        family,
+        len(operations),
+        sum(operation.failure is not None for operation in operations),
+        sum(operation.ended_ns is None for operation in operations),
+        quantile(walls, 0.5) if walls else None,
+        quantile(walls, 0.95) if walls else None,
+        walls[-1] if walls else None,
+        sum(operation.retries for operation in operations),
+        sum(operation.poll_count for operation in operations),
+        rows,
+    )
+
+
+def span_rows(view: View) -> list[Span]:
+    """Every call with its segments, by begin."""
+    rows = []
+    for process in view.book.fold.processes.values():
+        now = view.now_of(process)
+        cutter = view.cutter if process is view.process else view.book.cutter(process, now)
+        rows += [_span(view, process, cutter, operation, now) for operation in process.order]
+    return sorted(rows, key=lambda row: row.began_s)
+
+
+def _span(view: View, process: Process, cutter: Cutter, operation: Operation, now: int) -> Span:
+    segments = claimed(cutter.cut(operation), now)
+    ended = operation.ended_ns if operation.ended_ns is not None else max(now, operation.began_ns)
+    return Span(
+        operation.operation_id,
+        operation.name,
+        process.id,
+        view.seconds(process, operation.began_ns),
+        view.seconds(process, ended),
+        operation.ended_ns is None,
+        view.step_of(operation),
+        operation.failure.error_type if operation.failure is not None else None,
+        list(operation.request_ids),
+        [(part, view.seconds(process, low), view.seconds(process, high)) for part, low, high in segments],
+    )
+
+
+def pause_rows(view: View) -> list[PauseRow]:
+    """Every pause, its length as the partition has it, between what the answers prove and what they allow."""
+    rows = []
+    for process in view.book.fold.processes.values():
+        now = view.now_of(process)
+        cutter = view.cutter if process is view.process else view.book.cutter(process, now)
+        for pause in process.pauses:
+            rows.append(_pause_row(view, process, cutter, pause, now))
+    return sorted(rows, key=lambda row: row.began_s)
+
+
+def _pause_row(view: View, process: Process, cutter: Cutter, pause: Pause, now: int) -> PauseRow:
+    ended = now if pause.ended_ns is None else pause.ended_ns
+    longest = max(0, ended - pause.since_ns if pause.max_ns is None else pause.max_ns)
+    shortest = max(0, now - pause.seen_ns if pause.min_ns is None else pause.min_ns)
+    length = longest if pause.duration_ns is None else pause.duration_ns
+    if pause.operation is not None and len(pause.operation.requests) == 1:
+        held = [
+            min(high, ended) - max(low, pause.since_ns)
+            for part, low, high in cutter.cut(pause.operation).segments
+            if part == QUEUE + pause.reason and low < ended and high > pause.since_ns
+        ]
+        length = sum(held) or length
+    return PauseRow(
+        view.seconds(process, pause.since_ns),
+        None if pause.ended_ns is None else view.seconds(process, pause.ended_ns),
+        length / 1e9,
+        min(shortest, length) / 1e9,
+        max(longest, length) / 1e9,
+        pause.reason,
+        pause.text,
+        pause.operation_name or (pause.operation.name if pause.operation is not None else ""),
+        pause.request_id,
+        view.step_of(pause.operation) if pause.operation is not None else None,
+    )
+
+
+def error_rows(view: View) -> list[ErrorRow]:
+    """Errors of operations and of the program, the same ones as one row, the latest traceback with it."""
+    rows: dict[tuple[str, str, str], ErrorRow] = {}
+    for process in view.book.fold.processes.values():
+        for operation in process.order:
+            if operation.failure is not None:
+                at_s = view.seconds(process, operation.failure.at_ns)
+                _count_error(rows, operation.failure, operation.name, at_s, view.step_of(operation), operation)
+        for failure in process.failures:
+            if not any(row.type == failure.error_type and row.message == failure.message for row in rows.values()):
+                step = view.step_at(failure.at_ns) if process is view.process else None
+                _count_error(rows, failure, "", view.seconds(process, failure.at_ns), step, None)
+    return sorted(rows.values(), key=lambda row: row.first_s)
+
+
+def _count_error(
+    rows: dict[tuple[str, str, str], ErrorRow],
+    failure: Failure,
+    name: str,
+    at_s: float,
+    step: int | None,
+    operation: Operation | None,
+) -> None:
+    key = (failure.error_type, name, re.sub(r"\d+", "#", failure.message))
+    known = rows.get(key)
+    ids = [] if known is None else known.request_ids
+    new = [] if operation is None else [each for each in operation.request_ids if each not in ids]
+    rows[key] = ErrorRow(
+        FAULTS.get(failure.owner, "none"),
+        failure.error_type,
+        failure.message if known is None else known.message,
+        failure.status_code,
+        failure.category,
+        name,
+        1 if known is None else known.count + 1,
+        at_s if known is None else min(known.first_s, at_s),
+        at_s if known is None else max(known.last_s, at_s),
+        [*ids, *new],
+        step if known is None else known.step,
+        failure.traceback or ("" if known is None else known.traceback),
+    )
+
+
+def retry_rows(view: View) -> list[RetryRow]:
+    """Every retry, in order."""
+    rows = [
+        RetryRow(
+            view.seconds(process, retry.at_ns),
+            retry.operation,
+            retry.layer,
+            retry.attempt,
+            retry.delay_ns / 1e9,
+            retry.error_type,
+            retry.status_code,
+        )
+        for process in view.book.fold.processes.values()
+        for retry in process.retries
+    ]
+    return sorted(rows, key=lambda row: row.at_s)

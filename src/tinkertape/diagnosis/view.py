@@ -1,0 +1,176 @@
+"""A run as of one moment: the main process's time cut into stretches, and what every table of the report needs.
+
+The run's wall time is that of one thread of one process: the one that trains. It begins with the recording (or the
+first operation) and ends with it, or now. Other processes' operations are placed on it by wall time, for the eye; no
+part is computed from two clocks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tinkertape.diagnosis.book import Book
+from tinkertape.diagnosis.findings import Finding
+from tinkertape.diagnosis.fold import Process
+from tinkertape.diagnosis.partition import Partition
+from tinkertape.diagnosis.parts import COMPUTE
+from tinkertape.diagnosis.records import Operation, OperationKey
+from tinkertape.diagnosis.segments import Cutter
+from tinkertape.diagnosis.steps import Stretch, main_process, main_thread, stretches
+from tinkertape.diagnosis.windows import Windows
+
+
+@dataclass
+class View:
+    """The cut run. `process` is the main one; `now_ns` and the stretches are on its clock."""
+
+    book: Book
+    process: Process
+    thread: int
+    began_ns: int
+    ended_ns: int
+    now_ns: int
+    live: bool
+    cutter: Cutter
+    stretches: list[Stretch]
+    partitions: list[Partition]
+    total: Partition
+    step_of_operation: dict[OperationKey, int] = field(default_factory=dict)
+    waited: dict[OperationKey, Counter[str]] = field(default_factory=dict)
+
+    @property
+    def wall_s(self) -> float:
+        return (self.ended_ns - self.began_ns) / 1e9
+
+    def seconds(self, process: Process, at_ns: int) -> float:
+        """A stamp of a process, in seconds since the run's begin."""
+        if process is self.process:
+            return (at_ns - self.began_ns) / 1e9
+        return (process.wall_ns(at_ns) - self.process.wall_ns(self.began_ns)) / 1e9
+
+    def now_of(self, process: Process) -> int:
+        """Now, on a process's own clock."""
+        if process is self.process:
+            return self.now_ns
+        return (
+            max(process.last_ns, self.process.wall_ns(self.now_ns) - process.offset_ns)
+            if self.live
+            else process.last_ns
+        )
+
+    def step_at(self, at_ns: int) -> int | None:
+        """The step of an instant of the main process."""
+        index = bisect_right(self.stretches, at_ns, key=lambda each: each.began_ns) - 1
+        return self.stretches[index].step if index >= 0 and at_ns <= self.stretches[index].ended_ns else None
+
+    def step_of(self, operation: Operation) -> int | None:
+        """The step that an operation belongs to."""
+        if operation.process != self.process.id:
+            return operation.step if isinstance(operation.step, int) else None
+        known = self.step_of_operation.get(operation.key)
+        return self.step_at(operation.began_ns) if known is None else known
+
+    def steps_of(self, finding: Finding) -> tuple[int, ...]:
+        """The steps that a finding touches: those of its operations, else those it overlaps."""
+        if finding.evidence.process != self.process.id:
+            return ()
+        if finding.evidence.costs_ns:
+            found = set()
+            for _, number in finding.evidence.costs_ns:
+                operation = self.process.operations.get(number)
+                step = self.step_of(operation) if operation is not None else None
+                if step is not None:
+                    found.add(step)
+            return tuple(sorted(found))
+        began, ended = self._span(finding)
+        out = []
+        for stretch in self.stretches:
+            inside = min(ended, stretch.ended_ns) - max(began, stretch.began_ns)
+            if stretch.step is not None and inside > 0.01 * (stretch.ended_ns - stretch.began_ns):
+                out.append(stretch.step)
+        return tuple(out)
+
+    def cost_s(self, finding: Finding) -> float | None:
+        """What a finding cost the run: what the run waited for it; its own figure where that cannot be said."""
+        evidence = finding.evidence
+        if evidence.process != self.process.id or not self.process.order:
+            return finding.cost_s
+        if evidence.costs_ns:
+            return sum(self.cost_ns(key, cost, evidence.part) for key, cost in evidence.costs_ns.items()) / 1e9
+        if not evidence.part:
+            return finding.cost_s
+        began, ended = self._span(finding)
+        waited = 0
+        for partition in self.partitions:
+            if partition.ended_ns <= began or partition.began_ns >= ended:
+                continue
+            for part, low, high, _ in partition.pieces:
+                if part == evidence.part:
+                    waited += max(0, min(high, ended) - max(low, began))
+        return waited / 1e9
+
+    def cost_ns(self, key: OperationKey, cost: int, part: str) -> int:
+        """What an operation's cost was to the thread that takes the steps; to another thread, all of it."""
+        operation = self.process.operations.get(key[1])
+        if operation is None or (
+            operation.thread != self.thread and not any(claim.thread == self.thread for claim in operation.claims)
+        ):
+            return cost
+        waited = self.waited.get(key, Counter())
+        return min(cost, waited[part] if part else sum(waited.values()))
+
+    def _span(self, finding: Finding) -> tuple[int, int]:
+        ended = finding.evidence.ended_ns
+        return finding.evidence.began_ns, self.now_ns if ended is None else ended
+
+    def over_ns(self, findings: Sequence[Finding]) -> dict[OperationKey, int]:
+        """Compute above usual, by operation."""
+        over: dict[OperationKey, int] = {}
+        for finding in findings:
+            if finding.evidence.part == COMPUTE:
+                for key, cost in finding.evidence.costs_ns.items():
+                    over[key] = max(over.get(key, 0), cost)
+        return over
+
+
+class Viewer:
+    """Makes a view of a run at any moment; keeps what is over."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self._windows: Windows | None = None
+
+    def view(self, now_ns: int | None, live: bool | None) -> View | None:
+        """The run as of `now_ns` (wall time; None: its last event). `live` None: until its recording stopped."""
+        process = main_process(list(self.book.fold.processes.values()))
+        if process is None:
+            return None
+        live = process.session_ended_ns is None if live is None else live
+        began = _began_ns(process)
+        now = process.last_ns
+        if now_ns is not None and live:
+            now = max(now, now_ns - process.offset_ns)
+        ended = now if process.session_ended_ns is None else max(process.session_ended_ns, began)
+        thread = main_thread(process)
+        if self._windows is None or self._windows.process is not process or self._windows.thread != thread:
+            self._windows = Windows(process, thread)
+        cutter = self.book.cutter(process, now)
+        tiles = stretches(process, began, ended, live)
+        partitions = self._windows.cut(tiles, cutter)
+        total = Partition(began, ended)
+        view = View(self.book, process, thread, began, ended, now, live, cutter, tiles, partitions, total)
+        for stretch, partition in zip(tiles, partitions, strict=True):
+            total.add(partition)
+            for key, waited in partition.waited.items():
+                view.waited.setdefault(key, Counter()).update(waited)
+            if stretch.step is not None:
+                view.step_of_operation.update({operation.key: stretch.step for operation in stretch.operations})
+        return view
+
+
+def _began_ns(process: Process) -> int:
+    first = process.order[0].began_ns if process.order else process.first_ns
+    return first if process.session_began_ns is None else min(first, process.session_began_ns)
