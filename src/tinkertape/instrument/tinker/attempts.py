@@ -224,7 +224,7 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
     elif attempt.heartbeat is not None:
         sessions.heartbeat_raised(attempt.heartbeat, attempt.began_ns, now, error)
     elif attempt.route.kind == "session_create":
-        sessions.created(attempt.began_ns, now, None, None)
+        sessions.created(attempt.began_ns, now, None)
     elif attempt.route.kind == "session_finish":
         sessions.finished(attempt.began_ns, now, attempt.route.session_id, ok=False)
 
@@ -254,7 +254,7 @@ def _answered(attempt: Attempt, response: Any) -> None:
     elif attempt.heartbeat is not None:
         sessions.heartbeat_answered(attempt.heartbeat, attempt.began_ns, now, status)
     elif attempt.route.kind == "session_create":
-        sessions.created(attempt.began_ns, now, content if status < 300 else None, status)
+        sessions.created(attempt.began_ns, now, content if status < 300 else None)
     elif attempt.route.kind == "session_finish":
         sessions.finished(attempt.began_ns, now, attempt.route.session_id, ok=status < 300)
 

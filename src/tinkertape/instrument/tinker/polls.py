@@ -76,7 +76,7 @@ def began(poll: Poll, begin: dict[str, int]) -> None:
                 {"attempt": failed.attempt, "delay": begin["monotonic_time"] - failed.at_ns},
                 {
                     **call_of(operation),
-                    "request_id": request.request_id,
+                    "submission_id": request.submission.id if request.submission is not None else None,
                     "error_type": failed.error_type,
                     "status_code": failed.status_code,
                     "layer": "poll",

@@ -16,7 +16,7 @@ from tinkertape.events import REQUEST, RESULT_READY
 from tinkertape.guard import guard
 from tinkertape.instrument.tinker import queue, submissions
 from tinkertape.instrument.tinker.failures import failure_and_fault
-from tinkertape.instrument.tinker.flight import Request, current_operation, forget_request, request_of
+from tinkertape.instrument.tinker.flight import Request, call_of, current_operation, forget_request, request_of
 from tinkertape.instrument.tinker.futures import concurrent_future
 from tinkertape.instrument.tinker.patches import Patches
 
@@ -86,7 +86,7 @@ def _ready(request: Request, now_ns: int) -> None:
         measured = {"monotonic_time": now_ns}
         if request.read_ns is not None:
             measured["decode_duration"] = now_ns - request.read_ns
-        RESULT_READY.execute(measured, request.metadata())
+        RESULT_READY.execute(measured, {**call_of(request.operation), "request_id": request.request_id})
     if REQUEST.stop.handlers:
         REQUEST.stop.execute(
             _measured(request, now_ns), {**request.metadata(), "model_id": request.model_id, "status": "success"}

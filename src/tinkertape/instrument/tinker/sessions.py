@@ -68,7 +68,7 @@ def _measured(beat: Heartbeat, began_ns: int, now_ns: int) -> dict[str, Any]:
     return measured
 
 
-def created(began_ns: int, now_ns: int, answer: bytes | None, status_code: int | None) -> None:
+def created(began_ns: int, now_ns: int, answer: bytes | None) -> None:
     """The service issued a session; `answer` None: it did not."""
     if SESSION_CREATE.handlers:
         SESSION_CREATE.execute(
@@ -76,7 +76,6 @@ def created(began_ns: int, now_ns: int, answer: bytes | None, status_code: int |
             {
                 "session_id": _decode(answer).session_id if answer else None,
                 "status": "success" if answer else "error",
-                "status_code": status_code,
                 "sdk_version": sdk_version(),
             },
         )

@@ -1,0 +1,127 @@
+"""What goes wrong: the program sees the same exception, and the events say what it was and whose."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable
+
+import pytest
+import tinker
+
+from tests.instrument.watching import MODEL, QUICK, SECRET, Events, adam, batch
+from tests.waiting import wait_until
+from tinkertape.instrument.tinker import in_flight
+from tinkertape.sim import FutureFault, SubmitFault
+
+Connect = Callable[..., tinker.ServiceClient]
+
+
+def test_a_failed_request_is_the_users_when_the_service_says_so(connect: Connect, events: Events) -> None:
+    service = connect(future_faults=(FutureFault(nth=1, category="user", message="bad datum"),))
+    training = service.create_lora_training_client(base_model=MODEL).result()
+
+    with pytest.raises(tinker.RequestFailedError, match="bad datum"):
+        training.forward_backward(batch(), "cross_entropy").result()
+
+    failed = events.one("tinker.training.forward_backward.exception")
+    request = events.one("tinker.request.exception")
+    for event in (failed, request):
+        assert event.metadata["error_type"] == "RequestFailedError" and event.metadata["status"] == "error"
+        assert (event.metadata["fault_owner"], event.metadata["is_user_error"]) == ("user", True)
+        assert event.metadata["error_category"] == "user" and "bad datum" in event.metadata["reason"]
+    assert events.named("tinker.future.poll.stop", operation="forward_backward")[-1].metadata["outcome"] == "failed"
+    assert events.one("tinker.claim.exception").metadata["error_type"] == "RequestFailedError"
+    assert not [event for event in events if SECRET in repr(event)]
+
+
+def test_a_refused_submission_ends_all_that_it_began(connect: Connect, events: Events) -> None:
+    service = connect(submit_faults=(SubmitFault(nth=1, status=422, message="too long"),))
+    training = service.create_lora_training_client(base_model=MODEL).result()
+
+    with pytest.raises(tinker.UnprocessableEntityError):
+        training.forward_backward(batch(), "cross_entropy").result()
+
+    operation = events.one("tinker.training.forward_backward.exception")
+    submit = events.one("tinker.submit.exception")
+    assert operation.metadata["status_code"] == 422 and operation.metadata["fault_owner"] == "user"
+    assert submit.metadata["status_code"] == 422 and submit.measurements["attempts"] == 1
+    assert operation.metadata["request_ids"] == [] and in_flight() == 0
+
+
+def test_a_call_that_raises_ends_where_it_raised(connect: Connect, events: Events) -> None:
+    training = connect().create_lora_training_client(base_model=MODEL).result()
+
+    with pytest.raises(ValueError, match="No data"):
+        training.forward_backward([], "cross_entropy")
+
+    failed = events.one("tinker.training.forward_backward.exception")
+    assert failed.metadata["error_type"] == "ValueError" and failed.measurements["datum_count"] == 0
+    assert failed.measurements["call_duration"] == failed.measurements["duration"]
+
+
+def test_arguments_that_cannot_be_counted_cost_only_the_counts(connect: Connect, events: Events) -> None:
+    training = connect().create_lora_training_client(base_model=MODEL).result()
+
+    with pytest.raises(AttributeError):
+        training.forward_backward(iter([object()]), "cross_entropy")  # type: ignore[arg-type]
+
+    assert "datum_count" not in events.one("tinker.training.forward_backward.exception").measurements
+
+
+def test_a_wait_that_times_out_is_a_failed_claim_and_the_operation_goes_on(connect: Connect, events: Events) -> None:
+    service = connect(compute_s={**QUICK["compute_s"], "OptimStep": 0.3})
+    training = service.create_lora_training_client(base_model=MODEL).result()
+    pending = training.optim_step(adam())
+
+    with pytest.raises(TimeoutError):
+        pending.result(timeout=0.01)
+    assert events.one("tinker.claim.exception").metadata["error_type"] == "TimeoutError"
+    assert in_flight() == 1
+    pending.result(timeout=10)
+
+    assert events.one("tinker.training.optim_step.stop").metadata["status"] == "success"
+    assert len(events.named("tinker.claim.start", operation="optim_step")) == 2
+
+
+def test_a_cancelled_call_ends_as_cancelled(connect: Connect, events: Events) -> None:
+    service = connect(compute_s={**QUICK["compute_s"], "OptimStep": 5.0})
+    training = service.create_lora_training_client(base_model=MODEL).result()
+    pending = training.optim_step(adam())
+    wait_until(lambda: events.named("tinker.future.poll.start", operation="optim_step"))
+
+    assert pending.future().cancel()
+
+    with pytest.raises(concurrent.futures.CancelledError):
+        pending.result()
+    ended = events.one("tinker.training.optim_step.exception")
+    assert ended.metadata["error_type"] == "CancelledError" and ended.measurements["duration"] < 4_000_000_000
+    wait_until(lambda: events.named("tinker.request.exception"))
+    assert in_flight() == 0
+
+
+async def test_an_await_that_times_out_cancels_the_call(connect: Connect, events: Events) -> None:
+    service = connect(compute_s={**QUICK["compute_s"], "OptimStep": 5.0})
+    training = await service.create_lora_training_client(base_model=MODEL)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(training.optim_step(adam()), 0.05)
+
+    wait_until(lambda: events.named("tinker.training.optim_step.exception"))
+    assert events.one("tinker.claim.exception").metadata["error_type"] == "CancelledError"
+
+
+def test_a_service_that_is_gone_is_the_networks_fault(connect: Connect, events: Events) -> None:
+    rest = tinker.RestClient(base_url="http://127.0.0.1:9", api_key=SECRET) if False else None
+    del rest  # a client cannot even be made without a service; what breaks here is a service that went away
+    service = connect()
+    training = service.create_lora_training_client(base_model=MODEL).result()
+    holder = training.holder
+
+    async def ask() -> None:
+        with holder.aclient("session") as client:  # type: ignore[arg-type]
+            gone = client.copy(base_url="http://127.0.0.1:9", max_retries=0)
+            await gone.service.session_heartbeat(session_id="gone", max_retries=0, timeout=2)
+
+    with pytest.raises(tinker.APIConnectionError):
+        holder.run_coroutine_threadsafe(ask()).result()

@@ -1,0 +1,143 @@
+"""On and off: before and after the import, twice, and back to the very same objects."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tinker
+
+from tests.instrument.watching import MODEL, QUICK, SECRET, Events, adam, run_program, service_client
+from tinkertape import bus
+from tinkertape.instrument import tinker as source
+from tinkertape.sim import Sim
+
+StartService = Callable[..., Sim]
+
+CLASSES = {
+    "tinker._base_client": ["AsyncAPIClient"],
+    "tinker.lib.telemetry": ["Telemetry"],
+    "tinker.lib.internal_client_holder": ["InternalClientHolder"],
+    "tinker.lib.api_future_impl": ["_APIFuture", "_CombinedAPIFuture"],
+    "tinker.lib.backcompat_concurrent_future": ["_AwaitableFutureCompatWrapper"],
+    "tinker.lib.public_interfaces.api_future": ["AwaitableConcurrentFuture"],
+    "tinker.lib.public_interfaces.service_client": ["ServiceClient"],
+    "tinker.lib.public_interfaces.training_client": ["TrainingClient"],
+    "tinker.lib.public_interfaces.sampling_client": ["SamplingClient"],
+    "tinker.lib.public_interfaces.rest_client": ["RestClient"],
+    "tinker.lib.public_interfaces.admin_client": ["AdminClient"],
+}
+
+
+def members() -> Iterator[tuple[str, Any]]:
+    """Every attribute of every class that is patched, and what its deprecated methods close over."""
+    for module, names in CLASSES.items():
+        for name in names:
+            for attribute, member in vars(getattr(sys.modules[module], name)).items():
+                yield f"{name}.{attribute}", member
+                if inspect.isfunction(member):
+                    for cell in member.__closure__ or ():
+                        yield f"{name}.{attribute} cell", cell.cell_contents
+
+
+def test_uninstall_gives_back_the_very_same_objects() -> None:
+    finders = list(sys.meta_path)
+    before = list(members())
+
+    source.install()
+    during = [member for _, member in members()]
+    source.uninstall()
+
+    after = list(members())
+    assert [name for name, _ in after] == [name for name, _ in before]
+    assert all(now is then for (_, now), (_, then) in zip(after, before, strict=True))
+    assert sum(now is not then for now, then in zip(during, [member for _, member in before], strict=False)) > 60
+    assert sys.meta_path == finders
+
+
+def test_a_second_install_or_uninstall_changes_nothing() -> None:
+    source.install()
+    once = [member for _, member in members()]
+    source.install()
+    assert all(now is then for now, then in zip([member for _, member in members()], once, strict=True))
+    source.uninstall()
+    source.uninstall()
+
+
+def test_clients_made_before_install_are_watched_and_let_go(start_service: StartService) -> None:
+    service = service_client(start_service())
+    training = service.create_lora_training_client(base_model=MODEL).result()
+    clients = [client._client for pool in training.holder._client_pools.values() for client in pool._clients]
+    heard = Events()
+    bus.attach_all("late", heard.hear)
+
+    source.install()
+    training.optim_step(adam()).result()
+    source.uninstall()
+
+    assert heard.one("tinker.http.request.stop", path="/api/v1/optim_step").metadata["operation"] == "optim_step"
+    assert all("send" not in vars(client) and client.event_hooks["response"] == [] for client in clients)
+    heard.clear()
+    training.optim_step(adam()).result()
+    bus.detach("late")
+    assert heard == []
+    service.close("success").result()
+
+
+def test_what_is_under_way_at_uninstall_goes_on_untold(start_service: StartService, events: Events) -> None:
+    service = service_client(start_service(compute_s={**QUICK["compute_s"], "OptimStep": 0.2}))
+    training = service.create_lora_training_client(base_model=MODEL).result()
+    pending = training.optim_step(adam())
+
+    source.uninstall()
+
+    assert pending.result() is not None
+    assert source.in_flight() == 0 and not events.named("tinker.training.optim_step.stop")
+    service.close("success").result()
+
+
+PROGRAM = """
+import sys
+before = [name for name in sys.modules if name.split(".")[0] in ("tinker", "httpx", "pydantic")]
+heard = set()
+from tinkertape import bus
+bus.attach_all("test2", lambda name, *rest: heard.add(name))
+import tinker
+service = tinker.ServiceClient()
+training = service.create_lora_training_client(base_model="simulated/bytes-bigram").result()
+training.optim_step(tinker.AdamParams(learning_rate=0.1)).result()
+service.close("success").result()
+loader = tinker._base_client.__loader__
+print(before, len(heard), type(loader).__name__, "exec_module" in vars(loader))
+"""
+
+
+def test_install_before_the_import_watches_all_and_imports_nothing(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    done = run_program(PROGRAM, start_service(), tmp_path, watched=True)
+
+    before, _, rest = done.stdout.partition("] ")
+    count, loader, replaced = rest.split()
+    assert before == "[" and int(count) >= 20, done
+    assert (loader, replaced) == ("SourceFileLoader", "False")
+
+
+def test_content_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="leave it out"):
+        source.install(content=True)
+
+
+def test_a_broken_sdk_is_passed_over(monkeypatch: pytest.MonkeyPatch, events: Events) -> None:
+    source.uninstall()
+    monkeypatch.delattr("tinker.lib.api_future_impl._APIFuture")
+    monkeypatch.delattr("tinker.lib.telemetry.Telemetry._log")
+
+    source.install()
+
+    assert tinker.TrainingClient.optim_step.__code__.co_filename.endswith("operations.py")
+    assert SECRET not in repr(events)
