@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from tinkertape.sim.errors import SimError
 from tinkertape.sim.scenario import FutureFault, Pause, PollFault, Scenario, Slow, SubmitFault, load_scenario
-from tinkertape.sim.scenarios import SCENARIOS, demo_scenario, healthy_scenario, user_error_scenario
+from tinkertape.sim.scenarios import SCENARIOS, choose_scenario, demo_scenario, healthy_scenario, user_error_scenario
 from tinkertape.sim.server import Sim, serve, start
 from tinkertape.sim.truth import read_truth
 
@@ -32,6 +32,7 @@ __all__ = [
     "SimError",
     "Slow",
     "SubmitFault",
+    "choose_scenario",
     "demo_scenario",
     "healthy_scenario",
     "load_scenario",

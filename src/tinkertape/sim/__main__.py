@@ -6,11 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import msgspec
-
 from tinkertape.sim.errors import SimError
-from tinkertape.sim.scenario import Scenario, load_scenario
-from tinkertape.sim.scenarios import SCENARIOS
+from tinkertape.sim.scenarios import SCENARIOS, choose_scenario
 from tinkertape.sim.server import serve
 
 
@@ -22,23 +19,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes any that is free")
     parser.add_argument("--seed", type=int, help="moves every fault and amount (default: 0, or the file's)")
     names = ", ".join(SCENARIOS)
-    parser.add_argument("--scenario", default="healthy", help=f"{names}, or a TOML file (default: %(default)s)")
+    parser.add_argument("--scenario", default="demo", help=f"{names}, or a TOML file (default: %(default)s)")
     parser.add_argument("--truth", type=Path, help="write what really happens to this file, as JSON lines")
     given = parser.parse_args(arguments)
     try:
-        serve(chosen_scenario(given.scenario, given.seed), host=given.host, port=given.port, truth=given.truth)
+        serve(choose_scenario(given.scenario, given.seed), host=given.host, port=given.port, truth=given.truth)
     except SimError as error:
         sys.stderr.write(f"tinkertape: {error}\n")
         return 1
     return 0
-
-
-def chosen_scenario(name: str, seed: int | None) -> Scenario:
-    """A scenario by its name, or from a file; `seed`, if given, replaces the file's."""
-    if name in SCENARIOS:
-        return SCENARIOS[name](seed or 0)
-    scenario = load_scenario(Path(name))
-    return scenario if seed is None else msgspec.structs.replace(scenario, seed=seed)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import msgspec
 
-from tinkertape.sim.scenario import FutureFault, Pause, RequestType, Scenario, Slow, SubmitFault
+from tinkertape.sim.scenario import FutureFault, Pause, RequestType, Scenario, Slow, SubmitFault, load_scenario
 
 DEMO_STEPS = 30
 DEMO_COMPUTE_S: dict[RequestType, float] = {
@@ -72,3 +73,14 @@ def user_error_scenario(seed: int = 0) -> Scenario:
 
 
 SCENARIOS = {"healthy": healthy_scenario, "demo": demo_scenario, "user-error": user_error_scenario}
+
+
+def choose_scenario(name: str, seed: int | None = None) -> Scenario:
+    """A scenario by its name, or else read from the TOML file of that name; a seed that is given replaces the file's.
+
+    Raises `SimError`, one line.
+    """
+    if name in SCENARIOS:
+        return SCENARIOS[name](seed or 0)
+    scenario = load_scenario(Path(name))
+    return scenario if seed is None else msgspec.structs.replace(scenario, seed=seed)

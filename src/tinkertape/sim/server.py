@@ -58,6 +58,7 @@ class Sim:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="tinkertape-sim", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
 
     def _run(self) -> None:
         asyncio.run(self._serve())
@@ -81,7 +82,9 @@ class Sim:
         return [] if self.truth is None else read_truth(self.truth)
 
     def close(self) -> None:
-        """Stop: held polls are let go, the port is free, the truth file ends. Safe to call twice."""
+        """Stop: held polls are let go, the port is free, the truth file ends. Twice is no harm; in a forked child, nothing."""
+        if os.getpid() != self._process:
+            return
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._service.close)
             self._server.should_exit = True

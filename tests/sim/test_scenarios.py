@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinkertape.sim import (
+    Scenario,
+    SimError,
+    choose_scenario,
+    demo_scenario,
+    healthy_scenario,
+    load_scenario,
+    user_error_scenario,
+)
+from tinkertape.sim.scenarios import DEMO_STEPS
+
+SEEDS = st.integers(min_value=0, max_value=2**31)
+
+
+@given(SEEDS)
+def test_the_demo_has_one_slow_stretch_one_pause_and_one_refused_request_apart_from_each_other(seed):
+    scenario = demo_scenario(seed)
+
+    [slow], [pause], [fault] = scenario.slow, scenario.pauses, scenario.submit_faults
+    slow_steps = set(range(slow.first, slow.last + 1))
+    assert slow.first > 8 and slow.last <= DEMO_STEPS and len(slow_steps) == 6
+    assert 2.5 <= slow.factor <= 3.0 and 2.5 <= pause.length_s <= 3.5
+    assert 1 < pause.nth < DEMO_STEPS and 1 < fault.nth < DEMO_STEPS
+    assert not slow_steps & {pause.nth - 1, pause.nth, pause.nth + 1}
+    assert not slow_steps & {fault.nth - 1, fault.nth, fault.nth + 1}
+    assert abs(pause.nth - fault.nth) > 1
+    assert (fault.status, scenario.future_faults, scenario.poll_faults) == (503, (), ())
+
+
+def test_every_placement_moves_with_the_seed():
+    scenarios = [demo_scenario(seed) for seed in range(20)]
+
+    assert len({scenario.slow for scenario in scenarios}) > 10
+    assert len({scenario.pauses for scenario in scenarios}) > 10
+    assert len({scenario.submit_faults for scenario in scenarios}) > 10
+
+
+@given(SEEDS)
+def test_the_others_have_no_fault_or_just_the_users(seed):
+    healthy, wrong = healthy_scenario(seed), user_error_scenario(seed)
+
+    assert msgspec.structs.replace(wrong, future_faults=(), name="healthy") == healthy
+    assert not (healthy.slow or healthy.pauses or healthy.submit_faults or healthy.future_faults or healthy.poll_faults)
+    [fault] = wrong.future_faults
+    assert fault.category == "user" and 1 < fault.nth < DEMO_STEPS
+
+
+@given(SEEDS, st.integers(1, 100))
+def test_compute_times_vary_within_the_jitter_and_come_from_the_seed(seed, nth):
+    scenario = Scenario(seed=seed, compute_s={"OptimStep": 2.0}, jitter=0.1)
+
+    assert 1.8 <= scenario.usual_s("OptimStep", nth) <= 2.2
+    assert scenario.usual_s("OptimStep", nth) == scenario.usual_s("OptimStep", nth)
+
+
+@pytest.mark.parametrize("name", ["demo", "user-error", "healthy"])
+def test_a_scenario_read_back_from_a_file_is_the_same(tmp_path: Path, name: str):
+    scenario = choose_scenario(name, 7)
+    (tmp_path / "s.toml").write_bytes(toml_of(scenario))
+
+    assert load_scenario(tmp_path / "s.toml") == scenario
+    assert choose_scenario(str(tmp_path / "s.toml"), 9).seed == 9
+
+
+def toml_of(scenario: Scenario) -> bytes:
+    """JSON's scalars, lists and objects are TOML's inline ones, but for `:`; None is left out."""
+
+    def inline(value: object) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{key} = {inline(item)}" for key, item in value.items() if item is not None) + "}"
+        if isinstance(value, (list, tuple)):
+            return "[" + ", ".join(inline(item) for item in value) + "]"
+        return msgspec.json.encode(value).decode()
+
+    fields = msgspec.to_builtins(scenario)
+    return "\n".join(f"{key} = {inline(value)}" for key, value in fields.items()).encode()
+
+
+def test_the_example_in_the_docstring_is_a_scenario(tmp_path: Path):
+    from tinkertape.sim import scenario as module  # noqa: PLC0415 - its docstring is what is tested
+
+    example = module.__doc__.split("defaults:")[1].replace("\n    ", "\n")
+    (tmp_path / "s.toml").write_text(example)
+
+    loaded = load_scenario(tmp_path / "s.toml")
+
+    assert (loaded.slow[0].factor, loaded.pauses[0].nth, loaded.submit_faults[0].times) == (2.8, 21, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("poll_hold = 1", "poll_hold"),
+        ("jitter = 2.0", "jitter is 2.0"),
+        ("seed = [", "is not a scenario"),
+        ("[[pauses]]\nnth = 1", "length_s"),
+        ("latency_s = -1.0", "cannot be negative"),
+        ('[[slow]]\nfirst=1\nlast=2\nfactor=2.0\nrequest_types=["Nap"]', "Nap"),
+    ],
+)
+def test_a_file_that_is_no_scenario_is_one_line_that_says_why(tmp_path: Path, text: str, says: str):
+    (tmp_path / "s.toml").write_text(text)
+
+    with pytest.raises(SimError, match=says) as raised:
+        load_scenario(tmp_path / "s.toml")
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path):
+    with pytest.raises(SimError, match="No such file"):
+        load_scenario(tmp_path / "none.toml")
