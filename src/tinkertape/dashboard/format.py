@@ -29,6 +29,11 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600}{THIN}h {whole % 3600 // 60}{THIN}min"
 
 
+def short(value: float) -> str:
+    """A round time for an axis: `6 s`, `1 min`."""
+    return seconds(value).replace(f".0{THIN}", THIN).replace(f" 0{THIN}s", "").replace(f" 0{THIN}min", "")
+
+
 def percent(share: float | None) -> str:
     if share is None:
         return UNKNOWN

@@ -9,12 +9,12 @@ import math
 
 import msgspec
 
-from tinkertape.dashboard.format import seconds
+from tinkertape.dashboard.format import seconds, short
 from tinkertape.dashboard.report import Operation, Report
-from tinkertape.dashboard.scale import log_ticks, quantile, ticks
+from tinkertape.dashboard.scale import log_ticks, quantile, time_ticks
 
 MOST = 500
-STRIPS = 4
+STRIPS = 3
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ class Row(msgspec.Struct, frozen=True):
     ticks: list[float]
     p50: float | None
     p95: float | None
-    faint: bool
+    crowd: str  # how strongly a tick is drawn: "", faint or dense
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ def latency(report: Report) -> Latency:
     lengths = [call[1] for item in operations for call in item.calls if call[1] > 0]
     lengths += [value for item in operations for value in (item.p50_s, item.p95_s) if value]
     if not lengths:
-        return Latency([Row(item, [], None, None, True) for item in operations], [])
+        return Latency([Row(item, [], None, None, "") for item in operations], [])
     low, high = math.log10(min(lengths) * 0.85), math.log10(max(lengths) * 1.15)
 
     def place(length: float | None) -> float | None:
@@ -71,8 +71,8 @@ def latency(report: Report) -> Latency:
     rows = []
     for item in operations:
         marks = [at for at in (place(length) for length in _sample([call[1] for call in item.calls if call[2]])) if at is not None]
-        rows.append(Row(item, marks, place(item.p50_s), place(item.p95_s), len(marks) > 8))
-    return Latency(rows, [Tick(place(tick) or 0.0, seconds(tick).replace(".0\u202f", "\u202f")) for tick in log_ticks(10**low, 10**high)])
+        rows.append(Row(item, marks, place(item.p50_s), place(item.p95_s), "dense" if len(marks) > 80 else "faint" if len(marks) > 8 else ""))
+    return Latency(rows, [Tick(place(tick) or 0.0, short(tick)) for tick in log_ticks(10**low, 10**high)])
 
 
 def over_time(report: Report) -> OverTime:
@@ -82,7 +82,7 @@ def over_time(report: Report) -> OverTime:
     strips = [_strip(item, wall) for item in often]
     pauses = [(round(100 * max(pause.began_s, 0) / wall, 3), round(100 * max((pause.ended_s if pause.ended_s is not None else wall) - pause.began_s, 0) / wall, 3)) for pause in report.pauses]
     pauses = [(x, max(min(width, 100 - x), 0.2)) for x, width in pauses if x < 100]
-    axis = [Tick(round(100 * tick / wall, 2), _axis_time(tick)) for tick in ticks(0, wall, 3) if tick <= wall]
+    axis = [Tick(round(100 * tick / wall, 2), short(tick)) for tick in time_ticks(wall, 4)]
     return OverTime(strips, pauses, axis)
 
 
@@ -106,8 +106,3 @@ def _sample(lengths: list[float]) -> list[float]:
     ordered = sorted(lengths)
     return ordered[:: max(1, len(ordered) // MOST)] + ordered[-5:]
 
-
-def _axis_time(at_s: float) -> str:
-    if at_s == 0:
-        return "0"
-    return seconds(at_s).replace(".0\u202f", "\u202f").replace(" 0\u202fs", "").replace(" 0\u202fmin", "")

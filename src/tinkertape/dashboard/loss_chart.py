@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tinkertape.dashboard.format import seconds, value
+from tinkertape.dashboard.format import seconds, short, value
 from tinkertape.dashboard.report import Report
 from tinkertape.dashboard.scale import label_every, quantile, ticks
 
@@ -74,7 +74,7 @@ def _columns(report: Report, place: dict[int | str | None, float]) -> tuple[list
         for at, step in enumerate(report.steps)
         if at % stride == 0 or step.failed or step.wall_s > top
     ]
-    return _one_word_each(columns), [(0.0, seconds(top).replace(".0\u202f", "\u202f")), (100.0, "0")], top
+    return _one_word_each(columns), [(0.0, short(top)), (100.0, "0")], top
 
 
 def _one_word_each(columns: list[Column]) -> list[Column]:

@@ -1,6 +1,6 @@
 """The addresses of the pages, and their answers.
 
-Threads  answers run on the server's event loop; every question to the `Source` in a worker thread, because it may block.
+Threads  a page is made in a worker thread (its function is not async), because the `Source` may block and drawing takes time.
 Safety   every page carries `HEADERS`: nothing inline runs, nothing foreign loads, nobody frames it. Every text is escaped by the templates (autoescape is
          always on) after `visible` has written out what cannot be seen. A run's id is looked up, never a path.
 """
@@ -15,7 +15,6 @@ from urllib.parse import quote
 import jinja2
 import markupsafe
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -27,7 +26,7 @@ from tinkertape.dashboard.report import ledger_of, report_of, row_of
 from tinkertape.dashboard.run_page import run_page
 from tinkertape.dashboard.runs_page import runs_page
 from tinkertape.dashboard.source import Source
-from tinkertape.dashboard.text import visible
+from tinkertape.dashboard.text import prose, visible
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -55,25 +54,25 @@ class _Pages:
         self.assets = Assets()
         self._templates = _environment(self.assets.base)
 
-    async def runs(self, request: Request) -> Response:
-        rows = await run_in_threadpool(self._source.runs, RUNS_MAX)
-        ledger = ledger_of(await run_in_threadpool(self._source.ledger, None))
+    def runs(self, request: Request) -> Response:
+        rows = self._source.runs(RUNS_MAX)
+        ledger = ledger_of(self._source.ledger(None))
         page = runs_page([row_of(row) for row in rows], datetime.now(UTC))
         return self._answer("runs.html", page=page, ledger=ledger)
 
-    async def run(self, request: Request) -> Response:
+    def run(self, request: Request) -> Response:
         run = request.path_params["run"]
-        data = await run_in_threadpool(self._source.report, run)
+        data = self._source.report(run)
         if data is None:
-            rows = [row_of(row) for row in await run_in_threadpool(self._source.runs, RUNS_MAX)]
+            rows = [row_of(row) for row in self._source.runs(RUNS_MAX)]
             near = [row for row in rows if run and (row.run.startswith(run) or row.name == run)][:8]
             return self._answer("unknown.html", 404, run=run, near=near)
         try:
             report = report_of(data)
         except msgspec.ValidationError as error:  # an answer that this page cannot read: say so, and where
             return self._answer("unreadable.html", 500, run=run, why=str(error))
-        events = await run_in_threadpool(self._source.last_events, run, EVENTS_MAX)
-        ledger = await run_in_threadpool(self._source.ledger, run)
+        events = self._source.last_events(run, EVENTS_MAX)
+        ledger = self._source.ledger(run)
         return self._answer("run.html", page=run_page(report, ledger_of(ledger) if ledger else report.ledger, events))
 
     def _answer(self, template: str, status: int = 200, **values: Any) -> Response:
@@ -89,6 +88,7 @@ def _environment(base: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(prose=prose, fragment=lambda text: quote(visible(str(text)).encode(), safe=""))
     environment.globals.update(base=base, figures=figures, look_of=look_of, OVER=OVER, owner_class=owner_class, owner_name=owner_name, path_of=lambda run: f"/runs/{quote(run.encode('utf-8', 'replace'), safe='')}")
     return environment
 

@@ -40,9 +40,6 @@ LOOKS = (
 _BY_PART = {look.part: look for look in LOOKS}
 _RANK = {look.part: rank for rank, look in enumerate(LOOKS)}
 
-# an owner's class in the style sheet (`service` is drawn as Tinker), name, and glyph
-OWNERS = {"you": "You", "network": "Network", "service": "Tinker", "idle": "Idle", "none": "None"}
-
 
 def look_of(part: str) -> Look:
     """How a part is drawn; a finer part that is not known is drawn as the one before its colon, an unknown one as idle."""
@@ -71,7 +68,7 @@ def with_over(parts: dict[str, float], over_s: float) -> dict[str, float]:
 
 def owner_class(owner: str) -> str:
     """The style sheet's class for an owner: a finite set, whatever comes in."""
-    return {"you": "you", "user": "you", "client": "you", "network": "network", "service": "tinker", "idle": "idle"}.get(owner, "none")
+    return {"you": "you", "user": "you", "client": "you", "network": "network", "service": "tinker", "tinker": "tinker", "idle": "idle"}.get(owner, "none")
 
 
 def owner_name(owner: str) -> str:

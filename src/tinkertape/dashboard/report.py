@@ -7,6 +7,7 @@ Times that end in `_s` are seconds since the run's begin.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 Quality = Literal["measured", "bounded", "inferred"]
 StepId = int | str | None
 LIVE = ("running", "paused", "stuck")
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")  # JSON may carry half of a surrogate pair; UTF-8, and so a page, cannot
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -250,11 +252,13 @@ def ledger_of(data: dict[str, Any]) -> Ledger:
 
 
 def _cleaned(value: Any) -> Any:
-    """Without nulls in objects (the default stands for them) and without figures that are no number."""
+    """Without nulls in objects (the default stands for them), figures that are no number, and text that no page can carry."""
     if isinstance(value, dict):
         return {str(key): _cleaned(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
         return [_cleaned(item) for item in value]
+    if isinstance(value, str):
+        return _HALF_PAIR.sub(lambda found: f"\\u{ord(found.group()):04x}", value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -251,7 +251,7 @@ def _in_flight(report: Report) -> str:
     oldest = min(flying, key=lambda span: span.began_s)
     step = f" of step {oldest.step}" if oldest.step is not None else ""
     more = f", and {len(flying) - 1} more" if len(flying) > 1 else ""
-    return f"{oldest.operation}{step}, for {seconds(max(report.wall_s - oldest.began_s, 0))}{more}"
+    return f"`{oldest.operation}`{step}, for {seconds(max(report.wall_s - oldest.began_s, 0))}{more}"
 
 
 def _about(report: Report) -> str:

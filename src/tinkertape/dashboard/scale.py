@@ -22,11 +22,18 @@ def ticks(low: float, high: float, parts: int) -> list[float]:
     return [round(index * step, 10) for index in range(first, max(last, first + 1) + 1)]
 
 
+def time_ticks(wall_s: float, parts: int) -> list[float]:
+    """Round times from 0 to the end, at most about so many: in seconds, minutes or hours."""
+    steps = [factor * 10.0**power for power in range(-4, 1) for factor in (1, 2, 5)] + [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400]
+    step = next((step for step in steps if wall_s / step <= parts), 86400.0 * max(1, round(wall_s / parts / 86400)))
+    return [step * index for index in range(int(wall_s / step) + 1)]
+
+
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10 … inside the span of a logarithmic axis; every other power where they would be too many."""
-    found = [factor * 10.0**power for power in range(-6, 7) for factor in (1, 2, 5) if low <= factor * 10.0**power <= high]
-    if len(found) > 4:
-        found = [tick for tick in found if math.isclose(math.log10(tick) % 1, 0, abs_tol=1e-9) or math.isclose(math.log10(tick) % 1, 1, abs_tol=1e-9)]
+    """1, 3, 10, 30 … inside the span of a logarithmic axis; only powers of ten where they would be too many."""
+    found = [factor * 10.0**power for power in range(-6, 7) for factor in (1, 3) if low <= factor * 10.0**power <= high]
+    if len(found) > 5:
+        found = [10.0**power for power in range(-6, 7) if low <= 10.0**power <= high]
     return found
 
 

@@ -7,7 +7,7 @@ import msgspec
 from tinkertape.dashboard.format import percent, seconds
 from tinkertape.dashboard.parts import OVER, look_of, with_over
 
-NOMINAL_PX, LETTER_PX = 900.0, 6.8  # the narrowest bar that carries names, and a wide letter of its font: for what fits
+NARROW_PX, ROOMY_PX, LETTER_PX = 1000.0, 1290.0, 6.4  # bars of two widths, and a letter of their font: for what fits
 NAMES = {
     "you": "your code and its calls",
     "network": "send and retrieve",
@@ -31,7 +31,7 @@ class Piece(msgspec.Struct, frozen=True):
     width: float
     fill: str
     figure: str
-    named: bool = False
+    named: str = ""  # where its name fits: "always", "roomy" (on a wide screen) or nowhere
 
 
 class Bracket(msgspec.Struct, frozen=True):
@@ -71,17 +71,22 @@ def share_bar(parts: dict[str, float], over_s: float, *, bounded: bool = False) 
 
 def _named(pieces: list[Piece]) -> list[Piece]:
     """The service's pieces get their name under the bar, the largest first, as far as the names do not touch."""
+    always, roomy = _fitting(pieces, NARROW_PX), _fitting(pieces, ROOMY_PX)
+    return [msgspec.structs.replace(piece, named="always" if piece.key in always & roomy else "roomy" if piece.key in roomy else "") for piece in pieces]
+
+
+def _fitting(pieces: list[Piece], width_px: float) -> set[str]:
     taken: list[tuple[float, float]] = []
     chosen = set()
     for piece in sorted(pieces, key=lambda piece: -piece.seconds):
-        begin = piece.at / 100 * NOMINAL_PX
-        end = begin + (len(piece.name) + len(piece.figure) + 3) * LETTER_PX
-        if piece.key in ("you", "network", "idle") or piece.width < 3 or end > NOMINAL_PX + 60:
+        begin = piece.at / 100 * width_px
+        end = begin + (len(piece.name) + len(piece.figure) + 1) * LETTER_PX
+        if piece.key in ("you", "network", "idle") or piece.width < 3 or end > width_px:
             continue
         if all(end <= other[0] or begin >= other[1] for other in taken):
             taken.append((begin, end))
             chosen.add(piece.key)
-    return [msgspec.structs.replace(piece, named=piece.key in chosen) for piece in pieces]
+    return chosen
 
 
 def _bracket(pieces: list[Piece], bounded: bool) -> Bracket | None:
@@ -91,6 +96,6 @@ def _bracket(pieces: list[Piece], bounded: bool) -> Bracket | None:
         return None
     mark = "≈\u202f" if any(piece.key == OVER for piece in lost) else "≤\u202f" if bounded else ""
     text = f"{mark}{seconds(amount)} lost to Tinker, {percent(sum(piece.share for piece in lost))} of the run"
-    middle, half = at + width / 2, len(text) * LETTER_PX / 2 / NOMINAL_PX * 100
+    middle, half = at + width / 2, len(text) * LETTER_PX / 2 / NARROW_PX * 100
     anchor, text_at = ("end", 100.0) if middle + half > 100 else ("start", 0.0) if middle < half else ("middle", middle)
     return Bracket(round(at, 3), round(width, 3), text, anchor, round(text_at, 3))

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tinkertape.dashboard.format import marked, seconds
+from tinkertape.dashboard.format import marked, seconds, short
 from tinkertape.dashboard.parts import OVER, look_of, rank_of, with_over
 from tinkertape.dashboard.report import Finding, Report, Step
 from tinkertape.dashboard.scale import label_every, quantile, ticks
+from tinkertape.dashboard.text import visible
 
 BARS = 120
 CUT = 2.8  # times the usual step: a bar above it is cut, so that one pause does not flatten all others
@@ -64,21 +65,23 @@ class Chart(msgspec.Struct, frozen=True):
     totals: list[Total]
     binned: int
     slow: Mark | None
+    coming: list[tuple[float, str]]  # labels of the steps to come
 
 
 def steps_chart(report: Report) -> Chart:
     size = max(1, math.ceil(len(report.steps) / BARS))
     usual = report.usual_step_s or (quantile([step.wall_s for step in report.steps], 0.5) if report.steps else 1.0)
-    shown = [_standing_for(report.steps[at : at + size], usual) for at in range(0, len(report.steps), size)]
+    bins = [report.steps[at : at + size] for at in range(0, len(report.steps), size)]
+    shown = [_standing_for(steps, usual) for steps in bins]
     slots = len(shown)
     if report.live and size == 1:
         slots = max(10, math.ceil((slots + 1) / 10) * 10)  # room for the steps to come
     grid = ticks(0, _cap(shown, usual), 3)
-    bars = [_bar(step, at, slots, grid[-1]) for at, step in enumerate(shown)]
-    bars = _without_crowding(bars)
-    lines = [(round(100 - 100 * tick / grid[-1], 3), seconds(tick) if tick == grid[-1] else f"{tick:g}") for tick in grid]
+    every = label_every(slots * size)
+    bars = _without_crowding([_bar(step, bins[at], at, slots, every, grid[-1]) for at, step in enumerate(shown)])
+    lines = [(round(100 - 100 * tick / grid[-1], 3), short(tick) if tick == grid[-1] else f"{tick:g}") for tick in grid]
     dotted = report.usual_step_s and round(100 - 100 * min(report.usual_step_s / grid[-1], 1), 3)
-    return Chart(bars, lines, dotted or None, totals(report), size if size > 1 else 0, _slow(report.findings, bars))
+    return Chart(bars, lines, dotted or None, totals(report), size if size > 1 else 0, _slow(report.findings, bars), _coming(shown, slots))
 
 
 def totals(report: Report) -> list[Total]:
@@ -119,7 +122,7 @@ def _cap(steps: Sequence[Step], usual: float) -> float:
     return max(below[-1] if below else limit, usual * 1.2, 1e-3)
 
 
-def _bar(step: Step, at: int, slots: int, cap: float) -> Bar:
+def _bar(step: Step, behind: Sequence[Step], at: int, slots: int, every: int, cap: float) -> Bar:
     slot = 100 / slots
     blocks, foot = [], 0.0
     for part, amount in with_over(step.parts, step.over_s).items():
@@ -132,17 +135,25 @@ def _bar(step: Step, at: int, slots: int, cap: float) -> Bar:
     paused = sum(amount for part, amount in step.parts.items() if part.startswith("queue"))
     why = f"paused {seconds(paused)}" if is_cut and paused > step.wall_s / 2 else ""
     top = round(100 - 100 * min(step.wall_s, cap) / cap, 2)
-    return Bar(step, str(step.step), round(at * slot, 3), round(slot * WIDE, 3), round(at * slot - slot * (1 - WIDE) / 2, 3), round(slot, 3), top, blocks,
-               seconds(step.wall_s) if is_cut else "", why, ", ".join(words), _axis_label(step, at, slots))  # fmt: skip
+    return Bar(step, visible(str(step.step)), round(at * slot, 3), round(slot * WIDE, 3), round(at * slot - slot * (1 - WIDE) / 2, 3), round(slot, 3), top, blocks,
+               (f"{seconds(step.wall_s)}{', now' if step.open else ''}") if is_cut else "", why, ", ".join(words), _axis_label(behind, at, slots, every))  # fmt: skip
 
 
-def _axis_label(step: Step, at: int, slots: int) -> str:
-    every = label_every(slots)
+def _axis_label(behind: Sequence[Step], at: int, slots: int, every: int) -> str:
+    """The first bar names its step; then every so many, by the number of a step that the bar stands for."""
     if at == 0:
-        return f"step {step.step}"
-    if isinstance(step.step, int):
-        return str(step.step) if step.step % every == 0 and at * 100 / slots > 7 else ""
-    return ""
+        return f"step {behind[0].step}"
+    numbers = [step.step for step in behind if isinstance(step.step, int) and step.step % every == 0]
+    return str(numbers[0]) if numbers and at * 100 / slots > 7 else ""
+
+
+def _coming(shown: Sequence[Step], slots: int) -> list[tuple[float, str]]:
+    """Where the labels of steps that have not begun would stand, if they go on by one."""
+    if not shown or not isinstance(last := shown[-1].step, int):
+        return []
+    every = label_every(slots)
+    numbers = [(at, last + at - len(shown) + 1) for at in range(len(shown), slots)]
+    return [(round((at + WIDE / 2) * 100 / slots, 3), str(number)) for at, number in numbers if number % every == 0]
 
 
 def _without_crowding(bars: list[Bar]) -> list[Bar]:

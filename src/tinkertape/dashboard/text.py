@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from markupsafe import Markup, escape
+
 LONGEST = 4_000  # characters of one text; a longer one is cut, and says so
 
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
@@ -19,6 +21,14 @@ def visible(text: str) -> str:
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
     return _INVISIBLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def prose(text: str) -> Markup:
+    """A sentence with its `code` between backticks as code elements; everything else is escaped."""
+    pieces = visible(text).split("`")
+    if len(pieces) % 2 == 0:  # a backtick without its partner is a backtick
+        return escape(visible(text))
+    return Markup("").join(Markup("<code>{}</code>").format(piece) if at % 2 else escape(piece) for at, piece in enumerate(pieces))
 
 
 def visible_tree(value: Any) -> Any:

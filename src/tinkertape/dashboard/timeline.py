@@ -68,8 +68,17 @@ def page_data(report: Report, rows: list[Row]) -> Markup:
         "retries": [[retry.at_s, retry.operation, retry.error_type] for retry in report.retries],
         "errors": [[error.first_s, error.last_s, error.type, owner_class(error.owner)] for error in report.errors],
     }
-    text = json.dumps(visible_tree(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_rounded(visible_tree(data)), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # JSON's own escapes: no markup is left in it
+
+
+def _rounded(value: Any) -> Any:
+    """Figures to a tenth of a millisecond: no screen shows more, and it halves the page."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def _step(step: Step) -> list[Any]:

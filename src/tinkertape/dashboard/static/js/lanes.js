@@ -89,14 +89,17 @@ export function paintLanes(canvas, run, range, gaps) {
 }
 
 function ruler({ c, run, width, height, x, line, ink2 }) {
-  let busy = -99, last = -99;
-  const usual = run.steps.length ? run.steps.map((step) => step.wall).sort((a, b) => a - b)[run.steps.length >> 1] : 1, roomy = x(usual) - x(0) > 56;
-  for (const step of run.steps) {
-    const from = x(step.from), to = x(step.to);
+  let busy = -99;
+  const usual = run.steps.length ? run.steps.map((step) => step.wall).sort((a, b) => a - b)[run.steps.length >> 1] : 1, each = (x(usual) - x(0)) || 1, roomy = each > 56;
+  const every = each > 16 ? 1 : [2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].find((count) => count * each > 48) || 20000;
+  for (const [index, step] of run.steps.entries()) {
+    const from = x(step.from), to = x(step.to), long = to - from > 40;
     if (from > width || to < 0) continue;
-    if (from - last >= 3) { c.fillStyle = line; c.fillRect(Math.round(from), 4, 1, height - AXIS - 4); last = from; }
+    if (every > 1 && !long && index && (Number.isInteger(step.step) ? step.step : index) % every) continue; // too many to name: round ones, and the long
+    c.fillStyle = line;
+    c.fillRect(Math.round(from), 4, 1, height - AXIS - 4);
     const at = Math.max(from, 0) + 4, text = busy < 0 || roomy ? `step ${step.step}` : String(step.step), wide = c.measureText(text).width;
-    if (at > busy + 5 && (busy < 0 || to - at > Math.min(wide, 6))) { busy = at + wide; c.fillStyle = ink2; c.textAlign = "left"; c.fillText(text, at, 11); }
+    if (at > busy + 5 && (every > 1 || busy < 0 || to - at > Math.min(wide, 6))) { busy = at + wide; c.fillStyle = ink2; c.textAlign = "left"; c.fillText(text, at, 11); }
   }
 }
 
@@ -169,21 +172,27 @@ function idles(view, row, y) {
 
 function marks(view, row, y) {
   const { c, run, width, x } = view, middle = y + BAR / 2;
-  let busy = -99;
-  const word = (text, at, color) => { const size = c.measureText(text).width; if (at < busy || at + size > width) return; busy = at + size + 12; c.fillStyle = color; c.textAlign = "left"; c.fillText(text, at, middle); };
-  c.fillStyle = token("network-ink");
-  for (const retry of run.retries) { const at = x(retry.at); if (at < -9 || at > width + 9) continue; c.fillStyle = token("network-ink"); c.beginPath(); c.moveTo(at, middle - 5); c.lineTo(at + 5, middle + 4); c.lineTo(at - 5, middle + 4); c.fill(); view.boxes.push({ x: at - 5, y, width: 10, height: BAR, retry }); }
-  const failed = run.spans.filter((span) => span.error).map((span) => ({ at: span.to, span }));
-  for (const error of run.errors) if (error.first != null && !failed.some(({ at, span }) => Math.abs(at - error.first) < 0.5 || (span.from <= error.first && error.first <= at))) failed.push({ at: error.first });
-  for (const { at, span } of failed) {
-    const px = x(at);
-    if (px < -9 || px > width + 9) continue;
-    cross(c, px, middle);
-    const said = run.errors.find((error) => error.first != null && error.first <= at + 1 && (error.last ?? error.first) >= at - 1);
-    word(said ? said.type : "failed", px + 9, token("bad"));
-    view.boxes.push({ x: px - 5, y, width: 10, height: BAR, span, said });
+  const list = run.retries.map((retry) => ({ at: retry.at, word: "retry", color: token("network-ink"), retry }));
+  for (const span of run.spans) if (span.error) list.push({ at: span.to, word: "failed", color: token("bad"), span });
+  for (const error of run.errors) { // an error names the call that it ended; one that ended none stands for itself
+    const ended = list.find((mark) => mark.span && mark.span.from <= error.first + 0.5 && error.first <= mark.at + 0.5);
+    if (ended) Object.assign(ended, { word: error.type, said: error });
+    else if (error.first != null) list.push({ at: error.first, word: error.type, color: token("bad"), said: error });
   }
-  for (const retry of run.retries) { const at = x(retry.at); if (at >= 0 && at <= width) word("retry", at + 9, token("network-ink")); }
+  let busy = -99;
+  for (const mark of list.sort((a, b) => a.at - b.at)) {
+    const at = x(mark.at);
+    if (at < -9 || at > width + 9) continue;
+    c.fillStyle = mark.color;
+    if (mark.retry) { c.beginPath(); c.moveTo(at, middle - 5); c.lineTo(at + 5, middle + 4); c.lineTo(at - 5, middle + 4); c.fill(); }
+    else cross(c, at, middle);
+    view.boxes.push({ x: at - 5, y, width: 10, height: BAR, ...mark });
+    const size = c.measureText(mark.word).width;
+    if (at + 9 < busy || at + 9 + size > width || size > 240) continue;
+    busy = at + size + 18;
+    c.textAlign = "left";
+    c.fillText(mark.word, at + 9, middle);
+  }
 }
 
 function clockAxis({ c, run, range, width, height, span, x, ink2 }) {

@@ -11,6 +11,7 @@ export function live({ wanted, after }) {
   const label = $("#live"), held = $("#held"), spoken = $("#spoken");
 
   function show(word) {
+    if (word === "Live" && $("#content")?.dataset.live === "") word = ""; // only its last events are still on their way
     label.hidden = !word;
     label.classList.toggle("held", word.startsWith("Held"));
     if (word) label.replaceChildren(...(word === "Live" ? [glyph("running")] : []), word);
