@@ -1,0 +1,99 @@
+"""A collector's door on a real socket: it answers what the test tells it to, and keeps every body."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinkertape.config import new_ulid
+from tinkertape.tape import Recorder
+
+
+class Door:
+    """`answers(body) -> (status, headers)` decides; `bodies` and `headers` are what was accepted and how."""
+
+    def __init__(self, ours: bool) -> None:
+        self.ours = ours
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.answers: Callable[[dict[str, Any]], tuple[int, dict[str, str]]] = lambda body: (200, {})
+        self.requests = 0
+        door = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.answer(200, {"Tinkertape-Collector": "1"} if door.ours else {})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                door.requests += 1
+                status, headers = door.answers(body)
+                if status == 200:
+                    door.bodies.append(body)
+                    door.headers.append(dict(self.headers))
+                self.answer(status, headers)
+
+            def answer(self, status: int, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": "21"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(b'{"status":"accepted"}')
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [event for body in self.bodies for event in body["events"]]
+
+    @property
+    def names(self) -> list[str]:
+        return [event.get("event_name", event["event"]) for event in self.events]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def ours() -> Iterator[Door]:
+    door = Door(ours=True)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def foreign() -> Iterator[Door]:
+    door = Door(ours=False)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    run = new_ulid()
+    recorder = Recorder(tmp_path / "tapes" / run, run, header={"name": "x", "sdk_version": "0.38.0"})
+    yield recorder
+    recorder.close()
+
+
+def wait_until(condition: Callable[[], bool], within_s: float = 10.0, show: Callable[[], object] = lambda: "") -> None:
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, show()
+        time.sleep(0.01)

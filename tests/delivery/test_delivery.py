@@ -1,0 +1,259 @@
+"""From a tape to a collector, over a real socket: at least once, on from where it stopped, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.delivery.conftest import Door, wait_until
+from tinker.types import TelemetrySendRequest
+
+from tinkertape.config import new_ulid
+from tinkertape.delivery import Delivery
+from tinkertape.delivery.post import Answer, Collector
+from tinkertape.errors import DeliveryError
+from tinkertape.tape import Recorder
+
+
+def delivered(recorder: Recorder, door: Door, timeout_s: float = 10.0, **settings: Any) -> Delivery:
+    recorder.flush()
+    delivery = Delivery(recorder.folder, door.url, **settings)
+    delivery.start()
+    assert delivery.close(timeout_s)
+    return delivery
+
+
+def test_a_collector_of_ours_gets_the_whole_lines_the_header_and_the_ledger(recorder: Recorder, ours: Door) -> None:
+    for number in range(1_200):
+        recorder.record("my.thing.done", {"rows": number}, {"path": "p"}, None)
+    recorder.close("success")
+    delivered(recorder, ours)
+
+    assert [event["measurements"]["rows"] for event in ours.events] == list(range(1_200))
+    assert max(len(body["events"]) for body in ours.bodies) <= 500
+    assert ours.bodies[0]["tape"]["name"] == "x"
+    assert ours.bodies[0]["session_id"] == recorder.run
+    assert ours.bodies[-1]["ledger"]["recorded"] == 1_200
+
+
+def test_what_was_acknowledged_is_not_sent_again_after_a_restart(recorder: Recorder, ours: Door) -> None:
+    recorder.record("before.restart", {}, {}, None)
+    delivered(recorder, ours)
+    recorder.record("after.restart", {}, {}, None)
+    delivered(recorder, ours)
+
+    assert ours.names == ["before.restart", "after.restart"]
+    [acknowledgement] = recorder.folder.glob("*.ack")
+    assert json.loads(acknowledgement.read_bytes())["offset"] == recorder.path.stat().st_size
+
+
+def test_a_torn_or_lost_acknowledgement_sends_again_rather_than_lose(recorder: Recorder, ours: Door) -> None:
+    recorder.record("my.event", {}, {}, None)
+    delivered(recorder, ours)
+    next(recorder.folder.glob("*.ack")).write_bytes(b'{"collector":"http')
+    delivered(recorder, ours)
+
+    assert ours.names == ["my.event", "my.event"]
+
+
+def test_what_another_run_left_behind_goes_out_after_our_own(recorder: Recorder, ours: Door) -> None:
+    run = new_ulid()
+    left = Recorder(recorder.folder.parent / run, run)
+    left.record("left.behind", {}, {}, None)
+    left.close()
+    recorder.record("our.own", {}, {}, None)
+    recorder.flush()
+
+    delivery = Delivery(recorder.folder, ours.url)
+    delivery.start()
+    wait_until(lambda: len(ours.events) == 2, show=lambda: ours.names)
+    delivery.close()
+
+    assert ours.names == ["our.own", "left.behind"]
+
+
+def test_two_deliveries_of_one_folder_do_not_send_the_same(recorder: Recorder, ours: Door) -> None:
+    for number in range(50):
+        recorder.record("my.event", {"number": number}, {}, None)
+    recorder.flush()
+    both = [Delivery(recorder.folder, ours.url) for _ in range(2)]
+    for delivery in both:
+        delivery.start()
+    wait_until(lambda: len(ours.events) >= 50)
+    for delivery in both:
+        delivery.close()
+
+    assert len(ours.events) == 50
+
+
+def test_a_bad_line_on_the_tape_holds_up_nothing(recorder: Recorder, ours: Door) -> None:
+    recorder.record("my.first", {}, {}, None)
+    recorder.flush()
+    with recorder.path.open("ab") as file:
+        file.write(b"\x00garbage{\n[1,2\n")
+    recorder.record("my.second", {}, {}, None)
+    delivered(recorder, ours)
+
+    assert ours.names == ["my.first", "my.second"]
+
+
+def test_an_event_that_the_server_refuses_is_set_aside_and_the_others_arrive(recorder: Recorder, ours: Door) -> None:
+    ours.answers = lambda body: (422, {}) if any(e["event_name"] == "my.poison" for e in body["events"]) else (200, {})
+    for name in ["my.a", "my.b", "my.poison", "my.c", "my.d"]:
+        recorder.record(name, {}, {}, None)
+    delivered(recorder, ours)
+
+    assert ours.names == ["my.a", "my.b", "my.c", "my.d"]
+    assert json.loads(next(recorder.folder.glob("*.ack")).read_bytes())["rejected"] == 1
+
+
+def test_a_server_error_is_waited_out(recorder: Recorder, ours: Door) -> None:
+    ours.answers = lambda body: (503, {"Retry-After": "0"}) if ours.requests < 3 else (200, {})
+    recorder.record("my.event", {}, {}, None)
+    recorder.flush()
+    delivery = Delivery(recorder.folder, ours.url)
+    delivery.start()
+    wait_until(lambda: bool(ours.events))
+    delivery.close()
+
+    assert (ours.names, ours.requests) == (["my.event"], 3)
+
+
+def test_a_refused_key_stops_delivery_and_is_said_once(
+    recorder: Recorder, ours: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours.answers = lambda body: (401, {})
+    recorder.record("my.event", {}, {}, None)
+    recorder.flush()
+    delivery = Delivery(recorder.folder, ours.url, key="k")
+    delivery.start()
+    wait_until(lambda: "refused the key" in caplog.text)
+    assert delivery.close(5.0) is False
+
+    assert ours.requests == 1
+    assert caplog.text.count("refused the key") == 1
+
+
+def test_a_collector_that_is_away_costs_the_exit_nothing(recorder: Recorder) -> None:
+    with socket.socket() as taken:  # bound and never listening: every connection is refused
+        taken.bind(("127.0.0.1", 0))
+        recorder.record("my.event", {}, {}, None)
+        recorder.flush()
+        delivery = Delivery(recorder.folder, f"http://127.0.0.1:{taken.getsockname()[1]}")
+        delivery.start()
+        began_s = time.monotonic()
+        delivered_all = delivery.close(30.0)
+
+    assert not delivered_all
+    assert time.monotonic() - began_s < 15.0  # far below the 30 s that it was given
+
+
+def test_a_collector_that_hangs_holds_the_exit_no_longer_than_agreed(recorder: Recorder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        recorder.record("my.event", {}, {}, None)
+        recorder.flush()
+        delivery = Delivery(recorder.folder, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        delivery.start()
+        began_s = time.monotonic()
+        delivered_all = delivery.close(0.3)
+
+    assert not delivered_all
+    assert time.monotonic() - began_s < 5.0
+
+
+def test_a_foreign_server_gets_the_specification_s_events_in_the_sdk_s_own_form(
+    recorder: Recorder, foreign: Door
+) -> None:
+    second = 1_000_000_000
+    recorder.record("telemetry.session.start", {"system_time": 1}, {}, None)
+    recorder.record("tinker.http.request.start", {"monotonic_time": 1}, {}, None)
+    recorder.record("tinker.request.stop", {"duration": second}, {"request_id": "r1", "status": "success"}, None)
+    recorder.record("tinker.request.exception", {"duration": 1}, {"request_id": "r2", "stacktrace": "long"}, None)
+    recorder.record("tinker.queue.pause", {"monotonic_time": 1}, {"reason": "capacity"}, None)
+    recorder.record("tinker.claim.stop", {"duration": 1}, {}, None)
+    recorder.log("my.checkpoint", {"path": "p"})
+    recorder.record("telemetry.session.stop", {"duration": 61 * second}, {"status": "success"}, None)
+    recorder.close()
+    delivery = delivered(recorder, foreign)
+
+    assert foreign.names == [
+        "SESSION_START",
+        "request.complete",
+        "request.error",
+        "queue.paused",
+        "my.checkpoint",
+        "SESSION_END",
+    ]
+    [body] = foreign.bodies
+    assert body["events"][1]["event_data"]["duration_ms"] == 1000.0
+    assert body["events"][2]["severity"] == "ERROR"
+    assert "stacktrace" not in body["events"][2]["event_data"]
+    assert body["events"][-1]["duration"] == "0:01:01.000000"
+    assert delivery.skipped == 2
+    parsed = TelemetrySendRequest.model_validate(body)
+    assert [type(event).__name__ for event in parsed.events][:2] == ["SessionStartEvent", "GenericEvent"]
+
+
+def test_the_key_goes_to_loopback_and_https_only(
+    recorder: Recorder, ours: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.record("my.event", {}, {}, None)
+    delivered(recorder, ours, key="tk-secret")
+
+    assert ours.headers[0]["X-Api-Key" if "X-Api-Key" in ours.headers[0] else "X-API-Key"] == "tk-secret"
+    assert Collector("http://collector.example", key="k").withheld_key
+    assert not Collector("https://collector.example", key="k").withheld_key
+
+
+def test_no_redirect_is_followed(recorder: Recorder, ours: Door, foreign: Door) -> None:
+    ours.answers = lambda body: (307, {"Location": foreign.url + "/api/v1/telemetry"})
+    recorder.record("my.event", {}, {}, None)
+    recorder.flush()
+    delivery = Delivery(recorder.folder, ours.url, key="k")
+    delivery.start()
+    wait_until(lambda: ours.requests >= 1)
+    assert delivery.close(1.0) is False
+
+    assert foreign.bodies == []
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "nonsense"])
+def test_an_address_that_is_none_is_refused_at_once(url: str, tmp_path: Path) -> None:
+    with pytest.raises(DeliveryError):
+        Delivery(tmp_path, url)
+
+
+@pytest.mark.parametrize(
+    ("answer", "again"),
+    [
+        (Answer(503), True),
+        (Answer(429), True),
+        (Answer(400), False),
+        (Answer(500, should_retry=False), False),
+        (Answer(422, should_retry=True), True),
+    ],
+)
+def test_which_answers_are_worth_another_try(answer: Answer, again: bool) -> None:
+    assert answer.worth_retrying is again
+
+
+def test_a_forked_child_s_file_is_delivered_by_its_parent(recorder: Recorder, ours: Door) -> None:
+    recorder.record("from.parent", {}, {}, None)
+    recorder.flush()
+    delivery = Delivery(recorder.folder, ours.url)
+    delivery.start()
+    wait_until(lambda: "from.parent" in ours.names)
+    pid = os.fork()
+    if pid == 0:
+        recorder.record("from.child", {}, {}, None)
+        recorder.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    wait_until(lambda: "from.child" in ours.names, show=lambda: ours.names)
+
+    assert delivery.close(5.0)

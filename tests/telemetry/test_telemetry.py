@@ -1,0 +1,217 @@
+"""`start`, `record`, `log`, `flush`, `close`: each in a real process with a real tape."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tinkertape
+from tinkertape.telemetry import Telemetry
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in [name for name in os.environ if name.startswith("TINKERTAPE_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("TINKERTAPE_DIRECTORY", str(tmp_path))
+    return tmp_path
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_bytes().splitlines()]
+
+
+def run_script(directory: Path, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TINKERTAPE_")}
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**inherited, "TINKERTAPE_DIRECTORY": str(directory), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_what_was_logged_is_on_the_tape_between_the_session_s_two_ends(directory: Path) -> None:
+    with tinkertape.record("nightly", instrument=False, metadata={"team": "a"}, tags=["x"]) as telemetry:
+        accepted = telemetry.log("my.thing.done", {"rows": 3}, severity="WARNING")
+
+    header, *events, end = lines_of(telemetry.tape)
+    assert accepted
+    assert (header["name"], header["run"], header["metadata"], header["tags"]) == (
+        "nightly",
+        telemetry.run,
+        {"team": "a"},
+        ["x"],
+    )
+    named = [
+        (event["event"], event.get("event_name")) for event in events if not event["event_name"].startswith("clock")
+    ]
+    assert named[0][0] == "SESSION_START"
+    assert ("GENERIC_EVENT", "my.thing.done") in named
+    assert named[-1][0] == "SESSION_END"
+    [mine] = [event for event in events if event["event_name"] == "my.thing.done"]
+    assert (mine["event_data"], mine["severity"]) == ({"rows": 3}, "WARNING")
+    assert (end["recorded"], end["written"], end["status"]) == (len(events), len(events), "success")
+
+
+def test_a_dict_that_changes_afterwards_is_recorded_as_it_was(directory: Path) -> None:
+    with tinkertape.record(instrument=False) as telemetry:
+        data = {"step": 1, "nested": {"loss": 2.0}}
+        telemetry.log("my.step", data)
+        data["step"], data["nested"]["loss"] = 2, 0.0  # type: ignore[index]
+
+    [line] = [line for line in lines_of(telemetry.tape) if line.get("event_name") == "my.step"]
+    assert line["event_data"] == {"step": 1, "nested": {"loss": 2.0}}
+
+
+def test_whoever_is_attached_to_a_logged_name_hears_it_with_its_severity(directory: Path) -> None:
+    heard: list[tinkertape.Event] = []
+    tinkertape.attach("me", "Checkpoint.saved", lambda *call: heard.append(tinkertape.Event.of(*call[:3])))
+    try:
+        with tinkertape.record(instrument=False) as telemetry:
+            telemetry.log("Checkpoint.saved", {"path": "p"}, severity="CRITICAL")
+    finally:
+        tinkertape.detach("me")
+
+    assert [(event.name, event.metadata, event.severity) for event in heard] == [
+        ("Checkpoint.saved", {"path": "p"}, "CRITICAL")
+    ]
+    assert len([line for line in lines_of(telemetry.tape) if line.get("event_name") == "Checkpoint.saved"]) == 1
+
+
+def test_an_error_is_in_the_file_before_log_returns(directory: Path) -> None:
+    with tinkertape.record(instrument=False) as telemetry:
+        telemetry.log("my.failure", {"why": "x"}, severity="ERROR")
+        written = lines_of(telemetry.tape)
+
+    assert "my.failure" in [line.get("event_name") for line in written]
+
+
+def test_flush_brings_the_tape_up_to_date_and_the_ledger_balances(directory: Path) -> None:
+    with tinkertape.record(instrument=False) as telemetry:
+        for number in range(1_000):
+            telemetry.log("my.event", {"number": number})
+        flushed = telemetry.flush()
+        written = [line for line in lines_of(telemetry.tape) if line.get("event_name") == "my.event"]
+        ledger = telemetry.ledger()
+
+    assert flushed
+    assert [line["event_data"]["number"] for line in written] == list(range(1_000))
+    assert ledger.balanced
+    assert ledger.recorded == ledger.pending >= 1_000
+
+
+def test_a_second_start_gives_back_the_running_one_with_a_warning(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with tinkertape.record("first", instrument=False) as first:
+        second = tinkertape.start("second", instrument=False)
+        current = tinkertape.get_telemetry()
+
+    assert second is first is current
+    assert "already recording" in caplog.text
+    assert tinkertape.get_telemetry() is None
+
+
+def test_an_exception_that_leaves_the_block_is_recorded_and_goes_on(directory: Path) -> None:
+    with pytest.raises(KeyError), tinkertape.record(instrument=False) as telemetry:
+        raise KeyError("k")
+
+    lines = lines_of(telemetry.tape)
+    [fatal] = [line for line in lines if line.get("event") == "UNHANDLED_EXCEPTION"]
+    assert fatal["metadata"]["exception_type"] == "KeyError"
+    assert lines[-1]["status"] == "errored"
+
+
+def test_an_unknown_severity_is_refused_where_it_is_given(directory: Path) -> None:
+    with tinkertape.record(instrument=False) as telemetry, pytest.raises(ValueError, match="LOUD"):
+        telemetry.log("my.event", severity="LOUD")
+
+
+def test_nothing_is_recorded_when_it_is_switched_off(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINKERTAPE_OFF", "1")
+
+    with tinkertape.record() as telemetry:
+        accepted = telemetry.log("my.event")
+
+    assert not accepted
+    assert not (directory / "tapes").exists()
+
+
+def test_a_log_after_close_is_refused(directory: Path) -> None:
+    with tinkertape.record(instrument=False) as telemetry:
+        pass
+
+    assert telemetry.log("too.late") is False
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "code"),
+    [("pass", "success", 0), ("raise ValueError('x')", "errored", 1), ("raise SystemExit(3)", "success", 3)],
+)
+def test_the_tape_is_closed_at_exit_with_how_it_ended(directory: Path, ending: str, status: str, code: int) -> None:
+    done = run_script(
+        directory, f"import tinkertape; t = tinkertape.start('x', instrument=False); t.log('a.b')\n{ending}"
+    )
+
+    [folder] = (directory / "tapes").iterdir()
+    lines = lines_of(folder)
+    assert done.returncode == code
+    assert lines[-1]["status"] == status
+    assert "a.b" in [line.get("event_name") for line in lines]
+
+
+def test_a_child_process_records_into_the_same_run_and_a_forked_one_too(directory: Path) -> None:
+    script = """
+import os, subprocess, sys, tinkertape
+telemetry = tinkertape.start("parent", instrument=False)
+telemetry.log("from.parent")
+if os.environ.get("CHILD"):
+    sys.exit()
+subprocess.run([sys.executable, "-c", os.environ["SCRIPT"]], env={**os.environ, "CHILD": "1"}, check=True)
+pid = os.fork()
+telemetry.log("after.fork", {"child": pid == 0})
+telemetry.flush()
+if pid == 0:
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+    done = run_script(directory, script, SCRIPT=script)
+
+    assert done.returncode == 0, done.stderr
+    [folder] = (directory / "tapes").iterdir()
+    files = [[json.loads(line) for line in path.read_bytes().splitlines()] for path in folder.glob("*.jsonl")]
+    assert len(files) == 3
+    after = sorted(
+        line["event_data"]["child"] for lines in files for line in lines if line.get("event_name") == "after.fork"
+    )
+    assert after == [False, True]
+    assert len([1 for lines in files for line in lines if line.get("event_name") == "from.parent"]) == 2
+
+
+def test_a_folder_that_cannot_be_written_says_so_in_one_line_or_keeps_the_program_whole(directory: Path) -> None:
+    (directory / "tapes").write_text("a file where a folder should be")
+
+    done = run_script(directory, "import tinkertape; tinkertape.start('x', instrument=False); print('went on')")
+
+    assert done.stdout.strip() == "went on" or "tapes" in done.stderr.strip().splitlines()[-1]
+
+
+def test_importing_costs_no_large_package() -> None:
+    heavy = ("httpx", "chdb", "starlette", "pydantic", "numpy", "tinker", "click", "rich", "asyncio")
+    script = f"import sys, tinkertape; print([name for name in {heavy!r} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_telemetry_of_the_public_surface_is_the_one_of_the_room() -> None:
+    assert tinkertape.Telemetry is Telemetry
