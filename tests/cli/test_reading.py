@@ -18,12 +18,14 @@ telemetry = tinkertape.get_telemetry()
 for number in range(int(sys.argv[1])): telemetry.log("my.event", {"number": number, "words": sys.argv[2]})
 """
 STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
-CLIENT_ONLY = """
+ABSENT = """
 import sys
-class Absent:
+class Hiding:
+    def __init__(self, finder): self.finder = finder
+    def __getattr__(self, name): return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {names}: raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Absent())
+        return None if name.partition(".")[0] in {names} else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = map(Hiding, sys.meta_path)
 """
 SERVER = (
     "starlette",
@@ -50,7 +52,7 @@ def without(directory: Path, *modules: str) -> dict[str, str]:
     """An environment in which these modules are not installed."""
     folder = directory.parent / "absent"
     folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(CLIENT_ONLY.format(names=set(modules)))
+    (folder / "sitecustomize.py").write_text(ABSENT.format(names=set(modules)))
     return {"PYTHONPATH": str(folder)}
 
 

@@ -12,6 +12,7 @@ from tests.cli.conftest import TINKERTAPE, Run, call, environment
 from tests.waiting import wait_until
 
 LOGS = "import tinkertape; print('out'); tinkertape.get_telemetry().log('my.event', {'rows': 3})\n"
+ON_TAPE = "import os, signal, tinkertape; tinkertape.get_telemetry().flush()"  # as the writer does every 50 ms
 
 
 def script(directory: Path, source: str = LOGS, name: str = "train.py") -> str:
@@ -70,13 +71,13 @@ def test_an_uncaught_exception_is_on_the_tape_without_our_frames(tinkertape: Run
 def test_the_states_of_runs_that_end_in_other_ways(tinkertape: Run, directory: Path) -> None:
     tinkertape("run", "-q", script(directory, "raise KeyboardInterrupt"))
     tinkertape("run", "-q", script(directory, "import sys; sys.exit(3)"))
-    tinkertape("run", "-q", script(directory, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+    tinkertape("run", "-q", script(directory, f"{ON_TAPE}; os.kill(os.getpid(), signal.SIGKILL)"))
 
     assert [row["state"] for row in listed(tinkertape)] == ["killed", "failed", "ended"]
 
 
 def test_what_was_logged_shortly_before_a_kill_is_on_the_tape(tinkertape: Run, directory: Path) -> None:
-    source = f"{LOGS}import os, signal, time; time.sleep(0.2); os.kill(os.getpid(), signal.SIGTERM)"
+    source = f"{LOGS}{ON_TAPE}; os.kill(os.getpid(), signal.SIGTERM)"
 
     ran = tinkertape("run", script(directory, source))
 

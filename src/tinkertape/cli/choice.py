@@ -26,9 +26,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scr
 
 def run_argument(*, required: bool) -> Callable[[Command], Command]:
     """The argument RUN; where it is optional the newest run is meant."""
-    return click.argument(
-        "run", metavar="RUN", required=required, default=None if required else "last", shell_complete=_complete
-    )
+    if required:
+        return click.argument("run", metavar="RUN", shell_complete=_complete)
+    return click.argument("run", metavar="RUN", default="last", shell_complete=_complete)
 
 
 def source_at(url: str | None) -> Source:

@@ -27,18 +27,18 @@ class Recording:
         self.telemetry: Telemetry | None = None
         self.status: Status = "success"
         self._quiet = quiet
-        self._path = list(sys.path)
+        self._path = sys.path[1:]  # without the folder that Python or the program put first
         self._pid = os.getpid()
 
     @classmethod
     def begin(cls, program: Program, *, name: str | None, quiet: bool) -> Recording:
-        """Start recording with every source and the live detectors; say in one line why not, if not."""
+        """Start recording with every source; say in one line why not, if not."""
         recording = cls(quiet=quiet)
         with guarded("cli.run.begin"):
             try:
                 settings = load_settings(name=name)
                 if not settings.off:
-                    recording.telemetry = start(settings.name or program.name, watch=True)
+                    recording.telemetry = start(settings.name or program.name)  # the report reads the tape
             except (TinkertapeError, OSError) as error:
                 recording._say(f"not recorded: {error}")
         atexit.register(recording.finish)
@@ -62,16 +62,20 @@ class Recording:
             return
         with guarded("cli.run.close"), contextlib.suppress(KeyboardInterrupt):
             self.telemetry.close(self.status)
-        if self._quiet:
-            return
-        sys.path[:] = self._path  # what the report imports is ours, never a `rich.py` beside the script
-        with guarded("cli.run.report"), contextlib.suppress(KeyboardInterrupt):
-            self._report(self.telemetry)
+        if not self._quiet:
+            sys.path[:] = self._path  # what the report imports is ours, never a `rich.py` beside the script
+            with guarded("cli.run.report"), contextlib.suppress(KeyboardInterrupt):
+                self._report(self.telemetry)
+        if self.status == "interrupted":
+            die_by_sigint()
 
     def _report(self, telemetry: Telemetry) -> None:
         from tinkertape.cli.ending import print_ending  # noqa: PLC0415  rich is loaded when the program is over
 
-        print_ending(telemetry)
+        try:
+            print_ending(telemetry)
+        except TinkertapeError as error:
+            self._say(f"not recorded: {error}")
 
     def _say(self, line: str) -> None:
         if not self._quiet and sys.stderr is not None:
@@ -83,3 +87,13 @@ def status_of(ended_by: BaseException | None) -> Status:
     if ended_by is None or (isinstance(ended_by, SystemExit) and ended_by.code in (None, 0)):
         return "success"
     return "interrupted" if isinstance(ended_by, KeyboardInterrupt) else "errored"
+
+
+def die_by_sigint() -> None:
+    """Let the interpreter remember that nobody caught Ctrl-C, so that it ends by SIGINT, as a shell expects.
+
+    It forgets when a text is evaluated, as the import of a named tuple does; one that ends by Ctrl-C reminds it.
+    Source: CPython, Python/pythonrun.c, `run_eval_code_obj` and `unhandled_keyboard_interrupt`.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")

@@ -29,16 +29,17 @@ def command(host: str, port: int, store: str | None, inbox: Path | None, tapes: 
     tinkertape serve --port 0 --store chdb:///srv/tinkertape
     """
     must_be_installed("the collector", SERVER, "server")
-    from tinkertape import collector, dashboard  # noqa: PLC0415  the extra [server]
+    from tinkertape.collector import serve  # noqa: PLC0415  the extra [server]
+    from tinkertape.dashboard import routes  # noqa: PLC0415  the extra [server]
 
     settings = load_settings()
-    collector.serve(
+    serve(
         store or f"chdb://{settings.store}",
         inbox or settings.inbox,
         tapes or settings.tapes,
         host=host,
         port=port,
-        pages=dashboard.routes,
+        pages=routes,
         ready=_say_address,
     )
     return 0

@@ -24,11 +24,10 @@ def command(port: int, scenario: str, seed: int | None, truth: Path | None) -> i
     TINKER_BASE_URL=http://127.0.0.1:8289 TINKER_API_KEY=tml-any python train.py
     """
     must_be_installed("the simulated service", SIMULATED_SERVICE, "server")
-    from tinkertape.sim import SimError, serve  # noqa: PLC0415  the extra [server]
-    from tinkertape.sim.__main__ import chosen_scenario  # noqa: PLC0415  the extra [server]
+    from tinkertape.sim import SimError, choose_scenario, serve  # noqa: PLC0415  the extra [server]
 
     try:
-        serve(chosen_scenario(scenario, seed), host="127.0.0.1", port=port, truth=truth)
+        serve(choose_scenario(scenario, seed), host="127.0.0.1", port=port, truth=truth)
     except SimError as error:
         raise click.ClickException(str(error)) from error
     return 0

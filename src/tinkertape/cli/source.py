@@ -75,12 +75,11 @@ def resolve(word: str, source: Source) -> str:
         raise TapeNotFound(
             f'{len(begun)} runs begin with "{word}" in {source.place}: {", ".join(begun[:3])}…; write more of the id'
         )
-    raise TapeNotFound(
-        f'no run "{word}" in {source.place}; {_meant(word, known)}("tinkertape runs" lists all {len(known)})'
-    )
+    raise TapeNotFound(f'no run "{word}" in {source.place}; {_meant(word, known)}')
 
 
 def _meant(word: str, known: Sequence[tuple[str, str]]) -> str:
-    candidates = dict.fromkeys([name for _, name in known if name] + [run for run, _ in known])
+    every = f'"tinkertape runs" lists all {len(known)}'
+    candidates = dict.fromkeys(["last", *(name for _, name in known if name), *(run for run, _ in known)])
     near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
-    return f'did you mean "{near[0]}"? ' if near else ""
+    return f'did you mean "{near[0]}"? ({every})' if near else every

@@ -68,12 +68,14 @@ class TapesSource:
         for event in tape:
             diagnoser.feed(event)
             signs[event.process] = event.time_ns
+        for header in tape.headers:
+            diagnoser.describe(header)
         ledger = msgspec.to_builtins(tape.ledger())
         now_ns = time.time_ns()
         so_far = msgspec.to_builtins(diagnoser.report(now_ns=now_ns, ledger=ledger))
         state, status = run_state(_views(tape, signs), so_far, now_ns)
         report = diagnoser.report(now_ns=now_ns if state in LIVE else None, ledger=ledger, state=state)
-        return msgspec.structs.replace(report, run=tape.path.name, name=report.name or _name(tape), status=status)
+        return msgspec.structs.replace(report, run=tape.path.name, status=status or report.status)
 
 
 def row_of(report: Report) -> RunRow:
