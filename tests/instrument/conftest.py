@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import tinker
-
 from tests.instrument.watching import Events, scenario, service_client
+
 from tinkertape import bus, sim
 from tinkertape.guard import failures, forget_failures
 from tinkertape.instrument import tinker as source

@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
 import tinker
-from tinker import types
-
 from tests.instrument.watching import MODEL, QUICK, Events, adam, batch, prompt
+from tinker import types
 
 Connect = Callable[..., tinker.ServiceClient]
 
@@ -31,6 +31,7 @@ async def test_an_await_is_a_claim_of_its_loop(connect: Connect, events: Events)
     assert start.metadata["loop"] == id(asyncio.get_running_loop())
 
 
+@pytest.mark.filterwarnings("ignore:DEPRECATED:FutureWarning")
 async def test_a_deprecated_async_call_is_one_operation_with_one_claim(connect: Connect, events: Events) -> None:
     sampling = await connect().create_sampling_client(base_model=MODEL)
 
@@ -43,6 +44,7 @@ async def test_a_deprecated_async_call_is_one_operation_with_one_claim(connect: 
     assert stop.measurements["call_duration"] < stop.measurements["duration"]
 
 
+@pytest.mark.filterwarnings("ignore:DEPRECATED:FutureWarning")
 async def test_a_deprecated_async_call_that_returns_a_future_is_done_when_that_is(
     connect: Connect, events: Events
 ) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
 from tests.instrument.watching import Events
 from tests.waiting import wait_until
+
 from tinkertape import bus
 from tinkertape.instrument import clock
 from tinkertape.instrument.clock import Ticker

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import tinker
-from tinker import types
-
 from tests.instrument.watching import MODEL, SECRET, Events, adam, batch, ends, prompt, service_client
 from tests.waiting import wait_until
+from tinker import types
+
 from tinkertape.events import catalogue
 from tinkertape.sim import Pause, PollFault, Sim, SubmitFault
 
@@ -56,7 +56,9 @@ def test_every_key_is_declared_in_the_catalogue(connect: Connect, events: Events
 def test_requests_joined_by_id_say_what_the_service_says(start_service: Callable[..., Sim], events: Events) -> None:
     sim = start_service()
 
-    train_and_sample(service_client(sim))
+    service = service_client(sim)
+    train_and_sample(service)
+    service.close("success").result()
 
     truth = sim.truth_lines()
     accepted = {line["request_id"]: line["request_type"] for line in truth if line["what"] == "accepted"}
@@ -81,9 +83,11 @@ def _is(line: dict[str, object], request_id: str) -> bool:
 
 def test_a_pause_is_told_once_with_bounds_around_the_truth(start_service: Callable[..., Sim], events: Events) -> None:
     sim = start_service(pauses=(Pause(nth=2, length_s=0.7, text="no machine"),))
-    training = service_client(sim).create_lora_training_client(base_model=MODEL).result()
+    service = service_client(sim)
+    training = service.create_lora_training_client(base_model=MODEL).result()
     for _ in range(2):
         training.forward_backward(batch(), "cross_entropy").result()
+    service.close("success").result()
 
     pause = events.one("tinker.queue.pause")
     resume = events.one("tinker.queue.resume")

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 import tinker
-
-from tests.instrument.watching import MODEL, QUICK, SECRET, Events, adam, batch
+from tests.instrument.watching import MODEL, QUICK, SECRET, Events, adam, batch, service_client
 from tests.waiting import wait_until
+
 from tinkertape.instrument.tinker import in_flight
-from tinkertape.sim import FutureFault, SubmitFault
+from tinkertape.sim import FutureFault, Sim, SubmitFault
 
 Connect = Callable[..., tinker.ServiceClient]
 
@@ -111,17 +111,23 @@ async def test_an_await_that_times_out_cancels_the_call(connect: Connect, events
     assert events.one("tinker.claim.exception").metadata["error_type"] == "CancelledError"
 
 
-def test_a_service_that_is_gone_is_the_networks_fault(connect: Connect, events: Events) -> None:
-    rest = tinker.RestClient(base_url="http://127.0.0.1:9", api_key=SECRET) if False else None
-    del rest  # a client cannot even be made without a service; what breaks here is a service that went away
-    service = connect()
-    training = service.create_lora_training_client(base_model=MODEL).result()
-    holder = training.holder
+def test_a_service_that_is_gone_is_told_by_its_heartbeat(
+    start_service: Callable[..., Sim], events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINKER_TELEMETRY", "0")  # it would try for a minute to reach the service that is gone
+    sim = start_service()
+    holder = service_client(sim).create_lora_training_client(base_model=MODEL).result().holder
 
-    async def ask() -> None:
+    async def beat() -> None:
         with holder.aclient("session") as client:  # type: ignore[arg-type]
-            gone = client.copy(base_url="http://127.0.0.1:9", max_retries=0)
-            await gone.service.session_heartbeat(session_id="gone", max_retries=0, timeout=2)
+            await client.service.session_heartbeat(session_id="alone", max_retries=0, timeout=2)
 
+    sim.close()
     with pytest.raises(tinker.APIConnectionError):
-        holder.run_coroutine_threadsafe(ask()).result()
+        holder.run_coroutine_threadsafe(beat()).result()
+    holder.close()
+
+    heartbeat = events.one("tinker.session.heartbeat.exception")
+    exchange = events.one("tinker.http.request.exception")
+    assert heartbeat.metadata["session_id"] == "alone" and exchange.metadata["operation_id"] is None
+    assert exchange.metadata["error"] and "status_code" not in exchange.metadata

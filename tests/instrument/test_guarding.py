@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 import tinker
-
 from tests.instrument.watching import MODEL, Events, adam, service_client
+
 from tinkertape import bus
 from tinkertape.guard import disabled, failures, forget_failures
 from tinkertape.instrument import tinker as source
-from tinkertape.instrument.tinker import attempts, claims, operations, polls, requests, retries, sdk_events, submissions
+from tinkertape.instrument.tinker import (
+    attempts,
+    claims,
+    endings,
+    operations,
+    polls,
+    requests,
+    retries,
+    sdk_events,
+    submissions,
+)
 from tinkertape.sim import Sim, SubmitFault
 
 
@@ -36,12 +46,12 @@ def watched() -> Iterator[Events]:
     ("module", "name", "place"),
     [
         (operations, "Operation", "instrument.tinker.call"),
-        (operations, "_measured", "instrument.tinker.done"),
+        (endings, "_measured", "instrument.tinker.done"),
         (operations, "argument_counts", "instrument.tinker.arguments"),
-        (operations, "result_counts", "instrument.tinker.results"),
+        (endings, "result_counts", "instrument.tinker.results"),
         (submissions, "_begin", "instrument.tinker.submit"),
         (attempts, "route_of", "instrument.tinker.send"),
-        (polls, "began", "instrument.tinker.send"),
+        (polls, "_measured", "instrument.tinker.poll"),
         (requests, "request_of", "instrument.tinker.request"),
         (claims, "Claim", "instrument.tinker.claim"),
         (retries, "call_of", "instrument.tinker.retry"),

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import tinker
-
 from tests.instrument.watching import MODEL, QUICK, SECRET, Events, adam, run_program, service_client
+
 from tinkertape import bus
 from tinkertape.instrument import tinker as source
 from tinkertape.sim import Sim
@@ -116,9 +116,7 @@ print(before, len(heard), type(loader).__name__, "exec_module" in vars(loader))
 """
 
 
-def test_install_before_the_import_watches_all_and_imports_nothing(
-    start_service: StartService, tmp_path: Path
-) -> None:
+def test_install_before_the_import_watches_all_and_imports_nothing(start_service: StartService, tmp_path: Path) -> None:
     done = run_program(PROGRAM, start_service(), tmp_path, watched=True)
 
     before, _, rest = done.stdout.partition("] ")

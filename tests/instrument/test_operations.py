@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import tinker
+from tests.instrument.watching import MODEL, Events, adam, batch, prompt
 from tinker import types
 
-from tests.instrument.watching import MODEL, Events, adam, batch, prompt
 from tinkertape.instrument.tinker import in_flight
+from tinkertape.sim import Sim
 
 Connect = Callable[..., tinker.ServiceClient]
 
@@ -84,6 +85,18 @@ def test_a_public_method_that_calls_another_is_one_operation(connect: Connect, e
 
     names = [event.name for event in events if event.name.startswith(("tinker.service.", "tinker.rest."))]
     assert names == ["tinker.service.get_server_capabilities.start", "tinker.service.get_server_capabilities.stop"]
+
+
+def test_a_rest_call_is_an_operation_without_polls(start_service: Callable[..., Sim], events: Events) -> None:
+    rest = tinker.RestClient(base_url=start_service().url, api_key="tml-rest")
+
+    rest.get_server_capabilities().result()
+
+    stop = events.one("tinker.rest.get_server_capabilities.stop")
+    exchange = events.one("tinker.http.request.stop", operation="get_server_capabilities")
+    assert stop.metadata["request_ids"] == [] and stop.measurements["poll_count"] == 0
+    assert exchange.metadata["method"] == "GET" and exchange.metadata["path"] == "/api/v1/get_server_capabilities"
+    assert events.one("tinker.claim.stop").metadata["operation"] == "get_server_capabilities"
 
 
 def test_what_is_called_in_a_done_callback_is_an_operation_of_its_own(connect: Connect, events: Events) -> None:

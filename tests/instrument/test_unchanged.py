@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.instrument.watching import run_program
+
 from tinkertape.sim import FutureFault, Sim, SubmitFault
 
 StartService = Callable[..., Sim]

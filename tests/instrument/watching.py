@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tinker
+from tests.waiting import wait_until
 from tinker import types
 
 from tinkertape.sim import Scenario, Sim
@@ -39,6 +40,8 @@ class Events(list[Heard]):
         return [e for e in self if e.name == name and all(e.metadata.get(k) == v for k, v in metadata.items())]
 
     def one(self, name: str, **metadata: Any) -> Heard:
+        """The only one of its name; it may still be on its way from the SDK's loop."""
+        wait_until(lambda: self.named(name, **metadata), within_s=5, otherwise=lambda: [event.name for event in self])
         found = self.named(name, **metadata)
         assert len(found) == 1, f"{len(found)} events {name} {metadata}: {[e.name for e in self]}"
         return found[0]

@@ -22,9 +22,9 @@ from typing import Any
 
 from tinkertape.events import CLAIM
 from tinkertape.guard import guard
-from tinkertape.instrument.tinker import loop
+from tinkertape.instrument.tinker import endings, loop
 from tinkertape.instrument.tinker.flight import Operation, call_of
-from tinkertape.instrument.tinker.futures import instance_dict, layers
+from tinkertape.instrument.tinker.futures import concurrent_future, instance_dict, layers
 from tinkertape.instrument.tinker.patches import Patches
 from tinkertape.spans import failure_of
 
@@ -38,10 +38,12 @@ _claimable: set[type] = set()
 class Claim:
     """One wait under way."""
 
-    __slots__ = ("began_ns", "cpu_ns", "metadata")
+    __slots__ = ("began_ns", "cpu_ns", "future", "metadata", "operation")
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: Operation, future: Future[Any] | None) -> None:
         running = asyncio._get_running_loop()
+        self.operation = operation
+        self.future = future  # held no longer than the wait itself holds it
         self.metadata: dict[str, Any] = {
             "claim_id": next(_numbers),
             **call_of(operation),
@@ -114,7 +116,7 @@ def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeo
     future = of_future()
     assert future is not None  # whoever calls its method holds it
     caller = sys._getframe(1).f_globals.get("__name__", "")
-    claim = None if caller.startswith(_MACHINERY) else _began_raw(operation)
+    claim = None if caller.startswith(_MACHINERY) else _began_raw(operation, future)
     if claim is None:
         return Future.result(future, timeout)
     try:
@@ -129,12 +131,12 @@ def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeo
 @guard("instrument.tinker.claim")
 def _began(future: object) -> Claim | None:
     operation = instance_dict(future).get(_TAG)
-    return _told(Claim(operation)) if operation is not None and _claimable else None
+    return _told(Claim(operation, concurrent_future(future))) if operation is not None and _claimable else None
 
 
 @guard("instrument.tinker.claim")
-def _began_raw(operation: Operation) -> Claim | None:
-    return _told(Claim(operation)) if _claimable else None
+def _began_raw(operation: Operation, future: Future[Any]) -> Claim | None:
+    return _told(Claim(operation, future)) if _claimable else None
 
 
 def _told(claim: Claim) -> Claim:
@@ -146,6 +148,7 @@ def _told(claim: Claim) -> Claim:
 @guard("instrument.tinker.claim")
 def _ended(claim: Claim) -> None:
     now = time.perf_counter_ns()
+    _end_operation(claim)
     if CLAIM.stop.handlers:
         CLAIM.stop.execute(_measured(claim, now), {**claim.metadata, "status": "success"})
 
@@ -153,8 +156,14 @@ def _ended(claim: Claim) -> None:
 @guard("instrument.tinker.claim")
 def _raised(claim: Claim, error: BaseException) -> None:
     now = time.perf_counter_ns()
+    _end_operation(claim)
     if CLAIM.exception.handlers:
         CLAIM.exception.execute(_measured(claim, now), {**claim.metadata, **failure_of(error)})
+
+
+def _end_operation(claim: Claim) -> None:
+    if claim.future is not None and claim.future.done():
+        endings.done(claim.operation, claim.future)
 
 
 def _measured(claim: Claim, now_ns: int) -> dict[str, int]:

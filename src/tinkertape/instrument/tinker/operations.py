@@ -15,20 +15,17 @@ import inspect
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextvars import Token
 from types import FunctionType
 from typing import Any
 
 from tinkertape.events import SpanEvents, operation_events
 from tinkertape.guard import guard
-from tinkertape.instrument.tinker import claims
+from tinkertape.instrument.tinker import claims, endings
 from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
-from tinkertape.instrument.tinker.failures import failure_and_fault
 from tinkertape.instrument.tinker.flight import Operation, current_operation
 from tinkertape.instrument.tinker.futures import concurrent_future
 from tinkertape.instrument.tinker.patches import Patches
-from tinkertape.instrument.tinker.results import result_counts, result_names
 
 Method = Callable[..., Any]
 
@@ -157,62 +154,14 @@ def _returned(operation: Operation, result: Any) -> None:
     future = concurrent_future(result)
     if future is None:
         if not operation.adopted:
-            _succeeded(operation, operation.returned_ns, result)
+            endings.succeeded(operation, operation.returned_ns, result)
         return
     claims.tag(operation, result, future)
-    future.add_done_callback(functools.partial(_done, operation))  # twice does no harm: the first one closes it
+    future.add_done_callback(functools.partial(endings.done, operation))  # twice does no harm: the first one closes it
 
 
 @guard("instrument.tinker.call")
 def _raised(operation: Operation, error: BaseException) -> None:
     now = time.perf_counter_ns()
     operation.returned_ns = operation.returned_ns or now
-    _failed(operation, now, error)
-
-
-@guard("instrument.tinker.done")
-def _done(operation: Operation, future: Future[Any]) -> None:
-    """The user's future is done: D. `Future.result` of the class, since the instance's is our claim."""
-    now = time.perf_counter_ns()
-    if future.cancelled():
-        _failed(operation, now, None)
-    elif (error := future.exception()) is not None:
-        _failed(operation, now, error)
-    else:
-        _succeeded(operation, now, Future.result(future))
-
-
-def _succeeded(operation: Operation, now_ns: int, result: Any) -> None:
-    if operation.close() and operation.events.stop.handlers:
-        _describe_result(operation, result)
-        operation.events.stop.execute(_measured(operation, now_ns), {**_metadata(operation), "status": "success"})
-
-
-@guard("instrument.tinker.results")
-def _describe_result(operation: Operation, result: Any) -> None:
-    operation.metadata |= result_names(result)
-    operation.measured |= result_counts(result)
-
-
-def _failed(operation: Operation, now_ns: int, error: BaseException | None) -> None:
-    if operation.close() and operation.events.exception.handlers:
-        operation.events.exception.execute(
-            _measured(operation, now_ns), {**_metadata(operation), **failure_and_fault(error)}
-        )
-
-
-def _measured(operation: Operation, now_ns: int) -> dict[str, Any]:
-    return {
-        **operation.measured,
-        "duration": now_ns - operation.began_ns,
-        "monotonic_time": now_ns,
-        "call_duration": (operation.returned_ns or now_ns) - operation.began_ns,
-        "payload_bytes": operation.payload_bytes,
-        "retry_count": operation.retry_count,
-        "poll_count": operation.poll_count,
-        "pause_duration": operation.pause_ns,
-    }
-
-
-def _metadata(operation: Operation) -> dict[str, Any]:
-    return {**operation.metadata, "request_ids": list(operation.request_ids)}
+    endings.failed(operation, now, error)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from tinkertape.events import POLL, RETRY
+from tinkertape.guard import guard
 from tinkertape.instrument.tinker import queue
 from tinkertape.instrument.tinker.flight import Failure, Request, call_of, current_operation, request_of
 from tinkertape.spans import failure_of
@@ -60,6 +61,7 @@ class Poll:
         return cls(request, int(iteration) if iteration is not None else request.iterations)
 
 
+@guard("instrument.tinker.poll")
 def began(poll: Poll, begin: dict[str, int]) -> None:
     """A poll is about to be sent; after one that failed, the time since is a back-off."""
     request = poll.request
@@ -86,6 +88,7 @@ def began(poll: Poll, begin: dict[str, int]) -> None:
         POLL.start.execute({**begin, "iteration": poll.iteration}, request.metadata())
 
 
+@guard("instrument.tinker.poll")
 def raised(poll: Poll, began_ns: int, now_ns: int, error: BaseException) -> None:
     """No answer came. The SDK asks again, unless it was cancelled."""
     request = poll.request
@@ -103,6 +106,7 @@ def raised(poll: Poll, began_ns: int, now_ns: int, error: BaseException) -> None
         )
 
 
+@guard("instrument.tinker.poll")
 def answered(poll: Poll, began_ns: int, headers_ns: int, now_ns: int, response: Any, content: bytes | None) -> None:
     """Tell what the answer says, about the poll and about the queue."""
     request = poll.request

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.events import HEARTBEAT, SESSION_CREATE, SESSION_FINISH
+from tinkertape.guard import guard
 from tinkertape.instrument.tinker.release import sdk_version
 from tinkertape.spans import failure_of
 
@@ -33,6 +34,7 @@ class Heartbeat:
         self.gap_ns: int | None = None
 
 
+@guard("instrument.tinker.session")
 def heartbeat_began(beat: Heartbeat, begin: dict[str, int]) -> None:
     before = _last_beat_ns.get(beat.session_id)
     _last_beat_ns[beat.session_id] = begin["monotonic_time"]
@@ -42,6 +44,7 @@ def heartbeat_began(beat: Heartbeat, begin: dict[str, int]) -> None:
         HEARTBEAT.start.execute(begin, {"session_id": beat.session_id})
 
 
+@guard("instrument.tinker.session")
 def heartbeat_answered(beat: Heartbeat, began_ns: int, now_ns: int, status_code: int) -> None:
     if HEARTBEAT.stop.handlers:
         HEARTBEAT.stop.execute(
@@ -54,6 +57,7 @@ def heartbeat_answered(beat: Heartbeat, began_ns: int, now_ns: int, status_code:
         )
 
 
+@guard("instrument.tinker.session")
 def heartbeat_raised(beat: Heartbeat, began_ns: int, now_ns: int, error: BaseException) -> None:
     if HEARTBEAT.exception.handlers:
         HEARTBEAT.exception.execute(
@@ -68,6 +72,7 @@ def _measured(beat: Heartbeat, began_ns: int, now_ns: int) -> dict[str, Any]:
     return measured
 
 
+@guard("instrument.tinker.session")
 def created(began_ns: int, now_ns: int, answer: bytes | None) -> None:
     """The service issued a session; `answer` None: it did not."""
     if SESSION_CREATE.handlers:
@@ -81,6 +86,7 @@ def created(began_ns: int, now_ns: int, answer: bytes | None) -> None:
         )
 
 
+@guard("instrument.tinker.session")
 def finished(began_ns: int, now_ns: int, session_id: str | None, *, ok: bool) -> None:
     """The SDK told the service that a session is over."""
     if SESSION_FINISH.handlers:

@@ -129,6 +129,7 @@ def _tell_retry(submission: Submission, call: object, now_ns: int) -> None:
         )
 
 
+@guard("instrument.tinker.submit")
 def sending(path: str, method: str, operation: Operation | None) -> SubmitAttempt | None:
     """What is about to be sent from this task submits this attempt; None: it submits nothing."""
     submission = _submission.get()
@@ -144,6 +145,7 @@ def sending(path: str, method: str, operation: Operation | None) -> SubmitAttemp
     return _begin(path, None, operation)
 
 
+@guard("instrument.tinker.submit")
 def sent(attempt: SubmitAttempt, now_ns: int, request_bytes: int) -> None:
     """An HTTP attempt of it enters the network: s."""
     global _encoding
@@ -155,6 +157,7 @@ def sent(attempt: SubmitAttempt, now_ns: int, request_bytes: int) -> None:
         _encoding = None
 
 
+@guard("instrument.tinker.submit")
 def answered(
     attempt: SubmitAttempt, now_ns: int, status: int | None, request_id: str | None, error: BaseException | None
 ) -> None:

@@ -1,0 +1,70 @@
+"""An operation ends: D, when the user's future is done; or where a call without one came back, or raised.
+
+`concurrent.futures` wakes whoever waits before it runs callbacks, so a program could see its last result, or its last
+exception, and be gone before the SDK's loop has told of it. So whoever comes first tells: the callback, or the wait
+that ends (claims.py).
+Threads  the SDK's loop, the thread that waited, or the thread that cancels.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from tinkertape.guard import guard
+from tinkertape.instrument.tinker.failures import failure_and_fault
+from tinkertape.instrument.tinker.flight import Operation
+from tinkertape.instrument.tinker.results import result_counts, result_names
+
+
+@guard("instrument.tinker.done")
+def done(operation: Operation, future: Future[Any]) -> None:
+    """The user's future is done: D. `Future.result` of the class, since the instance's is our claim."""
+    now = time.perf_counter_ns()
+    if not operation.is_open:
+        return
+    if future.cancelled():
+        failed(operation, now, None)
+    elif (error := future.exception()) is not None:
+        failed(operation, now, error)
+    else:
+        succeeded(operation, now, Future.result(future))
+
+
+def succeeded(operation: Operation, now_ns: int, result: Any) -> None:
+    """It ended at `now_ns` with this result. The second who says so is not heard."""
+    if operation.close() and operation.events.stop.handlers:
+        _describe_result(operation, result)
+        operation.events.stop.execute(_measured(operation, now_ns), {**_metadata(operation), "status": "success"})
+
+
+@guard("instrument.tinker.results")
+def _describe_result(operation: Operation, result: Any) -> None:
+    operation.metadata |= result_names(result)
+    operation.measured |= result_counts(result)
+
+
+def failed(operation: Operation, now_ns: int, error: BaseException | None) -> None:
+    """It ended at `now_ns` with this exception; None: it was cancelled."""
+    if operation.close() and operation.events.exception.handlers:
+        operation.events.exception.execute(
+            _measured(operation, now_ns), {**_metadata(operation), **failure_and_fault(error)}
+        )
+
+
+def _measured(operation: Operation, now_ns: int) -> dict[str, Any]:
+    return {
+        **operation.measured,
+        "duration": now_ns - operation.began_ns,
+        "monotonic_time": now_ns,
+        "call_duration": (operation.returned_ns or now_ns) - operation.began_ns,
+        "payload_bytes": operation.payload_bytes,
+        "retry_count": operation.retry_count,
+        "poll_count": operation.poll_count,
+        "pause_duration": operation.pause_ns,
+    }
+
+
+def _metadata(operation: Operation) -> dict[str, Any]:
+    return {**operation.metadata, "request_ids": list(operation.request_ids)}
