@@ -5,6 +5,8 @@
 so that a span began at `monotonic_time - duration` of its end. `status` is "success" or "error" on every end, the
 number is `status_code`. `path` is a route with its ids replaced; the real one is `url_path`, on the tape only. Every
 event of one public call carries its `operation_id`.
+
+Long because it is one list.
 """
 
 from __future__ import annotations
