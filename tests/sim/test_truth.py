@@ -1,26 +1,30 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 
 import pytest
+import tinker
 from tests.sim.client import INSTANT, of_kind, train, trainer
 
-from tinkertape.sim import Pause, Scenario, Slow
+from tinkertape.sim import Pause, Scenario, Sim, Slow, start
 
 LATE_NS = 60_000_000  # a loaded machine wakes late; never early
 
 
-@pytest.fixture
-def trained(service_of):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sim]:
     """Six steps with a slow stretch and a pause, and all that the service wrote of them."""
     scenario = Scenario(
         compute_s=INSTANT | {"ForwardBackward": 0.05},
         slow=(Slow(first=4, last=5, factor=3.0),),
         pauses=(Pause(nth=3, length_s=0.2),),
     )
-    sim, service = service_of(scenario)
-    train(trainer(service), 6)
-    return sim
+    with start(scenario, truth=tmp_path_factory.mktemp("trained") / "truth.jsonl") as sim:
+        service = tinker.ServiceClient(base_url=sim.url, api_key="tml-anything")
+        train(trainer(service), 6)
+        service.close("success").result()
+        yield sim
 
 
 def test_every_request_is_accepted_started_ready_and_answered_in_this_order(trained):

@@ -82,7 +82,10 @@ class Sim:
         return [] if self.truth is None else read_truth(self.truth)
 
     def close(self) -> None:
-        """Stop: held polls are let go, the port is free, the truth file ends. Twice is no harm; in a forked child, nothing."""
+        """Stop: held polls are let go, the port is free, the truth file ends.
+
+        Twice does no harm. In a forked child it does nothing.
+        """
         if os.getpid() != self._process:
             return
         if self._loop is not None and self._thread.is_alive():
