@@ -12,13 +12,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from tinkertape.collector.run_row import row_of
 from tinkertape.context import Event
-from tinkertape.diagnosis import Diagnoser
+from tinkertape.diagnosis import Diagnoser, as_dict
+from tinkertape.diagnosis.report import State
 from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
 from tinkertape.errors import StoreError
 from tinkertape.guard import guarded
@@ -46,6 +47,7 @@ class Followed:
         self.events = 0
         self.last_event_ns = 0
         self.signs: dict[str, int] = {}  # by process: the newest wall time
+        self.sessions: dict[str, None] = {}  # of a plain SDK's events, in order
         self.stopped: dict[str, str] = {}  # by process: the status of its telemetry.session.stop
         self.report: dict[str, Any] | None = None
 
@@ -63,6 +65,8 @@ class Followed:
     def _note(self, event: Event) -> None:
         self.last_event_ns = max(self.last_event_ns, event.time_ns)
         self.signs[event.process] = max(self.signs.get(event.process, 0), event.time_ns)
+        if event.event_id and event.session_id:
+            self.sessions[event.session_id] = None
         if event.name == "telemetry.session.stop":
             self.stopped[event.process] = str(event.metadata.get("status") or "success")
 
@@ -144,27 +148,19 @@ class Reports:
         now_ns = time.time_ns()
         views = self._views(followed)
         ledger = msgspec.structs.asdict(self._ledger_of(followed.run))
-        report: dict[str, Any] = dict(followed.report or {})
+        before = followed.report or {}
+        state, status = run_state(views, before, now_ns)
+        report = dict(before)
         with guarded("collector.report"):
-            state, status = run_state(views, report, now_ns)
-            report = self._reported(followed, now_ns, ledger, state)
-        state, status = run_state(views, report, now_ns)
-        first = next((view.header for view in views if view.header), {})
-        report |= {"run": followed.run, "state": state, "status": status or report.get("status") or ""}
+            report = _reported(followed.diagnoser, views, now_ns, ledger, state)
+            state, status = run_state(views, report, now_ns)  # paused and stuck are told by the report itself
+        report |= {"run": followed.run, "state": state, "status": status or report.get("status")}
         report |= {"ledger": ledger, "events": followed.events}
-        report["name"] = first.get("name") or report.get("name") or ""
-        report["project"] = first.get("project") or report.get("project") or "default"
-        report["processes"] = max(len(views), 1)
+        report.setdefault("name", "")
+        report["sessions"] = list(dict.fromkeys([*(report.get("sessions") or []), *followed.sessions]))
+        report["project"] = report.get("project") or "default"
         followed.report = report
         return dict(report)
-
-    @staticmethod
-    def _reported(followed: Followed, now_ns: int, ledger: Mapping[str, Any], state: str) -> dict[str, Any]:
-        until_ns = now_ns if state in LIVE else None
-        made: dict[str, Any] = msgspec.to_builtins(
-            followed.diagnoser.report(now_ns=until_ns, ledger=ledger, state=state)
-        )
-        return made
 
     def _views(self, followed: Followed) -> list[ProcessView]:
         closed = {row.process: row.closed for row in self._store.ledgers(followed.run)}
@@ -241,3 +237,12 @@ class Reports:
                 self._grown.add(run)
                 self._not_before_s[run] = time.monotonic() + ROW_PERIOD_S
             raise
+
+
+def _reported(
+    diagnoser: Diagnoser, views: Sequence[ProcessView], now_ns: int, ledger: Mapping[str, Any], state: str
+) -> dict[str, Any]:
+    for view in views:
+        diagnoser.describe(view.header)
+    until_ns = now_ns if state in LIVE else None
+    return as_dict(diagnoser.report(now_ns=until_ns, ledger=ledger, state=cast(State, state)))
