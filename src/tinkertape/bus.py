@@ -123,7 +123,7 @@ class Bus:
         self._lock = threading.RLock()
         self._attachments: dict[object, Attachment] = {}
         self._order = 0
-        self._handlers: dict[str, tuple[Attachment, ...]] = {}
+        self.heard_by: dict[str, tuple[Attachment, ...]] = {}  # of the names that were executed or attached to
         self._dispatch: dict[Any, Dispatch] = {}
         self.execute = _named_execute(self._dispatch, self._dispatch_of)
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
@@ -225,7 +225,7 @@ class Bus:
         handlers = tuple(attachment for attachment in self._attachments.values() if attachment.hears(event))
         dispatch = self._unrolled(event, handlers) if handlers else _nobody
         if event in self._dispatch or handlers or len(self._dispatch) < NAMES_MAX:
-            self._handlers[event], self._dispatch[event] = handlers, dispatch
+            self.heard_by[event], self._dispatch[event] = handlers, dispatch
         return dispatch
 
     def _unrolled(self, event: str, handlers: tuple[Attachment, ...]) -> Dispatch:
@@ -249,11 +249,11 @@ class Bus:
     def handlers_of(self, event: str) -> tuple[Attachment, ...]:
         """Who hears events of this name now, in attach order."""
         self._dispatch_of(event)
-        return self._handlers.get(event, ())
+        return self.heard_by.get(event, ())
 
     def _inform(self, listener: Listener) -> None:
         dispatch = self._dispatch_of(listener.name)
-        listener.inform(self._handlers.get(listener.name, ()), dispatch)
+        listener.inform(self.heard_by.get(listener.name, ()), dispatch)
 
     def keep_current(self, listener: Listener) -> None:
         """Inform the listener now and at every later attach and detach, as long as the

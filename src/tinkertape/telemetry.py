@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -37,7 +37,7 @@ from tinkertape.guard import guarded
 from tinkertape.instrument import clock
 from tinkertape.instrument import tinker as tinker_source
 from tinkertape.tape import Ledger, Recorder
-from tinkertape.wire import SEVERITIES
+from tinkertape.wire import SEVERITIES, SEVERITY_RANK
 
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
@@ -61,6 +61,7 @@ class Telemetry:
         self.watcher: Watcher | None = None
         self._bus = bus
         self._recorder: Recorder | None = None
+        self._record: Callable[[str, Any, str], bool] = _refuse
         self._delivery: Delivery | None = None
         self._exit_timeout_s = 2.0
         self._began_ns = time.perf_counter_ns()
@@ -86,18 +87,20 @@ class Telemetry:
         while recording is off, after `close`, or when memory is full. Never raises for the data. Raises `ValueError`
         for a severity that is none of DEBUG, INFO, WARNING, ERROR, CRITICAL.
         """
-        if severity not in SEVERITIES:
+        if severity not in SEVERITY_RANK:
             raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
-        recorder = self._recorder
-        accepted = False
-        if recorder is not None and not self._closed:
-            accepted = recorder.log(event_name, event_data, severity)
-        others = self._bus.handlers_of(event_name)
-        if len(others) > 1 or (others and others[0].id != HANDLER_ID):
-            with with_severity(severity):
-                heard = tuple(handler for handler in others if handler.id != HANDLER_ID)
-                self._bus.call(heard, event_name, {}, event_data if isinstance(event_data, Mapping) else {})
+        accepted = self._record(event_name, event_data, severity)
+        heard_by = self._bus.heard_by.get(event_name)
+        if heard_by is None or len(heard_by) > 1 or not self.recording:  # somebody besides the recorder, or maybe
+            self._tell(event_name, event_data, severity)
         return accepted
+
+    def _tell(self, event_name: str, event_data: Any, severity: str) -> None:
+        """Call whoever is attached to a logged name besides the recorder, which has it already."""
+        others = tuple(handler for handler in self._bus.handlers_of(event_name) if handler.id != HANDLER_ID)
+        if others:
+            with with_severity(severity):
+                self._bus.call(others, event_name, {}, event_data if isinstance(event_data, Mapping) else {})
 
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Bring the tape up to date with what was recorded until now; True when it is, within `timeout_s`."""
@@ -118,6 +121,7 @@ class Telemetry:
             with guarded("telemetry.close"):
                 self._close_sources(status)
             self._closed = True
+            self._record = _refuse
             if _current is self:
                 _current = None
                 atexit.unregister(_close_at_exit)
@@ -171,6 +175,11 @@ class Telemetry:
             self._bus.execute("telemetry.exception", {}, metadata)
 
 
+def _refuse(event_name: str, event_data: Any, severity: str) -> bool:
+    """What `log` does while nothing is recorded."""
+    return False
+
+
 def start(
     name: str | None = None,
     *,
@@ -219,6 +228,7 @@ def start(
             max_pending=max_pending,
             durability=durability,
         )
+        telemetry._record = telemetry._recorder.log
         telemetry._bus.attach_all(HANDLER_ID, telemetry._recorder.record, on_failure="keep")
         _switch_on(telemetry, settings, instrument, watch, flush_threshold, flush_interval_s)
         _current = telemetry

@@ -135,7 +135,9 @@ class Recorder:
         return self._take(name, severity, _RANKS.get(severity, 1), None, data, True)
 
     def _take(self, name: str, severity: str, rank: int, measurements: Any, data: Any, is_log: bool) -> bool:
-        parts = (_time_ns(), _perf_counter_ns(), name, severity, measurements, data, _scope_get(), _span_get(), is_log)
+        span = _span_get()
+        ids = None if span is None else (span.trace_id, span.span_id)
+        parts = (_time_ns(), _perf_counter_ns(), name, severity, measurements, data, _scope_get(), ids, is_log)
         try:
             snapshot = encode_snapshot(parts)
         except UNENCODABLE:
