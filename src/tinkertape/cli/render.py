@@ -120,7 +120,7 @@ def table_of(*columns: str, right: str = "") -> Table:
 
 
 def _indented(table: Table) -> Padding:
-    return Padding(table, (0, 0, 0, 2))
+    return Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def _owner(owner: str) -> Text:
@@ -128,7 +128,7 @@ def _owner(owner: str) -> Text:
 
 
 def _parts(report: Report) -> Padding:
-    table = table_of("", "", "", "", "", "", right="  >>  ")
+    table = table_of("", "", "", "", "", "", right="  >> ~")
     longest = max((part.seconds for part in report.parts), default=0.0)
     for owner in report.owners:
         say = Text(escaped(owner.say), style="dim")
@@ -265,7 +265,7 @@ def _finding(finding: FindingRow) -> Padding:
     )
     if finding.advice:
         text.append(f"\n{escaped(finding.advice)}", style="not bold italic default")
-    return Padding(text, (0, 0, 0, 2))
+    return Padding(text, (0, 0, 0, 2), expand=False)
 
 
 def _ledger(report: Report) -> Text:

@@ -26,15 +26,14 @@ class TruthLine(msgspec.Struct, frozen=True):
     at_ns: int
     request_id: str | None = None
     request_ids: list[str] = []
-    request_type: str = ""
-    nth: int = 0
-    pause: int | None = None
-    reason: str = ""
+    request_type: str | None = None
+    nth: int | None = None
+    reason: str | None = None
     duration_ns: int = 0
-    kind: str = ""
+    kind: str | None = None
     injected: bool = False
     status: int | None = None
-    category: str = ""
+    category: str | None = None
     factor: float = 1.0
 
 
