@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 import weakref
 from asyncio import Task
 from contextvars import ContextVar
@@ -75,10 +76,12 @@ class Operation:
 
     def close(self) -> bool:
         """Take it off the list of what is under way; false when somebody else did."""
+        global _closed_ns
         try:
             _open.remove(self)
         except KeyError:
             return False
+        _closed_ns = time.perf_counter_ns()
         return True
 
     def pause(self, since_ns: int) -> None:
@@ -210,6 +213,7 @@ class Request:
 _operation_numbers = itertools.count(1)
 _submission_numbers = itertools.count(1)
 _open: set[Operation] = set()
+_closed_ns = 0  # when the newest operation ended
 _requests: dict[str, Request] = {}
 
 current_operation: ContextVar[Operation | None] = ContextVar("tinkertape_operation", default=None)
@@ -218,6 +222,11 @@ current_operation: ContextVar[Operation | None] = ContextVar("tinkertape_operati
 def in_flight() -> int:
     """How many public calls are under way: begun, and their future not done. Any thread."""
     return len(_open)
+
+
+def was_in_flight(since_ns: int) -> bool:
+    """Was anything under way at any time since then?"""
+    return bool(_open) or _closed_ns >= since_ns
 
 
 def call_of(operation: Operation | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tinkertape.events import LOOP_BUSY
 from tinkertape.guard import guard
-from tinkertape.instrument.tinker.flight import in_flight
+from tinkertape.instrument.tinker.flight import was_in_flight
 
 BUSY_MIN_NS = 5_000_000
 
@@ -42,16 +42,14 @@ def unwatch() -> None:
 def _watched_select(selector: Any, loop_id: int, owner: str) -> Any:
     original = selector.select
     woke_ns = time.perf_counter_ns()
-    in_flight_then = True
 
     def select(timeout: float | None = None) -> Any:
-        nonlocal woke_ns, in_flight_then
+        nonlocal woke_ns
         now = time.perf_counter_ns()
-        if now - woke_ns >= BUSY_MIN_NS and (in_flight_then or in_flight()):
+        if now - woke_ns >= BUSY_MIN_NS and was_in_flight(woke_ns):
             _tell(now, now - woke_ns, loop_id, owner)
         ready = original(timeout)
         woke_ns = time.perf_counter_ns()
-        in_flight_then = bool(in_flight())
         return ready
 
     return select
