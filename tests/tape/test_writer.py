@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-
 from tests.tape.disks import FaultyDisk
 from tests.waiting import wait_until
+
 from tinkertape.tape import Recorder, SegmentFile, open_tape
 from tinkertape.tape.ledger import Ledger
 

@@ -128,7 +128,7 @@ class Recorder:
         if severity is None:
             self._take(event, severity_of(event), rank, measurements, metadata, False)
         else:
-            self._take(event, severity, _RANKS.get(severity, 1), measurements, metadata, True)
+            self._take(event, severity, _RANKS.get(severity, 1), measurements, metadata, False)
 
     def log(self, name: str, data: Any = None, severity: str = "INFO") -> bool:
         """Record what `Telemetry.log` was given, past the bus. False: the recorder is closed, no index was used."""
