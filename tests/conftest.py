@@ -6,7 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("tinkertape", deadline=None)  # how long an example takes says nothing here
+hypothesis.settings.load_profile("tinkertape")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
