@@ -9,7 +9,7 @@ from tests.sim.client import INSTANT, of_kind, train, trainer
 
 from tinkertape.sim import Pause, Scenario, Sim, Slow, start
 
-LATE_NS = 60_000_000  # a loaded machine wakes late; never early
+LATE_NS = 1_000_000_000  # a loaded machine wakes late; never early
 
 
 @pytest.fixture(scope="module")
