@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.sim.client import INSTANT, of_kind, train, trainer
+from tests.sim.client import INSTANT, of_kind, train, trainer, wait_until
 
 from tinkertape.sim import Pause, Scenario
 
@@ -60,6 +60,7 @@ def test_a_poll_with_nothing_to_say_is_answered_active_after_the_hold(wire_of):
     answer = wire.poll(request_id)
 
     assert (answer.status_code, answer.json()["queue_state"]) == (408, "active")
+    wait_until(lambda: of_kind(wire.sim, "exchange", request_id=request_id, status=408))  # written when it is sent
     [exchange] = of_kind(wire.sim, "exchange", request_id=request_id, status=408)
     assert exchange["handled_ns"] - exchange["body_ns"] >= 100_000_000
 
