@@ -48,6 +48,14 @@ class _LedgerLine(msgspec.Struct):
     project: str = "default"
 
 
+class _Whose(msgspec.Struct):
+    run: str = "inbox"
+    process: str = ""
+    event_id: Any = ""
+    project: str = "default"
+
+
+_decode_whose = msgspec.json.Decoder(_Whose).decode
 _decode_rejected = msgspec.json.Decoder(_RejectedLine).decode
 _decode_ledger = msgspec.json.Decoder(_LedgerLine).decode
 
@@ -147,12 +155,23 @@ def _unfit_ids(event: Event) -> str | None:
 
 
 def _rejected_of(tape: TapeFile, record: Record, reason: str) -> Rejected:
-    """A line that is none; its id is made of the file, the place and the text, so that it is one row however often it
-    is read."""
+    """A line that is none; its id is its event's, or made of the file, the place and the text, so that it is one row
+    however often it is read.
+    """
     source = f"{tape.path.name}:{record.offset}"
-    identity = hashlib.sha256(source.encode() + b"\0" + record.raw).hexdigest()[:32]
+    whose = _whose(record.raw) if tape.inbox else _Whose(run=tape.run, process=tape.process)
+    given = whose.event_id if isinstance(whose.event_id, str) else ""
+    identity = given[:ID_MAX] or hashlib.sha256(source.encode() + b"\0" + record.raw).hexdigest()[:32]
     text = redact_text(record.raw[:TEXT_MAX].decode("utf-8", "replace"))
-    return Rejected(tape.run, tape.process, identity, _reason(reason), source, text)
+    return Rejected(whose.run, whose.process, identity, _reason(reason), source, text, whose.project)
+
+
+def _whose(raw: bytes) -> _Whose:
+    """Whose a line of the inbox is: the collector wrote that itself, whatever else is wrong with the line."""
+    try:
+        return _decode_whose(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Whose()
 
 
 def _reason(text: str) -> str:

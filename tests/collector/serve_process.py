@@ -1,0 +1,28 @@
+"""A collector in a process of its own: `python -m tests.collector.serve_process FOLDER PORT`; prints its address."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tinkertape.collector import serve
+from tinkertape.errors import TinkertapeError
+
+
+def main(folder: Path, port: int) -> int:
+    try:
+        serve(
+            f"chdb://{folder / 'store'}",
+            folder / "inbox",
+            folder / "tapes",
+            port=port,
+            ready=lambda address: print(address, flush=True),
+        )
+    except TinkertapeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
