@@ -79,7 +79,7 @@ class Recorder:
         self.folder = folder
         self.max_pending = max_pending
         self._disk = disk
-        self._ranks: dict[str, int] = {}
+        self._severities: dict[str, tuple[str, int]] = {}
         self._queue: deque[bytes] = deque()
         self._append = self._queue.append
         self._writer = Writer(
@@ -119,16 +119,16 @@ class Recorder:
 
     def record(self, event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any], config: Any) -> None:
         """Record one event of the bus: the handler for `attach_all`. Events of a replay are not recorded again."""
-        rank = self._ranks.get(event)
-        if rank is None:
-            rank = self._rank_of(event)
+        known = self._severities.get(event)
+        if known is None:
+            known = self._severity_of(event)
+        severity, rank = known
         if rank < 0 or is_replaying():
             return
-        severity = current_severity()  # set while `Telemetry.log` executes its event
-        if severity is None:
-            self._take(event, severity_of(event), rank, measurements, metadata, False)
-        else:
-            self._take(event, severity, _RANKS.get(severity, 1), measurements, metadata, False)
+        given = current_severity()  # set while `Telemetry.log` executes its event
+        if given is not None:
+            severity, rank = given, _RANKS.get(given, 1)
+        self._take(event, severity, rank, measurements, metadata, False)
 
     def log(self, name: str, data: Any = None, severity: str = "INFO") -> bool:
         """Record what `Telemetry.log` was given, past the bus. False: the recorder is closed, no index was used."""
@@ -142,9 +142,12 @@ class Recorder:
             snapshot = encode_snapshot(parts)
         except UNENCODABLE:
             return self._take_slowly(parts, rank)
-        if len(snapshot) > SNAPSHOT_MAX:
-            return self._take_slowly(parts, rank)
-        return self._put(snapshot, rank)
+        if len(snapshot) > LARGE or rank >= AT_ONCE or len(self._queue) >= self._room:
+            return self._take_slowly(parts, rank) if len(snapshot) > SNAPSHOT_MAX else self._put(snapshot, rank)
+        self._append(snapshot)  # as `_put`, one call less
+        if self._writer.asleep:
+            self._writer.wake()
+        return True
 
     def _take_slowly(self, parts: tuple[Any, ...], rank: int) -> bool:
         """Data that msgspec refuses, or too much of it: rendered and bounded, then as any other."""
@@ -163,12 +166,13 @@ class Recorder:
             self._write_at_once()
         return True
 
-    def _rank_of(self, event: str) -> int:
-        never = event.startswith(NEVER_RECORDED)
-        rank = -1 if never else _RANKS.get(severity_of(event), 1)
-        if len(self._ranks) < _NAMES_MAX:
-            self._ranks[event] = rank
-        return rank
+    def _severity_of(self, event: str) -> tuple[str, int]:
+        """The severity of an event and its rank, -1 for one that is never recorded; remembered."""
+        severity = severity_of(event)
+        known = (severity, -1 if event.startswith(NEVER_RECORDED) else _RANKS.get(severity, 1))
+        if len(self._severities) < _NAMES_MAX:
+            self._severities[event] = known
+        return known
 
     def _has_room_for(self, large: bytes) -> bool:
         with self._large_lock:
