@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import tinker
@@ -60,13 +61,15 @@ def test_a_call_that_raises_ends_where_it_raised(connect: Connect, events: Event
     assert failed.measurements["call_duration"] == failed.measurements["duration"]
 
 
-def test_arguments_that_cannot_be_counted_cost_only_the_counts(connect: Connect, events: Events) -> None:
+@pytest.mark.parametrize("data", [[object()], iter([object()]), None, 3, "text"])
+def test_a_mistake_in_the_arguments_stays_the_sdks_to_report(data: Any, connect: Connect, events: Events) -> None:
     training = connect().create_lora_training_client(base_model=MODEL).result()
 
-    with pytest.raises(AttributeError):
-        training.forward_backward(iter([object()]), "cross_entropy")  # type: ignore[arg-type]
+    with pytest.raises((AttributeError, TypeError)):
+        training.forward_backward(data, "cross_entropy")
 
-    assert "datum_count" not in events.one("tinker.training.forward_backward.exception").measurements
+    failed = events.one("tinker.training.forward_backward.exception")
+    assert failed.measurements.get("token_count", 0) == 0  # and the fixture finds no failure of ours
 
 
 def test_a_wait_that_times_out_is_a_failed_claim_and_the_operation_goes_on(connect: Connect, events: Events) -> None:

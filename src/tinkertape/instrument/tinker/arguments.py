@@ -50,7 +50,7 @@ def argument_counts(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any
     if operation in _WITH_DATA:
         data = _argument(args, kwargs, 0, "data")
         if isinstance(data, Sequence):  # an iterator would be used up
-            tokens = sum(_token_count(datum.model_input) for datum in data)
+            tokens = sum(_token_count(getattr(datum, "model_input", None)) for datum in data)
             return {"datum_count": len(data), "token_count": tokens}
     elif operation in _WITH_PROMPT:
         counts = {"prompt_tokens": _token_count(_argument(args, kwargs, 0, "prompt"))}
@@ -66,5 +66,8 @@ def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name
 
 
 def _token_count(model_input: Any) -> int:
-    """Tokens of the text chunks; an image's length may be unknown here."""
-    return sum(len(tokens) for chunk in model_input.chunks if (tokens := getattr(chunk, "tokens", None)) is not None)
+    """Tokens of the text chunks; an image's length may be unknown here. What is no model input has none: the SDK will
+    say so itself, and a user's mistake must not count as ours.
+    """
+    chunks = getattr(model_input, "chunks", ())
+    return sum(len(tokens) for chunk in chunks if (tokens := getattr(chunk, "tokens", None)) is not None)

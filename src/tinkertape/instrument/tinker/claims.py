@@ -18,6 +18,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import Any
 
 from tinkertape.events import CLAIM
@@ -33,6 +34,8 @@ _MACHINERY = ("asyncio", "concurrent.futures", "tinker")  # packages that hand a
 
 _numbers = itertools.count(1)
 _claimable: set[type] = set()
+_claimed: ContextVar[Operation | None] = ContextVar("tinkertape_claimed", default=None)
+# a thread waits for it here: what the SDK awaits on its loop on this wait's behalf (up to 0.36) is no second claim
 
 
 class Claim:
@@ -62,13 +65,14 @@ def put_on(future_class: Any, patches: Patches) -> None:
     patches.replace(future_class, "result_async", _watched_result_async)
 
 
-def tag(operation: Operation, future: object, innermost: Future[Any]) -> None:
-    """Mark what a public call returned, so that waiting for it is a claim of this operation."""
+def tag(operation: Operation, future: object, innermost: Future[Any] | None) -> None:
+    """Mark what a public call returned, and the raw future inside, so that waiting is a claim of this operation."""
     for layer in layers(future):
         if isinstance(layer, tuple(_claimable)):
             instance_dict(layer)[_TAG] = operation
             break
-    instance_dict(innermost)["result"] = functools.partial(_raw_result, weakref.ref(innermost), operation)
+    if innermost is not None:
+        instance_dict(innermost)["result"] = functools.partial(_raw_result, weakref.ref(innermost), operation)
 
 
 def _watched_result(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,11 +81,14 @@ def _watched_result(original: Callable[..., Any]) -> Callable[..., Any]:
         claim = _began(self)
         if claim is None:
             return original(self, *args, **kwargs)
+        token = _claimed.set(claim.operation)
         try:
             value = original(self, *args, **kwargs)
         except BaseException as error:
             _raised(claim, error)
             raise
+        finally:
+            _claimed.reset(token)
         _ended(claim)
         return value
 
@@ -128,10 +135,32 @@ def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeo
     return value
 
 
+def is_claimable(future: object) -> bool:
+    """Is a wait on this object seen, once it is tagged?"""
+    return any(isinstance(layer, tuple(_claimable)) for layer in layers(future))
+
+
+@guard("instrument.tinker.claim")
+def begin(operation: Operation, future: Future[Any]) -> Claim | None:
+    """A wait begins here that no object of ours sees: the SDK awaits the raw future inside the user's own task."""
+    loop.watch_running("user")
+    return _told(Claim(operation, future))
+
+
+def end(claim: Claim, error: BaseException | None) -> None:
+    """It ended, with a result or with this exception."""
+    if error is None:
+        _ended(claim)
+    else:
+        _raised(claim, error)
+
+
 @guard("instrument.tinker.claim")
 def _began(future: object) -> Claim | None:
     operation = instance_dict(future).get(_TAG)
-    return _told(Claim(operation, concurrent_future(future))) if operation is not None and _claimable else None
+    if operation is None or not _claimable or _claimed.get() is operation:
+        return None
+    return _told(Claim(operation, concurrent_future(future)))
 
 
 @guard("instrument.tinker.claim")

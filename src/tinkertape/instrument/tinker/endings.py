@@ -32,6 +32,30 @@ def done(operation: Operation, future: Future[Any]) -> None:
         succeeded(operation, now, Future.result(future))
 
 
+class Countdown:
+    """Ends an operation whose future has no state of its own: with the last of its parts, or the first that fails."""
+
+    __slots__ = ("left", "operation", "parts")
+
+    def __init__(self, operation: Operation, parts: int) -> None:
+        self.operation = operation
+        self.parts = parts
+        self.left = parts  # counted on the SDK's loop
+
+    def __call__(self, future: Future[Any]) -> None:
+        self.left -= 1
+        if self.parts == 1 or future.cancelled() or future.exception() is not None:
+            done(self.operation, future)
+        elif self.left == 0:
+            all_done(self.operation)
+
+
+@guard("instrument.tinker.done")
+def all_done(operation: Operation) -> None:
+    """Every part is done; nobody has put their results together yet."""
+    succeeded(operation, time.perf_counter_ns(), None)
+
+
 def succeeded(operation: Operation, now_ns: int, result: Any) -> None:
     """It ended at `now_ns` with this result. The second who says so is not heard."""
     if operation.close() and operation.events.stop.handlers:

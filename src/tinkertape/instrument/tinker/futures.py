@@ -30,6 +30,19 @@ def concurrent_future(future: object) -> Future[Any] | None:
     return innermost if isinstance(innermost, Future) else None
 
 
+def combined_futures(future: object) -> list[Future[Any]]:
+    """The parts of a future that waits for several and has none of its own until it is claimed (SDK up to 0.36)."""
+    parts = instance_dict(future).get("futures")
+    if not isinstance(parts, list):
+        return []
+    return [found for part in parts if (found := concurrent_future(part)) is not None]
+
+
+def is_future(result: object) -> bool:
+    """Did a public call hand out a future, and not a value?"""
+    return concurrent_future(result) is not None or bool(combined_futures(result))
+
+
 def instance_dict(thing: object) -> dict[str, Any]:
     """The object's own attributes, by no way that it could intercept."""
     try:

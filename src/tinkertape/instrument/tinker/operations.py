@@ -24,10 +24,12 @@ from tinkertape.guard import guard
 from tinkertape.instrument.tinker import claims, endings
 from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, current_operation
-from tinkertape.instrument.tinker.futures import concurrent_future
+from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, is_future
 from tinkertape.instrument.tinker.patches import Patches
 
 Method = Callable[..., Any]
+
+_unseen_claims: dict[Operation, claims.Claim | None] = {}  # of coroutines that await a bare future
 
 _NO_OPERATIONS = frozenset({"get_telemetry", "on_queue_state_change", "get_console_url"})
 # the SDK calls the first two itself, for every exception and every poll; the third is a piece of text
@@ -64,10 +66,12 @@ def _watched(method: Method, events: SpanEvents, name: str) -> Method:
             try:
                 result = await method(self, *args, **kwargs)
             except BaseException as error:
+                _awaited(operation, error)
                 _raised(operation, error)
                 raise
             finally:
                 _leave(token)
+            _awaited(operation, None)
             _returned(operation, result)
             return result
 
@@ -140,10 +144,19 @@ def _adopt(result: Any) -> None:
     operation = current_operation.get()
     if operation is None or not operation.is_coroutine or operation.adopted:
         return
-    if operation.called_by != threading.get_ident() or concurrent_future(result) is None:
+    if operation.called_by != threading.get_ident() or not is_future(result):
         return
     operation.adopted = True
     _returned(operation, result)
+    future = concurrent_future(result)
+    if future is not None and not claims.is_claimable(result):  # a bare future, up to 0.36
+        _unseen_claims[operation] = claims.begin(operation, future)
+
+
+def _awaited(operation: Operation, error: BaseException | None) -> None:
+    claim = _unseen_claims.pop(operation, None)
+    if claim is not None:
+        claims.end(claim, error)
 
 
 @guard("instrument.tinker.call")
@@ -152,12 +165,18 @@ def _returned(operation: Operation, result: Any) -> None:
     if operation.returned_ns is None:
         operation.returned_ns = time.perf_counter_ns()
     future = concurrent_future(result)
-    if future is None:
+    parts = combined_futures(result) if future is None else []
+    if parts:
+        claims.tag(operation, result, None)
+        countdown = endings.Countdown(operation, len(parts))
+        for part in parts:
+            part.add_done_callback(countdown)
+    elif future is None:
         if not operation.adopted:
             endings.succeeded(operation, operation.returned_ns, result)
-        return
-    claims.tag(operation, result, future)
-    future.add_done_callback(functools.partial(endings.done, operation))  # twice does no harm: the first one closes it
+    else:
+        claims.tag(operation, result, future)
+        future.add_done_callback(functools.partial(endings.done, operation))  # twice does no harm: the first closes it
 
 
 @guard("instrument.tinker.call")
