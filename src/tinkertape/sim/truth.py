@@ -14,7 +14,7 @@ paused     a queue is held, found by this promise: `pause` (its number), `reason
 resumed    and goes on: `pause`, `reason`, `duration_ns`, `request_ids` (of all whose polls were told of it)
 ready      the result, or failure, is there: `failed`, `total_ns` (accepted to ready) = `queue_ns` (held by pauses) +
            `behind_ns` (waited for a predecessor, not held) + `compute_ns` (the rest), `response_bytes`
-answered   it is handed over, the first time: `polls`, `held_ns` (ready to answered)
+answered   it is handed over, the first time (to a client that may have gone): `polls`, `held_ns` (ready to answered)
 fault      something goes wrong: `kind` submit, future or poll, `injected` (by the scenario, or the client's own doing),
            `status` or `category`, `attempt`, `message`; a submit that is refused has the `request_id` null
 skipped    a training request never came, and those behind it go on: `model_id`, `seq`
