@@ -3,7 +3,7 @@
     export TINKER_API_KEY=tml-...
     python examples/train.py --steps 30
 
-Bytes as tokens need no tokenizer and no download. A real base model takes them too, though it would rather have its own.
+Bytes as tokens need no tokenizer and no download. A real base model takes them, too, but prefers its own.
 """
 
 from __future__ import annotations
