@@ -35,9 +35,11 @@ Attach to any of them:
 ```python
 import tinkertape
 
+
 def slow_polls(event, measurements, metadata, config):
     if measurements["duration"] > 5_000_000_000:
         print(metadata["request_id"], metadata["outcome"])
+
 
 tinkertape.attach("slow-polls", "tinker.future.poll.stop", slow_polls)
 ```
