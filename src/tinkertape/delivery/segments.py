@@ -156,4 +156,11 @@ def _batch(chunk: bytes, offset: int, max_events: int) -> Batch:
 
 
 _segments: weakref.WeakSet[Segment] = weakref.WeakSet()
-os.register_at_fork(after_in_child=lambda: [segment.release() for segment in list(_segments)])
+
+
+def _release_all() -> None:
+    for segment in list(_segments):
+        segment.release()
+
+
+os.register_at_fork(after_in_child=_release_all)
