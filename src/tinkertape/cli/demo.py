@@ -119,6 +119,7 @@ def _start_services(children: Children, folder: Path, seed: int) -> Tour:
         service_url = msgspec.json.decode(service.first_line(READY_S), type=dict[str, str])["listening"]
         progress.say(f"the service listens at {service_url}; the collector opens its store")
         url = collector.first_line(READY_S).strip()
+    talk().print(Text(f"  live at {url}", style="dim"))
     return Tour(folder, truth, service_url, CollectorSource(url))
 
 

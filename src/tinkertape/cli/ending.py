@@ -1,18 +1,30 @@
-"""The report that `tinkertape run` prints when the program is over: on stderr, from the tape just closed."""
+"""The report that `tinkertape run` prints when the program is over: on stderr, from the tape just closed.
+
+It takes `PATIENCE_S` at most; Ctrl-C skips it.
+"""
 
 from __future__ import annotations
 
 from rich.text import Text
 
 from tinkertape.cli.render import print_report
-from tinkertape.cli.tapes import TapesSource
+from tinkertape.cli.tapes import TapesSource, TapeTooLong
 from tinkertape.cli.terminal import talk
+from tinkertape.cli.text import escaped
+from tinkertape.config import load_settings
 from tinkertape.telemetry import Telemetry
+
+PATIENCE_S = 10.0  # the end of a program is not held up for longer; about 300 000 events
 
 
 def print_ending(telemetry: Telemetry) -> None:
-    """Print the report of a closed recording, and where its tape is."""
-    report = TapesSource(telemetry.tape.parent).report(telemetry.run)
+    """Print the report of a closed recording, where its tape is, and where its page."""
     console = talk()
-    print_report(console, report)
-    console.print(Text(f"tape     {telemetry.tape}", style="dim"), soft_wrap=True)
+    try:
+        print_report(console, TapesSource(telemetry.tape.parent, patience_s=PATIENCE_S).report(telemetry.run))
+    except TapeTooLong as error:
+        console.print(Text(f"tinkertape: {error}"), soft_wrap=True)
+    console.print(Text(f"Tape     {escaped(str(telemetry.tape))}", style="dim"), soft_wrap=True)
+    url = load_settings().url
+    page = f"{escaped(url)}/runs/{telemetry.run}" if url else 'it waits for a collector: "tinkertape serve"'
+    console.print(Text(f"Page     {page}", style="dim"), soft_wrap=True)

@@ -16,8 +16,19 @@ STYLES = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold
 NAME_WIDTH = 38
 VALUE_WIDTH = 120
 # shown in this order, as they are; everything else is in --json
-SHOWN = ("operation", "request_type", "method", "path", "outcome", "queue_state", "reason", "status_code", "status")
-NAMED = ("step", "delay", "attempt", "error_type", "exception_type", "exception_message", "reason_text", "run_name")
+SHOWN = (
+    "operation",
+    "request_type",
+    "event_name",
+    "method",
+    "path",
+    "outcome",
+    "queue_state",
+    "reason",
+    "status_code",
+    "status",
+)
+NAMED = ("step", "delay", "error_type", "exception_type", "exception_message", "reason_text", "run_name")
 OURS = ("tinker.", "process.", "clock.", "telemetry.", "exception.")
 UNREMARKABLE = frozenset({"success", "unknown", ""})  # values that say nothing
 

@@ -70,10 +70,13 @@ class CollectorSource:
             batch = [line for line in answer.split(b"\n") if line]
             if batch:
                 after = msgspec.json.decode(batch[-1], type=_Cursor).cursor
-            yield batch
-            if not batch and over:
+                yield batch
+                continue
+            if over:
                 return
-            over = not batch and self._page(run).run.state in OVER  # asked last: what came before it is still fetched
+            over = self._page(run).run.state in OVER  # asked last: what came before it is still fetched
+            if not over:
+                yield ()
 
     def _page(self, run: str) -> RunPage:
         return msgspec.json.decode(self._get(f"/api/v1/runs/{_quoted(run)}"), type=RunPage)

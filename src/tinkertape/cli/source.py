@@ -81,5 +81,6 @@ def resolve(word: str, source: Source) -> str:
 def _meant(word: str, known: Sequence[tuple[str, str]]) -> str:
     every = f'"tinkertape runs" lists all {len(known)}'
     candidates = dict.fromkeys(["last", *(name for _, name in known if name), *(run for run, _ in known)])
-    near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
+    near = [each for each in candidates if word and each.startswith(word)]
+    near = near or difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
     return f'did you mean "{near[0]}"? ({every})' if near else every

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,14 +19,20 @@ from tinkertape.tape import Reader, Tape, find_tapes, open_tape
 BATCH = 1_000  # lines
 
 
+class TapeTooLong(TapeError):
+    """Reading it takes longer than there is time for."""
+
+
 class TapesSource:
     """The folders of runs below `place`."""
 
     every_s = 0.1
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, patience_s: float = math.inf) -> None:
+        """`patience_s` is how long one tape may be read for its report; it is `TapeTooLong` after that."""
         self.place = str(folder)
         self._folder = folder
+        self._patience_s = patience_s
 
     def names(self) -> Sequence[tuple[str, str]]:
         return [(tape.path.name, _name(tape)) for tape in self._tapes()]
@@ -48,10 +55,11 @@ class TapesSource:
                     yield batch
             if grown:
                 continue
-            yield ()
             if over:
                 return
             over = _state_now(tape) not in LIVE  # asked last: what came before it is still read
+            if not over:
+                yield ()
 
     def _tapes(self) -> list[Tape]:
         """Newest first: a run's id begins with its time."""
@@ -65,9 +73,12 @@ class TapesSource:
     def _read(self, tape: Tape) -> Report:
         diagnoser = Diagnoser()
         signs: dict[str, int] = {}
-        for event in tape:
+        began_s = time.monotonic()
+        for number, event in enumerate(tape):
             diagnoser.feed(event)
             signs[event.process] = event.time_ns
+            if number % BATCH == 0 and time.monotonic() - began_s > self._patience_s:
+                raise TapeTooLong(f'the tape is long; "tinkertape show {tape.path.name}" reads all of it')
         for header in tape.headers:
             diagnoser.describe(header)
         ledger = msgspec.to_builtins(tape.ledger())

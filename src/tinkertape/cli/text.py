@@ -25,8 +25,9 @@ def escaped_lines(text: str) -> str:
 
 
 def _shown(character: str) -> str:
-    if unicodedata.category(character) not in HIDDEN:
-        return character
+    category = unicodedata.category(character)
+    if category not in HIDDEN:
+        return " " if category == "Zs" else character  # narrow and no-break spaces: a terminal has one width
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 

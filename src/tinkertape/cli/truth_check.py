@@ -7,6 +7,7 @@ at most. Source: docs/simulated-service.md.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -103,21 +104,29 @@ def _slow(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
 
 
 def _faults(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
-    for fault in (line for line in truth if line.what == "fault" and line.injected):
-        if fault.category == "user":
+    injected = [line for line in truth if line.what == "fault" and line.injected]
+    groups = Counter((fault.kind, fault.request_type, fault.nth, fault.status, fault.category) for fault in injected)
+    for (kind, request_type, nth, status, category), number in groups.items():
+        if category == "user":
             yield Checked("a request that failed by its input", "" if _blamed(report, "you") else "no error of yours")
             continue
-        said = f"status {fault.status}" if fault.status else f"category {fault.category}"
-        yield Checked(
-            f"a failed {fault.kind} ({fault.request_type} {fault.nth}, {said})", _fault_missing(fault, report)
-        )
+        said = f"status {status}" if status else f"category {category}"
+        times = "" if number == 1 else f", {number} times"
+        missing = _fault_missing(status, category, number, report)
+        yield Checked(f"a failed {kind} of {request_type} {nth} ({said}){times}", missing)
 
 
-def _fault_missing(fault: TruthLine, report: Report) -> str:
-    seen = any(retry.status_code == fault.status for retry in report.retries) or any(
-        error.status_code == fault.status or fault.request_id in error.request_ids for error in report.errors
-    )
-    return _owned(report, "service-errors") if seen else "neither a retry nor an error of the report has it"
+def _fault_missing(status: int | None, category: str | None, number: int, report: Report) -> str:
+    retried = sum(retry.status_code == status for retry in report.retries) if status else 0
+    told = sum(error.count for error in report.errors if (error.status_code, error.category) in _of(status, category))
+    if retried + told < number:
+        return f"the report has {retried + told} of {number}"
+    return _owned(report, "service-errors")
+
+
+def _of(status: int | None, category: str | None) -> set[tuple[int | None, str | None]]:
+    """What an error of the report may carry: a status, or a category, as the SDK hands it on."""
+    return {(status, category), (status, None), (status, ""), (None, category)}
 
 
 def _blamed(report: Report, owner: str) -> bool:
