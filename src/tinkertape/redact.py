@@ -21,6 +21,7 @@ _CACHE_MAX = 8192  # entries; a cache that is full begins anew
 _CACHED_CHARS = 120  # longer texts are rarely seen twice
 _SHORTEST = 8  # characters: nothing shorter can hold a secret together with what marks it as one
 _KEY_CHARS = 200
+_ROUNDS = 8
 
 _KEEP, _SECRET, _BY_VALUE, _NOT_COUNTS, _PAIRED, _RENAME = range(6)
 
@@ -189,7 +190,7 @@ _PAIR_WORDS = re.compile(
     "secret|passw|passph|passc|pwd|credential|auth|cookie|key|token|cf-access|cf_access|jwt|bearer|otp|signature"
 )
 _PAIR = re.compile(
-    r"""(?<![\w.\-])(?P<key>(?:(?:api|access|private|secret|signing|auth)[ ])?[\w.\-]{1,200}+)  # each word is tried once
+    r"""(?<![\w.\-])(?P<key>(?:(?:api|access|private|secret|signing|auth)[ ])?[\w.\-]{1,200}+)  # a word is tried once
         (?P<quote>\\*["'])?\s{0,8}(?P<sign>:|=>|={1,2}|,)\s{0,8}""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -272,6 +273,21 @@ def redact_text(text: str) -> str:
     """The text with every secret in it replaced by the mark; the same object if there is none."""
     if len(text) < _SHORTEST or text in _clean:
         return text
+    redacted = _redact_once(text)
+    if redacted != text:
+        for _ in range(_ROUNDS):  # a mark may lay bare what stood glued to a secret
+            before, redacted = redacted, _redact_once(redacted)
+            if redacted == before:
+                break
+        return redacted
+    if len(text) <= _CACHED_CHARS:
+        if len(_clean) >= _CACHE_MAX:
+            _clean.clear()
+        _clean[text] = None
+    return text
+
+
+def _redact_once(text: str) -> str:
     redacted = text
     if _ANY_SHAPE.search(text):
         for shape in SHAPES:
@@ -279,12 +295,6 @@ def redact_text(text: str) -> str:
                 redacted = shape.pattern.sub(shape.replacement, redacted)
     if (":" in text or "=" in text or "', " in text or '", ' in text) and _PAIR_WORDS.search(text.lower()):
         redacted = _redact_pairs(redacted)
-    if redacted == text:
-        if len(text) <= _CACHED_CHARS:
-            if len(_clean) >= _CACHE_MAX:
-                _clean.clear()
-            _clean[text] = None
-        return text
     return redacted
 
 

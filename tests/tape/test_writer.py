@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,23 @@ def test_a_given_up_append_is_closed_before_the_next(tmp_path: Path) -> None:
     assert segment.append(b'{"x":3}\n') == 8
 
     assert (tmp_path / "a.jsonl").read_bytes() == b'{"x":\n{"x":3}\n'
+
+
+def test_a_program_that_closes_every_descriptor_gets_no_line_of_ours_into_its_own_file(folder: Path) -> None:
+    recorder = Recorder(folder, "run-1")
+    recorder.log("a")
+    assert recorder.flush(10)
+    assert recorder._writer._segment is not None
+    number = recorder._writer._segment._file
+    os.close(number)  # as a daemon does
+    with (folder / "theirs.txt").open("w") as theirs:
+        assert theirs.fileno() == number
+        recorder.log("b")
+        assert recorder.close()
+        theirs.write("still open")
+
+    assert (folder / "theirs.txt").read_text() == "still open"
+    assert [event.name for event in open_tape(folder)] == ["a", "b"]
 
 
 def test_the_file_can_be_followed_while_it_is_written(folder: Path) -> None:

@@ -48,6 +48,7 @@ class FileSystem(Protocol):
     """What a segment needs of the disk; a test passes one in that tears writes or refuses them."""
 
     def open(self, path: Path) -> int: ...
+    def identity(self, file: int) -> object: ...
     def size(self, file: int) -> int: ...
     def ends_line(self, file: int) -> bool: ...
     def write(self, file: int, data: bytes) -> int: ...
@@ -61,6 +62,10 @@ class Disk:
     def open(self, path: Path) -> int:
         private_folder(path.parent)
         return open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+
+    def identity(self, file: int) -> object:
+        status = os.fstat(file)
+        return status.st_dev, status.st_ino
 
     def size(self, file: int) -> int:
         return os.fstat(file).st_size
@@ -97,6 +102,7 @@ class SegmentFile:
         self.trouble: OSError | None = None
         self._disk = disk
         self._file = disk.open(path)
+        self._identity = disk.identity(self._file)
         self.size = disk.size(self._file)
         self._at_line_start = self._whole = disk.ends_line(self._file)
 
@@ -116,6 +122,9 @@ class SegmentFile:
         done = 0
         while done < len(data):
             try:
+                if not self._is_ours():
+                    self._file = self._disk.open(self.path)
+                    self._identity = self._disk.identity(self._file)
                 count = self._disk.write(self._file, data[done:] if done else data)
             except OSError as error:
                 self.trouble = error
@@ -128,6 +137,15 @@ class SegmentFile:
             self.size += done
             self._at_line_start = data[done - 1 : done] == b"\n"
         return done
+
+    def _is_ours(self) -> bool:
+        """Is the descriptor still that of the file? A program that closes all it finds (a daemon does) frees the number
+        for a file of its own, which must not get our lines.
+        """
+        try:
+            return self._disk.identity(self._file) == self._identity
+        except OSError:
+            return False
 
     def abandon(self) -> None:
         """The rest of a torn append will not come: the next one begins on a line of its own."""
@@ -143,7 +161,8 @@ class SegmentFile:
         return True
 
     def close(self) -> None:
-        self._disk.close(self._file)
+        if self._is_ours():
+            self._disk.close(self._file)
 
 
 class Writer:
