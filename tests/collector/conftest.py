@@ -27,15 +27,23 @@ ACCEPTED = (200, b'{"status":"accepted"}')
 class Served:
     """A collector process over a folder; `kill` and `start` it as often as you like."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, body_time_s: float = 10.0) -> None:
         self.folder = folder
+        self.body_time_s = body_time_s
         self.inbox, self.tapes, self.store = folder / "inbox", folder / "tapes", folder / "store"
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
 
     def start(self) -> Served:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.collector.serve_process", str(self.folder), str(self.port)],
+            [
+                sys.executable,
+                "-m",
+                "tests.collector.serve_process",
+                str(self.folder),
+                str(self.port),
+                str(self.body_time_s),
+            ],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,

@@ -1,11 +1,14 @@
-"""A collector in a process of its own: `python -m tests.collector.serve_process FOLDER PORT`; prints its address."""
+"""A collector in a process of its own: `python -m tests.collector.serve_process FOLDER PORT BODY_TIME_S`.
+
+Prints its address.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from tinkertape.collector import serve
+from tinkertape.collector import limits, serve
 from tinkertape.errors import TinkertapeError
 
 
@@ -25,4 +28,5 @@ def main(folder: Path, port: int) -> int:
 
 
 if __name__ == "__main__":
+    limits.BODY_TIME_S = float(sys.argv[3])
     sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -180,7 +180,7 @@ def test_a_whole_line_keeps_what_the_bus_knows(served: Served):
     stored = served.events(tape.run)
     assert [line["measurements"] for line in stored] == [event.measurements for event in events]
     assert {line["project"] for line in stored} == {"mine"}
-    row = served.json(f"/api/v1/runs/{tape.run}")["run"]
+    row = wait_until(lambda: (row := served.json(f"/api/v1/runs/{tape.run}")["run"])["status"] and row)
     assert (row["name"], row["state"], row["status"], row["events"]) == ("far away", "ended", "success", 3)
 
 

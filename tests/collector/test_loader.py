@@ -1,0 +1,182 @@
+"""Tapes of this machine are loaded beside the inbox: each event once, whatever is wrong with a file."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from tests.collector.conftest import ACCEPTED, Served, WrittenTape, wire_body, wire_event
+from tests.waiting import wait_until
+
+from tinkertape.tape.format import encode_line
+
+BALANCED = {"pending": 0, "rejected": 0, "dropped": {}}
+
+
+@pytest.fixture
+def tape(served: Served) -> WrittenTape:
+    return WrittenTape(served.tapes)
+
+
+def test_a_tape_is_loaded_and_followed(served: Served, tape):
+    tape.append(30)
+    served.settled(tape.run, 30)
+
+    tape.append(20)
+    tape.end()
+
+    assert served.settled(tape.run, 50) == {"recorded": 50, "stored": 50, **BALANCED}
+    assert [line["event_session_index"] for line in served.events(tape.run, limit=7)] == list(range(50))
+
+
+def test_a_torn_line_waits_until_it_is_whole(served: Served, tape):
+    line = encode_line(tape.event())
+    tape.append(3)
+    tape.write(line[:20])
+    served.settled(tape.run, 3)
+
+    tape.write(line[20:])
+
+    served.settled(tape.run, 4)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00" * 100 + b"\n",
+        b"not JSON\n",
+        b"{}\n",
+        b'{"event":\n',
+        b"\xff\xfe\n",
+        b"[" * 5_000 + b"\n",
+        b"x" * 9_000_000 + b"\n",
+    ],
+    ids=lambda raw: repr(raw[:12]),
+)
+def test_garbage_in_the_middle_is_set_aside_and_the_rest_is_stored(served: Served, tape, garbage):
+    tape.append(3)
+    tape.write(garbage)
+    tape.append(3)
+    tape.end()
+
+    ledger = served.settled(tape.run, 6)
+
+    assert ledger == {"recorded": 6, "stored": 6, **BALANCED}
+    assert served.json(f"/api/v1/runs/{tape.run}")["run"]["state"] == "ended"
+
+
+def test_a_damaged_event_is_one_that_was_rejected(served: Served, tape):
+    tape.append(2)
+    tape.write(encode_line(tape.event())[:-10] + b"\n")
+    tape.append(2)
+    tape.end()
+
+    ledger = served.settled(tape.run, 4)
+
+    assert ledger == {"recorded": 5, "stored": 4, "pending": 0, "rejected": 1, "dropped": {}}
+
+
+def test_what_a_process_dropped_is_in_the_ledger_by_reason(served: Served, tape):
+    tape.append(7)
+    tape.end(dropped={"queue_full": 4})
+
+    ledger = served.settled(tape.run, 7)
+
+    assert ledger == {"recorded": 11, "stored": 7, "pending": 0, "rejected": 0, "dropped": {"queue_full": 4}}
+
+
+def test_a_line_that_vanished_from_a_closed_tape_shows(served: Served, tape):
+    tape.append(5)
+    tape.event()  # recorded, and on no tape
+    tape.append(5)
+    tape.end()
+
+    ledger = served.settled(tape.run, 10)
+
+    assert ledger["recorded"] == 11  # and nothing is made up for the one that is missing
+    assert ledger["rejected"] == 0 and ledger["dropped"] == {}
+
+
+def test_what_a_killed_process_left_out_has_no_reason(served: Served, tape):
+    tape.append(5)
+    tape.event()
+    tape.append(5)
+
+    ledger = served.settled(tape.run, 10)
+
+    assert ledger == {"recorded": 11, "stored": 10, "pending": 0, "rejected": 0, "dropped": {"unknown": 1}}
+
+
+def test_a_file_without_rights_stops_no_other(served: Served, tape):
+    if os.geteuid() == 0:
+        broken = WrittenTape(served.tapes)
+        broken.path.unlink()
+        broken.path.symlink_to("/nowhere/at/all")
+    else:
+        broken = WrittenTape(served.tapes)
+        broken.path.chmod(0)
+    folder = served.tapes / tape.run / "folder.jsonl"
+    folder.mkdir()
+
+    tape.append(3)
+
+    served.settled(tape.run, 3)
+
+
+def test_what_comes_both_ways_is_stored_once(served: Served, tape):
+    lines = [encode_line(tape.event()) for _ in range(40)]
+    assert served.post(tape.body(lines[:30])) == ACCEPTED
+
+    tape.write(b"".join(lines))
+    assert served.post(tape.body(lines[20:])) == ACCEPTED
+    tape.end()
+
+    assert served.settled(tape.run, 40) == {"recorded": 40, "stored": 40, **BALANCED}
+    assert [line["event_session_index"] for line in served.events(tape.run)] == list(range(40))
+
+
+def test_what_a_far_process_says_it_has_is_pending(served: Served, tmp_path):
+    far = WrittenTape(tmp_path)
+    lines = [encode_line(far.event()) for _ in range(10)]
+
+    served.post(far.body(lines[:4], ledger={"recorded": 10, "dropped": {}}))
+
+    wait_until(
+        lambda: served.ledger(far.run) == {"recorded": 10, "stored": 4, "pending": 6, "rejected": 0, "dropped": {}},
+        otherwise=lambda: served.ledger(far.run),
+    )
+    served.post(far.body(lines[4:], ledger={"recorded": 10, "dropped": {}, "closed": "success"}))
+    assert served.settled(far.run, 10) == {"recorded": 10, "stored": 10, **BALANCED}
+
+
+@pytest.mark.parametrize("order", ["session first", "events first"])
+def test_a_sessions_own_bodies_are_filed_under_its_run(served: Served, tape, session, order):
+    body = wire_body(session, [wire_event(index) for index in range(5)])
+    if order == "events first":
+        served.post(body)
+        served.settled(session, 5)
+
+    tape.write(encode_line(tape.event("tinker.session.create", session_id=session, status="success")))
+    served.settled(tape.run, 6 if order == "events first" else 1)
+    if order == "session first":
+        served.post(body)
+
+    served.settled(tape.run, 6)
+    wait_until(lambda: served.events(session) == [])
+    wait_until(lambda: session not in {row["run"] for row in served.json("/api/v1/runs")})
+    assert len(served.events(tape.run)) == 6
+
+
+def test_two_processes_of_a_run_are_one_run(served: Served, tape):
+    child = WrittenTape(served.tapes, tape.run)
+    for _ in range(5):
+        tape.append(3)
+        child.append(2)
+    child.end()
+    tape.end("errored")
+
+    served.settled(tape.run, 25)
+    page = wait_until(lambda: (found := served.json(f"/api/v1/runs/{tape.run}"))["run"]["state"] == "failed" and found)
+    assert page["report"]["processes"] == 2
+    by_process = [(line["process"], line["event_session_index"]) for line in served.events(tape.run)]
+    assert [index for process, index in by_process if process == tape.process] == list(range(15))
