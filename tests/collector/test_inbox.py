@@ -1,0 +1,96 @@
+"""The inbox: what is acknowledged is on the disk, and many bodies share one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import stat
+from pathlib import Path
+
+import pytest
+
+from tinkertape.collector import inbox as inbox_module
+from tinkertape.collector.inbox import Inbox, InboxFull, Introduction
+from tinkertape.errors import CollectorError
+from tinkertape.tape.format import Header
+from tinkertape.tape.reader import Reader
+
+
+def lines_of(folder: Path) -> list[bytes]:
+    """Everything but the inbox's own headers, file by file."""
+    files = sorted(folder.glob("*.jsonl"))
+    return [line for file in files for line in file.read_bytes().splitlines() if b'"run":"inbox"' not in line]
+
+
+async def test_bodies_that_come_together_are_committed_together(tmp_path):
+    inbox = Inbox(tmp_path / "inbox")
+
+    await asyncio.gather(*(inbox.append(b'{"n":%d}\n' % number) for number in range(500)))
+
+    assert sorted(lines_of(inbox.folder)) == sorted(b'{"n":%d}' % number for number in range(500))
+    assert inbox.commits < 50
+    inbox.close()
+
+
+async def test_a_segment_begins_with_a_header_and_introduces_each_process_once(tmp_path):
+    inbox = Inbox(tmp_path / "inbox", segment_max=2_000)
+    introduction = Introduction("p", b'{"tape":1,"run":"r","process":"p"}\n')
+
+    for number in range(60):
+        await inbox.append(b'{"n":%d,"pad":"%s"}\n' % (number, b"x" * 100), introduction)
+
+    inbox.close()
+    segments = sorted(inbox.folder.glob("*.jsonl"))
+    assert len(segments) > 2
+    for segment in segments:
+        assert segment.read_bytes().count(b'"process":"p"') == 1
+        assert isinstance(next(iter(Reader(segment)))[0], Header)
+
+
+async def test_a_disk_that_refuses_is_told_and_loses_nothing(tmp_path, monkeypatch):
+    inbox = Inbox(tmp_path / "inbox")
+    await inbox.append(b'{"n":1}\n')
+    written = inbox_module.SegmentFile.append
+
+    def half(self: inbox_module.SegmentFile, data: bytes) -> int:
+        done = written(self, data[: len(data) // 2])
+        self.trouble = OSError(errno.ENOSPC, "No space left on device")
+        return done
+
+    monkeypatch.setattr(inbox_module.SegmentFile, "append", half)
+    for _ in range(3):
+        with pytest.raises(InboxFull, match="No space left on device; make room"):
+            await inbox.append(b'{"n":2}\n')
+    monkeypatch.undo()
+    await inbox.append(b'{"n":2}\n')
+
+    inbox.close()
+    whole = [line for line in lines_of(inbox.folder) if line.endswith(b"}")]
+    assert whole == [b'{"n":1}', b'{"n":2}']
+    assert inbox.failures == 3
+    assert len(list(inbox.folder.glob("*.jsonl"))) == 2  # no heap of empty files
+
+
+async def test_a_closed_inbox_takes_nothing(tmp_path):
+    inbox = Inbox(tmp_path / "inbox")
+    inbox.close()
+
+    with pytest.raises(InboxFull):
+        await inbox.append(b"{}\n")
+
+
+async def test_the_inbox_is_private(tmp_path):
+    inbox = Inbox(tmp_path / "inbox")
+    await inbox.append(b"{}\n")
+    inbox.close()
+
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (inbox.folder, *inbox.folder.iterdir())}
+    assert modes == {0o700, 0o600}
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(CollectorError, match="choose another folder with --inbox") as error:
+        Inbox(tmp_path / "file" / "inbox")
+    assert "\n" not in str(error.value)
