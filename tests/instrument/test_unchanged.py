@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -133,8 +135,13 @@ def test_a_program_prints_the_same_with_us(
     }
     changes = faults if program is RAISES else {}
 
-    plain = run_program(program, start_service(**changes), tmp_path, watched=False, flags=flags)
-    watched = run_program(program, start_service(**changes), tmp_path, watched=True, flags=flags)
+    (tmp_path / "program.py").write_text(program)
+
+    def run(with_us: bool) -> subprocess.CompletedProcess[str]:
+        return run_program(program, start_service(**changes), tmp_path, watched=with_us, flags=flags)
+
+    with ThreadPoolExecutor(2) as pool:
+        plain, watched = pool.map(run, (False, True))
 
     assert watched.returncode == plain.returncode
     assert watched.stdout.count("\n") > 0

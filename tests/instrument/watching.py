@@ -86,7 +86,8 @@ def run_program(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in a fresh interpreter, with or without the source; its file has the same name both times."""
     script = folder / "program.py"
-    script.write_text(program)
+    if not script.exists():
+        script.write_text(program)
     site = folder / ("watched" if watched else "plain")
     site.mkdir(exist_ok=True)
     on = "from tinkertape.instrument import tinker as source\nfrom tinkertape import bus\n"

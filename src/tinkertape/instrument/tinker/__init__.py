@@ -1,14 +1,17 @@
 """The Tinker SDK, seen from outside: public calls, requests, polls, pauses, attempts on the network, waits.
 
-    installation.py  put on and taken off; also when `tinker` is imported only later
-    patches.py      what was replaced, and the way back
-    flight.py       what is under way, and what belongs to what
-    operations.py   the public methods of the clients            arguments.py, results.py   what is counted in them
-    submissions.py  from handing over to acceptance              attempts.py                one HTTP exchange
-    requests.py     one API future                               polls.py                   is it ready?
-    claims.py       your code waits                              queue.py                   paused, and why
-    retries.py      back-offs inside the HTTP client             sessions.py                heartbeat, create, finish
-    sdk_events.py   what the SDK logs itself                     loop.py                    busy runs of event loops
+    installation.py  put on and taken off, also when `tinker` is imported only later
+    patches.py       what was replaced, and the way back
+    flight.py        what is under way, and what belongs to what
+
+    operations.py    the public calls begin       endings.py      and end      claims.py     your code waits
+    submissions.py   handed over, accepted        attempts.py     one HTTP exchange
+    requests.py      one API future               polls.py        is it ready? queue.py      paused, and why
+    retries.py       back-offs of the HTTP client sessions.py     heartbeats   sdk_events.py what the SDK logs itself
+    loop.py          busy runs of event loops
+
+    arguments.py, results.py   what is counted    futures.py      what lies inside a future
+    failures.py                whose fault        routes.py       which endpoint a URL is    release.py  which SDK
 
 Nothing here imports the SDK: its classes are patched when it is there. No hook lets an error of ours through (`guard`),
 and one that fails five times stays off. Prompts, tokens, weights and header values never enter an event.
