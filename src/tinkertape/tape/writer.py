@@ -14,6 +14,7 @@ disk refuses, nothing is taken from the queue: what does not fit into memory the
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -286,8 +287,10 @@ class Writer:
 
     def _take_chunk(self) -> int:
         """Make lines of the next events in the queue; how many there were. Under `_file_lock`."""
-        count = min(len(self._queue), CHUNK)
-        chunk = [self._queue.popleft() for _ in range(count)]
+        chunk: list[bytes] = []
+        with contextlib.suppress(IndexError):  # empty, or emptied by a `close` that would wait no longer
+            while len(chunk) < CHUNK:
+                chunk.append(self._queue.popleft())
         lines = []
         for snapshot in chunk:
             index, self.taken = self.taken, self.taken + 1
@@ -298,7 +301,7 @@ class Writer:
                 count_failure("tape.line", error)
         self._rest += b"".join(lines)
         self.taken += self._after_taking(chunk)
-        return count or CHUNK  # an empty queue ends the turn, whoever emptied it
+        return len(chunk) or CHUNK  # an empty queue ends the turn, whoever emptied it
 
     def _write_rest(self) -> bool:
         """Append what is made; False: the disk refused, and the rest waits for the next turn. Under `_file_lock`."""
@@ -345,7 +348,7 @@ class Writer:
         self._closing = True
         self._wakeup.set()
         if not self._file_lock.acquire(timeout=max(timeout_s, 0.0)):
-            self.lost["exit"] += self.made + self._give_up()
+            self.lost["exit"] += self._give_up()  # what is being written may still come through
             return False
         try:
             whole = self._drain_until(deadline, len(self._queue), at_once=True)
