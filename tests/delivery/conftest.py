@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,10 +89,3 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     recorder = Recorder(tmp_path / "tapes" / run, run, header={"name": "x", "sdk_version": "0.38.0"})
     yield recorder
     recorder.close()
-
-
-def wait_until(condition: Callable[[], bool], within_s: float = 10.0, show: Callable[[], object] = lambda: "") -> None:
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, show()
-        time.sleep(0.01)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.delivery.conftest import Door, wait_until
+from tests.delivery.conftest import Door
+from tests.waiting import wait_until
 from tinker.types import TelemetrySendRequest
 
 from tinkertape.config import new_ulid
@@ -71,7 +72,7 @@ def test_what_another_run_left_behind_goes_out_after_our_own(recorder: Recorder,
 
     delivery = Delivery(recorder.folder, ours.url)
     delivery.start()
-    wait_until(lambda: len(ours.events) == 2, show=lambda: ours.names)
+    wait_until(lambda: len(ours.events) == 2, otherwise=lambda: ours.names)
     delivery.close()
 
     assert ours.names == ["our.own", "left.behind"]
@@ -254,6 +255,6 @@ def test_a_forked_child_s_file_is_delivered_by_its_parent(recorder: Recorder, ou
         recorder.flush()
         os._exit(0)
     os.waitpid(pid, 0)
-    wait_until(lambda: "from.child" in ours.names, show=lambda: ours.names)
+    wait_until(lambda: "from.child" in ours.names, otherwise=lambda: ours.names)
 
     assert delivery.close(5.0)

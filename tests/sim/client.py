@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -50,13 +48,6 @@ def train(client: tinker.TrainingClient, steps: int, learning_rate: float = 1e-3
 def of_kind(sim: Sim, what: str, **wanted: object) -> list[dict[str, Any]]:
     """The truth's lines of one kind, with these values."""
     return [line for line in sim.truth_lines() if line["what"] == what and wanted.items() <= line.items()]
-
-
-def wait_until(condition: Callable[[], object], within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.005)
 
 
 class Wire:

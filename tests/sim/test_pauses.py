@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.sim.client import INSTANT, of_kind, train, trainer, wait_until
+from tests.sim.client import INSTANT, of_kind, train, trainer
+from tests.waiting import wait_until
 
 from tinkertape.sim import Pause, Scenario
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.sim.client import INSTANT, of_kind, wait_until
+from tests.sim.client import INSTANT, of_kind
+from tests.waiting import wait_until
 
 import tinkertape.sim
 from tinkertape.sim import Scenario, SimError, read_truth, start
