@@ -21,7 +21,7 @@ from tinkertape.diagnosis.compose import Identity, compose, settled
 from tinkertape.diagnosis.findings import Finding
 from tinkertape.diagnosis.report import Report, State, as_dict
 from tinkertape.diagnosis.runner import Runner
-from tinkertape.diagnosis.view import Viewer
+from tinkertape.diagnosis.view import View, Viewer
 from tinkertape.tape import open_tape
 
 
@@ -65,6 +65,10 @@ class Diagnoser:
         return compose(
             self._book.fold, view, self._findings, self._runner.causes, self._identity, state, _plain(ledger)
         )
+
+    def view(self, now_ns: int | None = None, live: bool | None = None) -> View | None:
+        """The cut run as of `now_ns`, for whoever needs nanoseconds: None before the first event."""
+        return self._viewer.view(now_ns, live)
 
     @property
     def findings(self) -> list[Finding]:

@@ -356,9 +356,11 @@ def next_submit_after(process: Process, at_ns: int) -> int | None:
 
 
 def _end_operation(process: Process, operation: Operation, event: Event, at_ns: int) -> None:
-    if operation.ended_ns is None:
-        process.closed.append(operation)
+    if operation.ended_ns is not None:
+        return  # it ended once; what says so again is a mistake
+    process.closed.append(operation)
     operation.ended_ns = max(at_ns, operation.began_ns)
+    operation.hold_ns, operation.round_trip_ns = process.hold_ns, process.round_trip_ns
     if "call_duration" in event.measurements:
         call_ns = operation.began_ns + _int(event.measurements["call_duration"])
         operation.call_ended_ns = min(call_ns, operation.ended_ns)

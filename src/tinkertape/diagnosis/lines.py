@@ -40,6 +40,8 @@ LOOP_BUSY_SHARE = 0.4  # of the sending; above it acceptance was stamped late (f
 STAMP_LAG_NS = 3_000_000  # a stamp this soon after a busy run was held up by it (below 3 ms is noise there)
 SAME_HOLD = 0.01  # two polls this alike were both answered at the service's timeout (704 and 703 ms, §7.1)
 SAME_HOLD_NS = 4_000_000
+LATE = 3  # a submission of so many round trips and more may have been accepted long before its end
+LATE_NS = 5_000_000
 AT_ONCE = 1.2  # a last poll of so many round trips was answered at once: ready may be older (§6, latency)
 AT_ONCE_NS = 2_000_000
 
@@ -52,7 +54,8 @@ class Surroundings:
     usual_compute_ns: int | None = None  # the median of same operation and size in this run
     hold_ns: int | None = None  # how long the service holds a poll that it answers as pending
     round_trip_ns: int = 0
-    behind_until: dict[str, int] = field(default_factory=dict)  # request_id → the predecessor's h
+    behind_until: int | None = None  # the predecessors' h: until then the model worked for them
+    held_until: int | None = None  # the end of the predecessors' pause, as best known
     next_submit: dict[int, int] = field(default_factory=dict)  # e → the next e of any request
 
 
@@ -179,7 +182,10 @@ def _cut_send(cut: Cut, each: _Round, cursor: int, end: int, around: Surrounding
         cut.doubt(SEND, COMPUTE, last.began_ns, last.began_ns, end, "inferred", "counted from the last send: busy loop")
         return cut.add(SEND, cursor, last.began_ns)
     low = max(earliest_ns(around.busy, end), last.began_ns)
-    cut.doubt(SEND, COMPUTE, low, end, end, "bounded", "the SDK's loop was busy when it was accepted")
+    method = "the SDK's loop was busy when it was accepted"
+    if span > LATE * around.round_trip_ns + LATE_NS:  # uploading, or accepted long before we were told
+        low, method = last.began_ns + around.round_trip_ns, "accepted somewhere while it was sent"
+    cut.doubt(SEND, COMPUTE, low, end, end, "bounded", method)
     return cut.add(SEND, cursor, end)
 
 
@@ -189,7 +195,7 @@ def _cut_request(cut: Cut, request: Request, accepted: int, until_ns: int, aroun
     ended = min(until_ns, request.done_ns if request.done_ns is not None else until_ns)
     waiting, result = _until_result(polls)
     intervals = _intervals(waiting, result, accepted, ended if result is None else result.headers_ns, request)
-    cursor = _cut_waiting(cut, intervals, request, around)
+    cursor = _cut_waiting(cut, intervals, around)
     if result is not None:
         _doubt_ready(cut, waiting, result, accepted, around)
         cursor = _cut_retrieve(cut, polls[polls.index(result) :], cursor)
@@ -238,24 +244,16 @@ def _intervals(
         )
         before = before if unknown else paused
         cursor = max(cursor, poll.headers_ns)
+    if out and request.done_ns is not None and result is None and waiting[-1].outcome == "error":
+        return out  # it failed of that answer; what is left is delivering the failure
     tail = max(cursor, ended)
     still_paused = before if result is None and request.done_ns is None else None
     out.append(_Interval(cursor, tail, still_paused, before if still_paused is None else None))
     return out
 
 
-def _cut_waiting(cut: Cut, intervals: list[_Interval], request: Request, around: Surroundings) -> int:
-    certain = sum(each.ended_ns - each.began_ns for each in intervals if each.paused is None and each.shared is None)
-    usual = around.usual_compute_ns
-    left = None if usual is None else max(0, usual - certain)
-    shares: dict[int, int] = {}  # of compute, in the intervals that a pause shares
-    for index in range(len(intervals) - 1, -1, -1):
-        each = intervals[index]
-        if each.shared is not None:
-            length = each.ended_ns - each.began_ns
-            final = index == len(intervals) - 1
-            shares[index] = (0 if final else length) if left is None else min(length, left)
-            left = None if left is None else left - shares[index]
+def _cut_waiting(cut: Cut, intervals: list[_Interval], around: Surroundings) -> int:
+    shares = _compute_shares(intervals, around)
     for index, each in enumerate(intervals):
         if each.paused is not None:
             cut.add(QUEUE + each.paused, each.began_ns, each.ended_ns)
@@ -263,23 +261,53 @@ def _cut_waiting(cut: Cut, intervals: list[_Interval], request: Request, around:
                 low, high = each.began_ns, each.ended_ns
                 cut.doubt(COMPUTE, QUEUE + each.paused, low, low, high, "bounded", "known at the polls' answers")
         elif each.shared is not None:
-            _cut_shared(cut, each, each.shared, shares[index], usual is not None)
+            _cut_shared(cut, each, each.shared, shares[index], around)
         else:
-            _cut_compute(cut, each.began_ns, each.ended_ns, around.behind_until.get(request.request_id))
+            _cut_compute(cut, each.began_ns, each.ended_ns, around.behind_until)
             if each.unknown:
                 low, high = each.began_ns, each.ended_ns
                 cut.doubt(QUEUE + "unknown", COMPUTE, low, low, high, "inferred", "polls answered with an error")
     return intervals[-1].ended_ns
 
 
-def _cut_shared(cut: Cut, each: _Interval, reason: str, compute_ns: int, by_history: bool) -> None:
-    middle = each.ended_ns - compute_ns
-    cut.add(QUEUE + reason, each.began_ns, middle)
-    cut.add(COMPUTE, middle, each.ended_ns)
+def _compute_shares(intervals: list[_Interval], around: Surroundings) -> dict[int, int]:
+    """How much of each interval that a pause shares was compute: what is usual, less what is certain, from the end."""
+    usual, floor = around.usual_compute_ns, around.behind_until or 0
+    certain = sum(
+        max(0, each.ended_ns - max(each.began_ns, floor))
+        for each in intervals
+        if each.paused is None and each.shared is None
+    )
+    left = None if usual is None else max(0, usual - certain)
+    shares: dict[int, int] = {}
+    for index in range(len(intervals) - 1, -1, -1):
+        each = intervals[index]
+        if each.shared is not None:
+            length = each.ended_ns - each.began_ns
+            final = index == len(intervals) - 1
+            shares[index] = (0 if final else length) if left is None else min(length, left)
+            left = None if left is None else left - shares[index]
+    return shares
+
+
+def _cut_shared(cut: Cut, each: _Interval, reason: str, compute_ns: int, around: Surroundings) -> None:
+    began, ended, behind = each.began_ns, each.ended_ns, around.behind_until
+    if behind is not None and behind > began:  # the pause was the predecessor's too: it ended when that one's did
+        middle = max(began, min(around.held_until or began, behind, ended))
+        cut.add(QUEUE + reason, began, middle)
+        _cut_compute(cut, middle, ended, behind)
+        cut.split_by_history = True
+        method = "by the predecessor's pause"
+        cut.doubt(QUEUE + reason, BEHIND, began, middle, min(behind, ended), "inferred", method)
+        return
+    by_history = around.usual_compute_ns is not None
+    middle = ended - compute_ns
+    cut.add(QUEUE + reason, began, middle)
+    cut.add(COMPUTE, middle, ended)
     quality: Quality = "inferred" if by_history else "bounded"
     method = "split by this run's usual compute" if by_history else "pause and compute share the last poll"
     cut.split_by_history = cut.split_by_history or by_history
-    cut.doubt(QUEUE + reason, COMPUTE, each.began_ns, middle, each.ended_ns, quality, method)
+    cut.doubt(QUEUE + reason, COMPUTE, began, middle, ended, quality, method)
 
 
 def _cut_compute(cut: Cut, began: int, ended: int, behind_until: int | None) -> None:

@@ -143,6 +143,8 @@ class Operation:
     claims: list[Claim] = field(default_factory=list)
     failure: Failure | None = None
     retries: int = 0
+    hold_ns: int | None = None  # what was known of the service's polls when it ended (`Process.hold_ns`)
+    round_trip_ns: int | None = None
     segments: Any = None  # cached by segments.py, once nothing can change it
 
     @property

@@ -17,8 +17,10 @@ from tinkertape.diagnosis.fold import Process, next_submit_after
 from tinkertape.diagnosis.history import History
 from tinkertape.diagnosis.lines import Cut, Surroundings, cut_line
 from tinkertape.diagnosis.parts import (
+    BEHIND,
     CALL,
     DELIVER,
+    QUEUE,
     SERIALISE,
     UNCLAIMED,
     WAIT_LOCAL,
@@ -52,10 +54,14 @@ class OperationCut:
         """How long the operation was in a part."""
         return sum(ended - began for name, began, ended in self.segments if name == part)
 
-    def doubt_ns(self, part: str) -> tuple[int, int]:
-        """By how much less, and by how much more, a part may have lasted."""
+    def doubt_ns(self, part: str, *, in_order: bool = False) -> tuple[int, int]:
+        """By how much less, and by how much more, a part may have lasted; `in_order`: given that the model takes its
+        requests in the order of submission.
+        """
         less = more = 0
         for doubt in self.cut.doubts:
+            if in_order and doubt.before == BEHIND:
+                continue
             if doubt.before == part:
                 less, more = less + doubt.at_ns - doubt.low_ns, more + doubt.high_ns - doubt.at_ns
             if doubt.after == part:
@@ -135,11 +141,13 @@ class Cutter:
         around = Surroundings(
             process.sdk_busy,
             self.history.usual_ns(operation, least=1) if alone else None,
-            process.hold_ns,
-            process.round_trip_ns or 0,
+            process.hold_ns if operation.ended_ns is None else operation.hold_ns,
+            (process.round_trip_ns if operation.ended_ns is None else operation.round_trip_ns) or 0,
         )
         if ahead:
-            around.behind_until = dict.fromkeys(operation.requests, max(ready for ready, _ in ahead))
+            around.behind_until = max(ready for ready, _ in ahead)
+            held = [segment.ended_ns for _, cut in ahead for segment in cut.segments if segment.part.startswith(QUEUE)]
+            around.held_until = max(held, default=None)
         for line in operation.lines.values():
             for submit in line.submits:
                 following = next_submit_after(process, submit.began_ns)

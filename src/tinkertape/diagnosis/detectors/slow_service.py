@@ -2,7 +2,8 @@
 
 Rule      three calls of one operation and size in a row computed 1.5 times their usual time or more, at least 25 ms and
           four spreads above it; it ends with two calls in a row that are usual again. Usual is the median of this run's
-          earlier calls of the same operation, model and size, of which five are needed.
+          earlier calls of the same operation, model and size, of which five are needed. A call whose bounds allow both
+          neither begins, breaks nor ends a row.
 Source    facts/partition.md §8: compute above history of the same type and size, no pause, the SDK's loop quiet, polls
           not answered at their timeout. Compared is the least that compute may have lasted (§7.1–4), less what sending
           took longer than usual: a stalled client makes both longer.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
@@ -32,6 +34,7 @@ USUAL_AGAIN = 2
 FACTOR = 1.5
 EXCESS_MIN_NS = 25_000_000
 SPREADS = 4
+GROWTH = 1.05  # told anew when it grew so much: a finding names all its calls
 
 
 @dataclass
@@ -39,6 +42,7 @@ class _Call:
     cut: OperationCut
     compute_ns: int
     usual_ns: int
+    certain: bool  # slow even at the least that it may have computed
 
 
 @dataclass
@@ -47,7 +51,7 @@ class _Group:
 
     compute: list[int] = field(default_factory=list)  # sorted
     send: list[int] = field(default_factory=list)  # sorted
-    slow: list[_Call] = field(default_factory=list)  # in a row, the last ones
+    above: list[_Call] = field(default_factory=list)  # slow or unclear, since the last usual one
     usual_in_a_row: int = 0
 
 
@@ -55,6 +59,7 @@ class _Group:
 class _Stretch:
     opened_by: Hashable
     calls: list[_Call]
+    told: int = 0  # calls in its last finding
 
 
 class Detector:
@@ -66,40 +71,48 @@ class Detector:
         self._stretches: dict[str, _Stretch] = {}
 
     def detect(self, event: Event) -> Iterator[Finding]:
-        """A finding at each call that belongs to a slow stretch, its cost growing."""
+        """A finding when a stretch begins, as it grows by a twentieth, and when it or the recording ends."""
         for cut in self._book.settled:
             if is_usual(cut.operation):
                 yield from self._call(event.process, cut)
+        stretch = self._stretches.get(event.process)
+        if event.name == "telemetry.session.stop" and stretch is not None:
+            yield _finding(event.process, stretch, goes_on=True)
 
     def _call(self, process: str, cut: OperationCut) -> Iterator[Finding]:
         key = (process, group_of(cut.operation))
         group = self._groups.setdefault(key, _Group())
         compute, sent = cut.nanoseconds(COMPUTE), cut.nanoseconds(SEND)
-        usual = median(group.compute) if group.compute else 0
+        kind = _kind(group, cut, compute, sent)
         stretch = self._stretches.get(process)
-        if len(group.compute) >= HISTORY_MIN and _is_slow(group, cut, compute, sent):
-            group.usual_in_a_row = 0
-            group.slow.append(_Call(cut, compute, usual))
-            if stretch is not None:
-                stretch.calls.append(group.slow[-1])
-            elif len(group.slow) >= IN_A_ROW:
-                stretch = self._stretches[process] = _Stretch(key, self._slow_since(process, group.slow[0]))
-            if stretch is not None:
-                yield _finding(process, stretch, goes_on=True)
+        if kind == "usual":
+            _remember(group, compute, sent)
+            group.above.clear()
+            group.usual_in_a_row += 1
+            if stretch is not None and stretch.opened_by == key and group.usual_in_a_row >= USUAL_AGAIN:
+                del self._stretches[process]
+                yield _finding(process, stretch, goes_on=False)
             return
-        _remember(group, compute, sent)
-        group.slow.clear()
-        group.usual_in_a_row += 1
-        if stretch is not None and stretch.opened_by == key and group.usual_in_a_row >= USUAL_AGAIN:
-            del self._stretches[process]
-            yield _finding(process, stretch, goes_on=False)
+        call = _Call(cut, compute, median(group.compute), kind == "slow")
+        if call.certain:
+            group.usual_in_a_row = 0
+        if stretch is not None:
+            stretch.calls.append(call)
+        else:
+            group.above.append(call)
+            if sum(each.certain for each in group.above) >= IN_A_ROW:
+                stretch = self._stretches[process] = _Stretch(key, self._above_since(process, group.above))
+        if stretch is not None and len(stretch.calls) >= GROWTH * stretch.told:
+            stretch.told = len(stretch.calls)
+            yield _finding(process, stretch, goes_on=True)
 
-    def _slow_since(self, process: str, first: _Call) -> list[_Call]:
-        """The slow calls of every operation since the first of this stretch."""
+    def _above_since(self, process: str, row: list[_Call]) -> list[_Call]:
+        """The calls above usual of every operation since the first of this row that was clearly above it."""
+        first = next(call for call in row if call.certain or call.compute_ns >= FACTOR * call.usual_ns)
         began = first.cut.operation.began_ns
-        calls = [call for (where, _), group in self._groups_of(process) for call in group.slow]
+        calls = [call for _, group in self._groups_of(process) for call in group.above]
         return sorted(
-            (call for call in calls if call.cut.operation.ended_ns and call.cut.operation.ended_ns > began),
+            (call for call in calls if (call.cut.operation.ended_ns or 0) > began),
             key=lambda call: call.cut.operation.began_ns,
         )
 
@@ -109,12 +122,16 @@ class Detector:
                 yield key, group
 
 
-def _is_slow(group: _Group, cut: OperationCut, compute: int, sent: int) -> bool:
+def _kind(group: _Group, cut: OperationCut, compute: int, sent: int) -> Literal["usual", "slow", "unclear"]:
+    if len(group.compute) < HISTORY_MIN:
+        return "usual"
     usual = median(group.compute)
     spread = median(sorted(abs(value - usual) for value in group.compute))
-    less, _ = cut.doubt_ns(COMPUTE)
-    least = compute - less - max(0, sent - median(group.send))
-    return least >= FACTOR * usual and least - usual >= max(EXCESS_MIN_NS, SPREADS * spread)
+    less, more = cut.doubt_ns(COMPUTE, in_order=True)
+    excess = max((FACTOR - 1) * usual, EXCESS_MIN_NS, SPREADS * spread)
+    if compute - less - max(0, sent - median(group.send)) - usual >= excess:
+        return "slow"
+    return "unclear" if compute + more - usual >= excess else "usual"
 
 
 def _remember(group: _Group, compute: int, sent: int) -> None:
@@ -149,7 +166,6 @@ def _finding(process: str, stretch: _Stretch, *, goes_on: bool) -> Finding:
                 "now_s": now,
                 "factor": times,
                 "calls": len(stretch.calls),
-                "last_ns": max(ends),
             },
             part=COMPUTE,
             costs_ns=costs,
