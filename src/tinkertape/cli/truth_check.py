@@ -64,7 +64,7 @@ def _owned(report: Report, cause: str) -> str:
     finding = _found(report, cause)
     if finding is None:
         return f"no finding {cause}"
-    return "" if finding.owner == "service" else f"{cause} is said to be {finding.owner}'s"
+    return "" if finding.owner == "service" else f"{cause} is laid at {finding.owner}"
 
 
 def _pauses(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
