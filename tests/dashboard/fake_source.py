@@ -16,8 +16,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-
 from tests.dashboard.made_runs import made_events, made_row, made_run
+
 from tinkertape.dashboard import routes
 
 SICK = "01KASW3T4V9Q2M7R8X5Y6Z0ABC"
@@ -44,7 +44,9 @@ class FakeSource:
     def put(self, report: dict[str, Any]) -> None:
         self.reports[report["run"]] = report
         for loop, queue in self.listeners:
-            loop.call_soon_threadsafe(queue.put_nowait, {"run": report["run"], "events": report["events"], "state": report["state"]})
+            loop.call_soon_threadsafe(
+                queue.put_nowait, {"run": report["run"], "events": report["events"], "state": report["state"]}
+            )
 
     def runs(self, limit: int = 100, before: str | None = None) -> list[dict[str, Any]]:
         return [made_row(report) for report in self.reports.values()][:limit]
@@ -59,7 +61,10 @@ class FakeSource:
         if run is not None:
             return dict(self.reports[run]["ledger"])
         ledgers = [report["ledger"] for report in self.reports.values()]
-        return {**{key: sum(ledger[key] for ledger in ledgers) for key in ("recorded", "stored", "pending", "rejected")}, "dropped": {}}
+        return {
+            **{key: sum(ledger[key] for ledger in ledgers) for key in ("recorded", "stored", "pending", "rejected")},
+            "dropped": {},
+        }
 
     async def stream(self, request: Request) -> Response:
         wanted, queue = request.query_params.get("run"), asyncio.Queue[dict[str, Any]]()
@@ -88,7 +93,9 @@ class Served:
         listening.bind(("127.0.0.1", port))
         self.port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)
         self._thread.start()
 

@@ -6,10 +6,47 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.dashboard.made_answers import findings_of, verdict_of
+
 BEGAN = datetime(2026, 11, 24, 2, 4, 11, tzinfo=UTC)
-ORDER = ("call", "serialise", "wait_local", "send", "queue:rate_limit", "queue:capacity", "compute:behind", "compute", "retrieve", "deliver")
-OWNER = {"call": "you", "serialise": "you", "wait_local": "you", "deliver": "you", "your_code": "you", "send": "network", "retrieve": "network", "idle": "idle"}
-CHECKED = ["flaky-network", "gil-stall", "loop-blocked", "memory-growth", "not-pipelined", "rate-limit-pause", "service-errors", "slow-data", "slow-network", "stuck-request"]
+ORDER = (
+    "call",
+    "serialise",
+    "wait_local",
+    "send",
+    "queue:rate_limit",
+    "queue:capacity",
+    "compute:behind",
+    "compute",
+    "retrieve",
+    "deliver",
+)
+OWNER = {
+    "call": "you",
+    "serialise": "you",
+    "wait_local": "you",
+    "deliver": "you",
+    "your_code": "you",
+    "send": "network",
+    "retrieve": "network",
+    "idle": "idle",
+}
+TRACEBACK = """Traceback (most recent call last):
+  File "train.py", line 41, in main
+    client.forward_backward(batch, "cross_entropy").result()
+tinker.RequestFailedError: request failed (user): datum 3 too long"""
+CHECKED = [
+    "flaky-network",
+    "gil-stall",
+    "loop-blocked",
+    "memory-growth",
+    "not-pipelined",
+    "rate-limit-pause",
+    "service-errors",
+    "slow-data",
+    "slow-network",
+    "stuck-request",
+]
 
 
 class _Run:
@@ -24,27 +61,65 @@ class _Run:
 
     def small(self, compute: float, data: float = 1.0) -> dict[str, float]:
         return {
-            "call": self.near(0.004, 0.4), "serialise": self.near(0.034 * data + 0.003, 0.4), "wait_local": self.near(0.007, 0.5), "send": self.near(0.026 + 0.03 * data, 0.4),
-            "compute": compute, "retrieve": self.near(0.032 + 0.014 * data, 0.4), "deliver": self.near(0.007, 0.5),
-        }  # fmt: skip
+            "call": self.near(0.004, 0.4),
+            "serialise": self.near(0.034 * data + 0.003, 0.4),
+            "wait_local": self.near(0.007, 0.5),
+            "send": self.near(0.026 + 0.03 * data, 0.4),
+            "compute": compute,
+            "retrieve": self.near(0.032 + 0.014 * data, 0.4),
+            "deliver": self.near(0.007, 0.5),
+        }
 
-    def call(self, name: str, at: float, parts: dict[str, float], step: int | None, *, error: str | None = None, open_: bool = False) -> dict[str, Any]:
+    def call(
+        self,
+        name: str,
+        at: float,
+        parts: dict[str, float],
+        step: int | None,
+        *,
+        error: str | None = None,
+        open_: bool = False,
+    ) -> dict[str, Any]:
         began, segments = at, []
         for part in ORDER:
             if parts.get(part):
                 segments.append([part, at, at + parts[part]])
                 at += parts[part]
         self.request += 1
-        span = {"operation_id": self.request, "operation": name, "process": "a1b2c3d4e5f60718", "began_s": began, "ended_s": None if open_ else at, "open": open_, "step": step,
-                "error": error, "request_ids": [f"9c41e2:{self.request}"], "segments": segments, "_to": at, "_parts": parts}  # fmt: skip
+        span = {
+            "operation_id": self.request,
+            "operation": name,
+            "process": "a1b2c3d4e5f60718",
+            "began_s": began,
+            "ended_s": None if open_ else at,
+            "open": open_,
+            "step": step,
+            "error": error,
+            "request_ids": [f"9c41e2:{self.request}"],
+            "segments": segments,
+            "_to": at,
+            "_parts": parts,
+        }
         self.spans.append(span)
         return span
 
 
 def made_run(
-    name: str = "haiku-lora", run: str = "01KASW3T4V9Q2M7R8X5Y6Z0ABC", *, seed: int = 7, steps: int = 30, pause_at: int = 0, pause_s: float = 47.0, slow_from: int = 0, error_at: int = 0,
-    rate_at: int = 0, live: bool = False, inferred: bool = False, began: datetime = BEGAN, loss: bool = True,
-) -> dict[str, Any]:  # fmt: skip
+    name: str = "haiku-lora",
+    run: str = "01KASW3T4V9Q2M7R8X5Y6Z0ABC",
+    *,
+    seed: int = 7,
+    steps: int = 30,
+    pause_at: int = 0,
+    pause_s: float = 47.0,
+    slow_from: int = 0,
+    error_at: int = 0,
+    rate_at: int = 0,
+    live: bool = False,
+    inferred: bool = False,
+    began: datetime = BEGAN,
+    loss: bool = True,
+) -> dict[str, Any]:
     """A report. `pause_at`, `slow_from`, `error_at`, `rate_at` are steps; `live` leaves the last step open."""
     made = _Run(seed)
     t = made.call("create_session", 0.0, made.small(made.near(0.12, 0.2), 0), None)["_to"]
@@ -58,24 +133,66 @@ def made_run(
     for span in made.spans:
         add(span["_parts"], total)
     for step in range(1, steps + 1):
-        t = _step(made, t, step, add, steps=steps, pause_at=pause_at, pause_s=pause_s, slow_from=slow_from, error_at=error_at, rate_at=rate_at, live=live, inferred=inferred, loss=loss)
+        t = _step(
+            made,
+            t,
+            step,
+            add,
+            steps=steps,
+            pause_at=pause_at,
+            pause_s=pause_s,
+            slow_from=slow_from,
+            error_at=error_at,
+            rate_at=rate_at,
+            live=live,
+            inferred=inferred,
+            loss=loss,
+        )
     for step in made.steps:
         add(step["parts"], total)
     if not live and steps:
-        last = max((made.call("sample", t + 0.02 * i, made.small(made.near(1.35, 0.25), 0), None) for i in range(4)), key=lambda span: span["_to"])
+        last = max(
+            (made.call("sample", t + 0.02 * i, made.small(made.near(1.35, 0.25), 0), None) for i in range(4)),
+            key=lambda span: span["_to"],
+        )
         add(last["_parts"], total)
         total["your_code"] = total.get("your_code", 0.0) + last["began_s"] - t
         t = last["_to"]
-    return _report(made, name, run, t, total, live=live, began=began, slow_from=slow_from, pause_at=pause_at, error_at=error_at)
+    return _report(
+        made, name, run, t, total, live=live, began=began, slow_from=slow_from, pause_at=pause_at, error_at=error_at
+    )
 
 
-def _step(made: _Run, t: float, step: int, add: Any, *, steps: int, pause_at: int, pause_s: float, slow_from: int, error_at: int, rate_at: int, live: bool, inferred: bool, loss: bool) -> float:
+def _step(
+    made: _Run,
+    t: float,
+    step: int,
+    add: Any,
+    *,
+    steps: int,
+    pause_at: int,
+    pause_s: float,
+    slow_from: int,
+    error_at: int,
+    rate_at: int,
+    live: bool,
+    inferred: bool,
+    loss: bool,
+) -> float:
     began, parts, over = t, {"your_code": 0.0, "idle": 0.0}, 0.0
     gap, slow, last = made.near(0.27, 0.25), bool(slow_from and step >= slow_from), live and step == steps
     parts["your_code"] += gap
     t += gap
     if step == error_at:
-        p = {"call": 0.004, "serialise": 0.041, "wait_local": 0.006, "send": 0.072, "compute": 0.19, "retrieve": 0.018, "deliver": 0.006}
+        p = {
+            "call": 0.004,
+            "serialise": 0.041,
+            "wait_local": 0.006,
+            "send": 0.072,
+            "compute": 0.19,
+            "retrieve": 0.018,
+            "deliver": 0.006,
+        }
         t = made.call("forward_backward", t, p, step, error="RequestFailedError")["_to"]
         add(p, parts)
     else:
@@ -105,78 +222,164 @@ def _step(made: _Run, t: float, step: int, add: Any, *, steps: int, pause_at: in
     parts["idle"] += idle
     t += idle
     value = 2.04 + 1.86 * 2.718281828 ** (-(step - 1) / 9.5) + (made.random.random() - 0.5) * 0.09
-    made.steps.append({"step": step, "began_s": began, "ended_s": None if last else t, "wall_s": t - began, "parts": parts, "over_s": over, "failed": step == error_at, "open": last, "inferred": inferred,
-                       "loss": value if loss and step != error_at and not last else None, "coverage": 1 - parts["idle"] / (t - began)})  # fmt: skip
+    made.steps.append(
+        {
+            "step": step,
+            "began_s": began,
+            "ended_s": None if last else t,
+            "wall_s": t - began,
+            "parts": parts,
+            "over_s": over,
+            "failed": step == error_at,
+            "open": last,
+            "inferred": inferred,
+            "loss": value if loss and step != error_at and not last else None,
+            "coverage": 1 - parts["idle"] / (t - began),
+        }
+    )
     return t
 
 
-def _report(made: _Run, name: str, run: str, wall: float, total: dict[str, float], *, live: bool, began: datetime, slow_from: int, pause_at: int, error_at: int) -> dict[str, Any]:
+def _report(
+    made: _Run,
+    name: str,
+    run: str,
+    wall: float,
+    total: dict[str, float],
+    *,
+    live: bool,
+    began: datetime,
+    slow_from: int,
+    pause_at: int,
+    error_at: int,
+) -> dict[str, Any]:
     total.pop("compute:behind", None)
     total["your_code"] = total.get("your_code", 0.0) + wall - sum(total.values())
     over = sum(step["over_s"] for step in made.steps)
-    quality = {"compute": "bounded", "queue:capacity": "bounded", "queue:rate_limit": "bounded", "wait_local": "inferred"}
+    lost = over + total.get("queue:capacity", 0.0)
+    quality = {
+        "compute": "bounded",
+        "queue:capacity": "bounded",
+        "queue:rate_limit": "bounded",
+        "wait_local": "inferred",
+    }
     parts = [
-        {"part": part, "owner": OWNER.get(part, "service"), "seconds": amount, "share": amount / wall, "quality": quality.get(part, "measured"),
-         "min_s": amount * 0.97 if part in quality else None, "max_s": amount if part in quality else None, "method": "the gaps of the turn" if part == "wait_local" else ""}
+        {
+            "part": part,
+            "owner": OWNER.get(part, "service"),
+            "seconds": amount,
+            "share": amount / wall,
+            "quality": quality.get(part, "measured"),
+            "min_s": amount * 0.97 if part in quality else None,
+            "max_s": amount if part in quality else None,
+            "method": "the gaps of the turn" if part == "wait_local" else "",
+        }
         for part, amount in total.items()
-    ]  # fmt: skip
-    by = {owner: sum(part["seconds"] for part in parts if part["owner"] == owner) for owner in ("you", "network", "service", "idle")}
+    ]
+    by = {
+        owner: sum(part["seconds"] for part in parts if part["owner"] == owner)
+        for owner in ("you", "network", "service", "idle")
+    }
     pauses = [
-        {"began_s": seg[1], "ended_s": seg[2], "length_s": seg[2] - seg[1], "min_s": seg[2] - seg[1] - 0.6, "max_s": seg[2] - seg[1] + 0.6, "reason": seg[0][6:], "text": "out of capacity", "operation": span["operation"],
-         "request_id": span["request_ids"][0], "step": span["step"]}
-        for span in made.spans for seg in span["segments"] if seg[0].startswith("queue")
-    ]  # fmt: skip
+        {
+            "began_s": seg[1],
+            "ended_s": seg[2],
+            "length_s": seg[2] - seg[1],
+            "min_s": seg[2] - seg[1] - 0.6,
+            "max_s": seg[2] - seg[1] + 0.6,
+            "reason": seg[0][6:],
+            "text": "out of capacity",
+            "operation": span["operation"],
+            "request_id": span["request_ids"][0],
+            "step": span["step"],
+        }
+        for span in made.spans
+        for seg in span["segments"]
+        if seg[0].startswith("queue")
+    ]
     errors = [
-        {"owner": "you", "type": "RequestFailedError", "message": "Datum 3 is too long: 33 012 tokens, limit 32 768.", "status_code": 400, "category": "user", "operation": span["operation"], "count": 1, "first_s": span["_to"],
-         "last_s": span["_to"], "request_ids": span["request_ids"], "step": span["step"],
-         "traceback": 'Traceback (most recent call last):\n  File "train.py", line 41, in main\n    client.forward_backward(batch, "cross_entropy").result()\ntinker.RequestFailedError: request failed (user): datum 3 too long'}
-        for span in made.spans if span["error"]
-    ]  # fmt: skip
+        {
+            "owner": "you",
+            "type": "RequestFailedError",
+            "message": "Datum 3 is too long: 33 012 tokens, limit 32 768.",
+            "status_code": 400,
+            "category": "user",
+            "operation": span["operation"],
+            "count": 1,
+            "first_s": span["_to"],
+            "last_s": span["_to"],
+            "request_ids": span["request_ids"],
+            "step": span["step"],
+            "traceback": TRACEBACK,
+        }
+        for span in made.spans
+        if span["error"]
+    ]
     sick = bool(pause_at or slow_from or error_at)
     report = {
-        "run": run, "name": name, "project": "default", "state": "running" if live else "ended", "status": "" if live else "success", "began": _iso(began), "ended": None if live else _iso(began + timedelta(seconds=wall)),
-        "wall_s": wall, "model": "Qwen/Qwen3-8B", "sdk_version": "0.38.0", "python": "3.11.2", "processes": 1, "sessions": ["5f0e7b52-9c41"], "events": 2418,
-        "parts": parts, "lost_s": over + total.get("queue:capacity", 0.0), "over_s": over, "steps": made.steps, "usual_step_s": sorted(step["wall_s"] for step in made.steps)[len(made.steps) // 3] if made.steps else None,
-        "operations": _operations(made.spans), "pauses": pauses, "errors": errors, "retries": [], "checked": CHECKED, "loss": [[step["step"], step["loss"]] for step in made.steps if step["loss"] is not None],
+        "run": run,
+        "name": name,
+        "project": "default",
+        "state": "running" if live else "ended",
+        "status": "" if live else "success",
+        "began": _iso(began),
+        "ended": None if live else _iso(began + timedelta(seconds=wall)),
+        "wall_s": wall,
+        "model": "Qwen/Qwen3-8B",
+        "sdk_version": "0.38.0",
+        "python": "3.11.2",
+        "processes": 1,
+        "sessions": ["5f0e7b52-9c41"],
+        "events": 2418,
+        "parts": parts,
+        "lost_s": over + total.get("queue:capacity", 0.0),
+        "over_s": over,
+        "steps": made.steps,
+        "usual_step_s": sorted(step["wall_s"] for step in made.steps)[len(made.steps) // 3] if made.steps else None,
+        "operations": _operations(made.spans),
+        "pauses": pauses,
+        "errors": errors,
+        "retries": [],
+        "checked": CHECKED,
+        "loss": [[step["step"], step["loss"]] for step in made.steps if step["loss"] is not None],
         "spans": [{key: value for key, value in span.items() if not key.startswith("_")} for span in made.spans],
         "ledger": {"recorded": 2418, "stored": 2418, "pending": 0, "rejected": 0, "dropped": {}},
-        "findings": _findings(made, wall, over, pause_at, slow_from, error_at), "verdict": _verdict(made, total, wall, over, pause_at, slow_from, live, sick),
+        "findings": findings_of(made, wall, over, pause_at, slow_from, error_at),
+        "verdict": verdict_of(made, total, wall, over, pause_at, slow_from, live, sick),
         "owners": [
-            {"owner": "you", "seconds": by["you"], "share": by["you"] / wall, "role": "not" if sick else "usual", "say": "1 user error, 0.7 s" if error_at else "no error"},
-            {"owner": "network", "seconds": by["network"], "share": by["network"] / wall, "role": "not" if sick else "usual", "say": "send p95 72 ms, 0 retries"},
-            {"owner": "service", "seconds": by["service"], "share": by["service"] / wall, "role": "cause" if sick else "usual", "say": f"{by['service'] - over - total.get('queue:capacity', 0):.1f} s is usual, ≈ {over + total.get('queue:capacity', 0):.1f} s is not" if sick else "no pause, all of it compute"},
-            {"owner": "idle", "seconds": by["idle"], "share": by["idle"] / wall, "role": "none", "say": "Nothing in flight"},
+            {
+                "owner": "you",
+                "seconds": by["you"],
+                "share": by["you"] / wall,
+                "role": "not" if sick else "usual",
+                "say": "1 user error, 0.7 s" if error_at else "no error",
+            },
+            {
+                "owner": "network",
+                "seconds": by["network"],
+                "share": by["network"] / wall,
+                "role": "not" if sick else "usual",
+                "say": "send p95 72 ms, 0 retries",
+            },
+            {
+                "owner": "service",
+                "seconds": by["service"],
+                "share": by["service"] / wall,
+                "role": "cause" if sick else "usual",
+                "say": f"{by['service'] - lost:.1f} s is usual, ≈ {lost:.1f} s is not"
+                if sick
+                else "no pause, all of it compute",
+            },
+            {
+                "owner": "idle",
+                "seconds": by["idle"],
+                "share": by["idle"] / wall,
+                "role": "none",
+                "say": "Nothing in flight",
+            },
         ],
-    }  # fmt: skip
+    }
     return report
-
-
-def _findings(made: _Run, wall: float, over: float, pause_at: int, slow_from: int, error_at: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-
-    def finding(cause: str, owner: str, cost: float, summary: str, advice: str, steps: list[int], requests: list[str], **more: Any) -> None:
-        found.append({"cause": cause, "owner": owner, "severity": "warning", "confidence": 1.0, "summary": summary, "cost_s": cost, "share": cost / wall, "evidence": {"began_s": None, "ended_s": None, "steps": steps, "request_ids": requests, "figures": {}} | more, "advice": advice})  # fmt: skip
-
-    if pause_at:
-        span, seg = next((span, seg) for span in made.spans for seg in span["segments"] if seg[0] == "queue:capacity")
-        finding("capacity-pause", "service", seg[2] - seg[1], "The service kept forward_backward queued: out of capacity.", "Nothing to change; the run goes on by itself.", [pause_at], span["request_ids"], began_s=seg[1], ended_s=seg[2])
-    if slow_from:
-        finding("slow-service", "service", over, "Compute of forward_backward rose from 1.5 s to 2.6 s at the same batch size.", "Nothing to change in your code.", list(range(slow_from, len(made.steps) + 1)), [], figures={"factor": 1.72})
-    if error_at:
-        span = next(span for span in made.spans if span["error"])
-        finding("user-error", "you", 0.7, "One datum of 33 012 tokens; the model takes 32 768.", "Truncate before train.py:41.", [error_at], span["request_ids"])
-    return found
-
-
-def _verdict(made: _Run, total: dict[str, float], wall: float, over: float, pause_at: int, slow_from: int, live: bool, sick: bool) -> dict[str, Any]:
-    done = [step for step in made.steps if not step["open"]]
-    if pause_at or slow_from:
-        words = [f"paused this run for {total.get('queue:capacity', 0):.0f}\u202fs at step {pause_at}"] * bool(pause_at) + [f"computes 1.7× slower since step {slow_from}"] * bool(slow_from)
-        return {"owner": "service", "lead": "It is Tinker.", "sentence": f"It {', and '.join(words)}.", "under": "Nothing to change in your code. The pause ended by itself and all 30 steps are done; one batch was skipped, by a user error at step 7."}
-    if not done:
-        return {"owner": "none", "lead": "", "sentence": "Too early to say: no step seen yet.", "under": "The first answer comes after 5 steps or 30 s."}
-    return {"owner": "none", "lead": "Healthy.", "sentence": f"{len(done)} steps of about {sum(step['wall_s'] for step in done) / len(done):.1f}\u202fs each, as usual; nothing waits on you.",
-            "under": f"{100 * total['compute'] / wall:.0f}\u202f% of the time is Tinker computing, normal for Qwen3-8B at this batch size."}  # fmt: skip
 
 
 def _operations(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -184,10 +387,28 @@ def _operations(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for name in dict.fromkeys(span["operation"] for span in spans):
         mine = [span for span in spans if span["operation"] == name]
         lengths = sorted(span["_to"] - span["began_s"] for span in mine if not span["open"] and not span["error"])
-        family = {"create_session": "service", "create_lora_training_client": "service", "sample": "sampling"}.get(name, "training")
-        found.append({"operation": name, "family": family, "count": len(mine), "errors": sum(bool(span["error"]) for span in mine), "open": sum(span["open"] for span in mine),
-                      "p50_s": lengths[len(lengths) // 2] if lengths else None, "p95_s": lengths[int((len(lengths) - 1) * 0.95)] if lengths else None, "max_s": lengths[-1] if lengths else None, "retries": 0, "polls": 3 * len(mine),
-                      "calls": [[span["began_s"], span["_to"] - span["began_s"], 0 if span["error"] else 1, span["step"]] for span in mine if not span["open"]]})  # fmt: skip
+        family = {"create_session": "service", "create_lora_training_client": "service", "sample": "sampling"}.get(
+            name, "training"
+        )
+        found.append(
+            {
+                "operation": name,
+                "family": family,
+                "count": len(mine),
+                "errors": sum(bool(span["error"]) for span in mine),
+                "open": sum(span["open"] for span in mine),
+                "p50_s": lengths[len(lengths) // 2] if lengths else None,
+                "p95_s": lengths[int((len(lengths) - 1) * 0.95)] if lengths else None,
+                "max_s": lengths[-1] if lengths else None,
+                "retries": 0,
+                "polls": 3 * len(mine),
+                "calls": [
+                    [span["began_s"], span["_to"] - span["began_s"], 0 if span["error"] else 1, span["step"]]
+                    for span in mine
+                    if not span["open"]
+                ],
+            }
+        )
     return found
 
 
@@ -205,16 +426,72 @@ def made_events(report: dict[str, Any]) -> list[dict[str, Any]]:
         lines.append((span["began_s"], "INFO", f"{base}.start", {}, {"step": span["step"]}))
         for part, start, end in span["segments"]:
             if part == "send":
-                lines.append((end, "INFO", "tinker.http.request.stop", {"duration": int((end - start) * 1e9), "headers_duration": 1}, {"method": "POST", "path": f"/api/v1/{span['operation']}", "status": "success", "status_code": 200, "request_id": known["request_id"]}))
+                lines.append(
+                    (
+                        end,
+                        "INFO",
+                        "tinker.http.request.stop",
+                        {"duration": int((end - start) * 1e9), "headers_duration": 1},
+                        {
+                            "method": "POST",
+                            "path": f"/api/v1/{span['operation']}",
+                            "status": "success",
+                            "status_code": 200,
+                            "request_id": known["request_id"],
+                        },
+                    )
+                )
             if part.startswith("queue:"):
-                lines.append((start, "WARNING", "tinker.queue.pause", {}, {"reason": part[6:], "request_id": known["request_id"]}))
-                lines.append((end, "WARNING", "tinker.queue.resume", {"duration": int((end - start) * 1e9)}, {"reason": part[6:], "request_id": known["request_id"]}))
+                lines.append(
+                    (
+                        start,
+                        "WARNING",
+                        "tinker.queue.pause",
+                        {},
+                        {"reason": part[6:], "request_id": known["request_id"]},
+                    )
+                )
+                lines.append(
+                    (
+                        end,
+                        "WARNING",
+                        "tinker.queue.resume",
+                        {"duration": int((end - start) * 1e9)},
+                        {"reason": part[6:], "request_id": known["request_id"]},
+                    )
+                )
         if span["error"]:
-            lines.append((span["ended_s"], "ERROR", f"{base}.exception", {"duration": 1}, {"error_type": span["error"], "status_code": 400, "status": "error"}))
+            lines.append(
+                (
+                    span["ended_s"],
+                    "ERROR",
+                    f"{base}.exception",
+                    {"duration": 1},
+                    {"error_type": span["error"], "status_code": 400, "status": "error"},
+                )
+            )
         elif span["ended_s"] is not None:
-            lines.append((span["ended_s"], "INFO", f"{base}.stop", {"duration": int((span["ended_s"] - span["began_s"]) * 1e9)}, {"status": "success", "request_id": known["request_id"]}))
+            lines.append(
+                (
+                    span["ended_s"],
+                    "INFO",
+                    f"{base}.stop",
+                    {"duration": int((span["ended_s"] - span["began_s"]) * 1e9)},
+                    {"status": "success", "request_id": known["request_id"]},
+                )
+            )
     return [
-        {"event": "GENERIC_EVENT", "event_id": "", "event_session_index": index, "process": "a1b2c3d4e5f60718", "severity": severity, "timestamp": _iso(began + timedelta(seconds=at)), "event_name": name, "measurements": measured, "metadata": context}
+        {
+            "event": "GENERIC_EVENT",
+            "event_id": "",
+            "event_session_index": index,
+            "process": "a1b2c3d4e5f60718",
+            "severity": severity,
+            "timestamp": _iso(began + timedelta(seconds=at)),
+            "event_name": name,
+            "measurements": measured,
+            "metadata": context,
+        }
         for index, (at, severity, name, measured, context) in enumerate(sorted(lines, key=lambda line: line[0]))
     ]
 
@@ -224,8 +501,22 @@ def made_row(report: dict[str, Any]) -> dict[str, Any]:
     began = datetime.fromisoformat(report["began"])
     top = report["findings"][0] if report["findings"] else None
     return {
-        "run": report["run"], "name": report["name"], "state": report["state"], "status": report["status"], "began": report["began"], "ended": report["ended"], "sessions": report["sessions"], "events": report["events"],
-        "steps": len(report["steps"]), "findings": len(report["findings"]), "last_event": _iso(began + timedelta(seconds=report["wall_s"])), "wall_s": report["wall_s"], "model": report["model"],
-        "parts": {part["part"]: part["seconds"] for part in report["parts"]}, "over_s": report["over_s"], "step_walls": [step["wall_s"] for step in report["steps"]][-30:],
-        "finding": top and {"cause": top["cause"], "owner": top["owner"], "summary": top["summary"], "cost_s": top["cost_s"]},
-    }  # fmt: skip
+        "run": report["run"],
+        "name": report["name"],
+        "state": report["state"],
+        "status": report["status"],
+        "began": report["began"],
+        "ended": report["ended"],
+        "sessions": report["sessions"],
+        "events": report["events"],
+        "steps": len(report["steps"]),
+        "findings": len(report["findings"]),
+        "last_event": _iso(began + timedelta(seconds=report["wall_s"])),
+        "wall_s": report["wall_s"],
+        "model": report["model"],
+        "parts": {part["part"]: part["seconds"] for part in report["parts"]},
+        "over_s": report["over_s"],
+        "step_walls": [step["wall_s"] for step in report["steps"]][-30:],
+        "finding": top
+        and {"cause": top["cause"], "owner": top["owner"], "summary": top["summary"], "cost_s": top["cost_s"]},
+    }

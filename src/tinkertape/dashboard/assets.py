@@ -1,4 +1,5 @@
-"""The pages' own files, held in memory: style sheets, modules, the icon. Their address carries a digest of them all, so they may be kept for ever."""
+"""The pages' own files, held in memory: style sheets, modules, the icon. Their address carries a digest of them all,
+so they may be kept for ever."""
 
 from __future__ import annotations
 
@@ -8,12 +9,19 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json", ".txt": "text/plain"}
+TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+    ".txt": "text/plain",
+}
 STATIC = Path(__file__).parent / "static"
 
 
 class Assets:
-    """The files below `static`, read once. Their names are keys of a table, never paths: nothing else can be asked for."""
+    """The files below `static`, read once. Their names are keys of a table, never paths: nothing else can be asked
+    for."""
 
     def __init__(self, folder: Path = STATIC) -> None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in TYPES)

@@ -1,6 +1,7 @@
 """Numbers as the pages write them; `static/js/format.js` writes the same (a test compares the two).
 
-Three significant figures at most; a narrow no-break space before a unit and between thousands; zero is `0`, unknown `–`.
+Three significant figures at most; a narrow no-break space before a unit and between thousands; zero is `0`, unknown
+`–`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def rate(steps: int, wall_s: float | None) -> str:
         return UNKNOWN
     if not steps:
         return "0"
-    value, unit = next(((steps / wall_s * size, unit) for size, unit in ((1, "s"), (60, "min")) if steps / wall_s * size >= 0.1), (steps / wall_s * 3600, "h"))
+    value, unit = next(
+        ((steps / wall_s * size, unit) for size, unit in ((1, "s"), (60, "min")) if steps / wall_s * size >= 0.1),
+        (steps / wall_s * 3600, "h"),
+    )
     return f"{value:.{0 if value >= 9.95 else 1 if value >= 0.995 else 2}f} steps/{unit}"
 
 

@@ -1,6 +1,8 @@
-"""Latency by operation: every call a tick on one logarithmic axis, and every call at its time, with pauses and errors marked.
+"""Latency by operation: every call a tick on one logarithmic axis, and every call at its time, with pauses and errors
+marked.
 
-Places are per cent of the plot. Over 500 calls of one operation, ticks and dots are those of a sample that keeps the slowest.
+Places are per cent of the plot. Over 500 calls of one operation, ticks and dots are those of a sample that keeps the
+slowest.
 """
 
 from __future__ import annotations
@@ -70,17 +72,36 @@ def latency(report: Report) -> Latency:
 
     rows = []
     for item in operations:
-        marks = [at for at in (place(length) for length in _sample([call[1] for call in item.calls if call[2]])) if at is not None]
-        rows.append(Row(item, marks, place(item.p50_s), place(item.p95_s), "dense" if len(marks) > 80 else "faint" if len(marks) > 8 else ""))
+        marks = [
+            at
+            for at in (place(length) for length in _sample([call[1] for call in item.calls if call[2]]))
+            if at is not None
+        ]
+        rows.append(
+            Row(
+                item,
+                marks,
+                place(item.p50_s),
+                place(item.p95_s),
+                "dense" if len(marks) > 80 else "faint" if len(marks) > 8 else "",
+            )
+        )
     return Latency(rows, [Tick(place(tick) or 0.0, short(tick)) for tick in log_ticks(10**low, 10**high)])
 
 
 def over_time(report: Report) -> OverTime:
-    """A strip an operation, for those called often; its top is the strip's own 98th percentile, so that a pause does not flatten the rest."""
+    """A strip an operation, for those called often; its top is the strip's own 98th percentile, so that a pause does
+    not flatten the rest."""
     often = sorted((item for item in report.operations if len(item.calls) > 1), key=lambda item: -item.count)[:STRIPS]
     wall = max([report.wall_s, 1e-3] + [call[0] for item in often for call in item.calls])
     strips = [_strip(item, wall) for item in often]
-    pauses = [(round(100 * max(pause.began_s, 0) / wall, 3), round(100 * max((pause.ended_s if pause.ended_s is not None else wall) - pause.began_s, 0) / wall, 3)) for pause in report.pauses]
+    pauses = [
+        (
+            round(100 * max(pause.began_s, 0) / wall, 3),
+            round(100 * max((pause.ended_s if pause.ended_s is not None else wall) - pause.began_s, 0) / wall, 3),
+        )
+        for pause in report.pauses
+    ]
     pauses = [(x, max(min(width, 100 - x), 0.2)) for x, width in pauses if x < 100]
     axis = [Tick(round(100 * tick / wall, 2), short(tick)) for tick in time_ticks(wall, 4)]
     return OverTime(strips, pauses, axis)
@@ -92,9 +113,19 @@ def _strip(item: Operation, wall: float) -> Strip:
     most = max(lengths)
     top = most if most <= 4 * usual else max([length for length in lengths if length <= 4 * usual] + [usual * 2])
     top = max(top, 1e-6) * 1.08
-    kept = sorted(sorted(item.calls, key=lambda call: -call[1])[:40] + item.calls[:: max(1, len(item.calls) // MOST)]) if len(item.calls) > MOST else item.calls
+    kept = (
+        sorted(sorted(item.calls, key=lambda call: -call[1])[:40] + item.calls[:: max(1, len(item.calls) // MOST)])
+        if len(item.calls) > MOST
+        else item.calls
+    )
     dots = [
-        Dot(round(100 * began / wall, 2), round(100 - 100 * min(length / top, 1), 2), not good, "" if step is None else str(step), seconds(length))
+        Dot(
+            round(100 * began / wall, 2),
+            round(100 - 100 * min(length / top, 1), 2),
+            not good,
+            "" if step is None else str(step),
+            seconds(length),
+        )
         for began, length, good, step in kept
     ]
     return Strip(item.operation, dots, round(100 - 100 * min(usual / top, 1), 2), seconds(usual), seconds(most))
@@ -105,4 +136,3 @@ def _sample(lengths: list[float]) -> list[float]:
         return lengths
     ordered = sorted(lengths)
     return ordered[:: max(1, len(ordered) // MOST)] + ordered[-5:]
-

@@ -1,4 +1,5 @@
-"""Loss beside latency, on one axis of steps: is it still learning, and did it slow down? Places are per cent of each plot."""
+"""Loss beside latency, on one axis of steps: is it still learning, and did it slow down? Places are per cent of each
+plot."""
 
 from __future__ import annotations
 
@@ -55,13 +56,29 @@ def loss_chart(report: Report) -> LossChart | None:
     columns, column_grid, top = _columns(report, place)
     done = [step for step in steps if not step.open]
     last_wall = done[-1].wall_s if done else None
-    axis = [(round(place[step.step], 2), f"step {step.step}" if at == 0 else str(step.step)) for at, step in enumerate(steps) if at == 0 or _labelled(step.step, len(steps))]
+    axis = [
+        (round(place[step.step], 2), f"step {step.step}" if at == 0 else str(step.step))
+        for at, step in enumerate(steps)
+        if at == 0 or _labelled(step.step, len(steps))
+    ]
     label = f"Loss from {value(losses[0][1])} to {value(losses[-1][1])}" if losses else "The program reports no loss"
-    return LossChart(points, value(losses[0][1]) if losses else "", value(losses[-1][1]) if losses else "", [(round(100 - 100 * (tick - grid[0]) / span, 2), f"{tick:g}") for tick in grid],
-                     columns, column_grid, seconds(last_wall), round(100 - 100 * min((last_wall or 0) / top, 1), 2), axis, label)  # fmt: skip
+    return LossChart(
+        points,
+        value(losses[0][1]) if losses else "",
+        value(losses[-1][1]) if losses else "",
+        [(round(100 - 100 * (tick - grid[0]) / span, 2), f"{tick:g}") for tick in grid],
+        columns,
+        column_grid,
+        seconds(last_wall),
+        round(100 - 100 * min((last_wall or 0) / top, 1), 2),
+        axis,
+        label,
+    )
 
 
-def _columns(report: Report, place: dict[int | str | None, float]) -> tuple[list[Column], list[tuple[float, str]], float]:
+def _columns(
+    report: Report, place: dict[int | str | None, float]
+) -> tuple[list[Column], list[tuple[float, str]], float]:
     """A column a step: its wall time, cut where one stands far above the others."""
     walls = [step.wall_s for step in report.steps]
     usual = report.usual_step_s or quantile(walls, 0.5) or 1e-3
@@ -70,7 +87,13 @@ def _columns(report: Report, place: dict[int | str | None, float]) -> tuple[list
     top, width = grid[-1], 60 / len(walls)
     stride = max(1, len(walls) // MOST)
     columns = [
-        Column(round(place[step.step] - width / 2, 3), round(max(width, 0.15), 3), round(100 - 100 * min(step.wall_s / top, 1), 2), step.failed, seconds(step.wall_s) if step.wall_s > top else "")
+        Column(
+            round(place[step.step] - width / 2, 3),
+            round(max(width, 0.15), 3),
+            round(100 - 100 * min(step.wall_s / top, 1), 2),
+            step.failed,
+            seconds(step.wall_s) if step.wall_s > top else "",
+        )
         for at, step in enumerate(report.steps)
         if at % stride == 0 or step.failed or step.wall_s > top
     ]

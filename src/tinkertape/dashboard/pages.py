@@ -1,7 +1,9 @@
 """The addresses of the pages, and their answers.
 
-Threads  a page is made in a worker thread (its function is not async), because the `Source` may block and drawing takes time.
-Safety   every page carries `HEADERS`: nothing inline runs, nothing foreign loads, nobody frames it. Every text is escaped by the templates (autoescape is
+Threads  a page is made in a worker thread (its function is not async), because the `Source` may block and drawing
+takes time.
+Safety   every page carries `HEADERS`: nothing inline runs, nothing foreign loads, nobody frames it. Every text is
+escaped by the templates (autoescape is
          always on) after `visible` has written out what cannot be seen. A run's id is looked up, never a path.
 """
 
@@ -89,7 +91,15 @@ def _environment(base: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(prose=prose, fragment=lambda text: quote(visible(str(text)).encode(), safe=""))
-    environment.globals.update(base=base, figures=figures, look_of=look_of, OVER=OVER, owner_class=owner_class, owner_name=owner_name, path_of=lambda run: f"/runs/{quote(run.encode('utf-8', 'replace'), safe='')}")
+    environment.globals.update(
+        base=base,
+        figures=figures,
+        look_of=look_of,
+        OVER=OVER,
+        owner_class=owner_class,
+        owner_name=owner_name,
+        path_of=lambda run: f"/runs/{quote(run.encode('utf-8', 'replace'), safe='')}",
+    )
     return environment
 
 

@@ -1,6 +1,7 @@
 """The parts of time as they are drawn: always in this order, in their owner's hue, each with its texture.
 
-The order is the stack's, from the axis up: yours, the network's, the service's, idle; what is lost stands on top of what is usual.
+The order is the stack's, from the axis up: yours, the network's, the service's, idle; what is lost stands on top of
+what is usual.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ _RANK = {look.part: rank for rank, look in enumerate(LOOKS)}
 
 
 def look_of(part: str) -> Look:
-    """How a part is drawn; a finer part that is not known is drawn as the one before its colon, an unknown one as idle."""
+    """How a part is drawn; a finer part that is not known is drawn as the one before its colon, an unknown one as
+    idle."""
     known = _BY_PART.get(part) or _BY_PART.get(part.partition(":")[0])
     if known is None and part.startswith("queue:"):
         known = _BY_PART["queue:unknown"]
@@ -68,7 +70,15 @@ def with_over(parts: dict[str, float], over_s: float) -> dict[str, float]:
 
 def owner_class(owner: str) -> str:
     """The style sheet's class for an owner: a finite set, whatever comes in."""
-    return {"you": "you", "user": "you", "client": "you", "network": "network", "service": "tinker", "tinker": "tinker", "idle": "idle"}.get(owner, "none")
+    return {
+        "you": "you",
+        "user": "you",
+        "client": "you",
+        "network": "network",
+        "service": "tinker",
+        "tinker": "tinker",
+        "idle": "idle",
+    }.get(owner, "none")
 
 
 def owner_name(owner: str) -> str:

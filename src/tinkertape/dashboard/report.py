@@ -1,6 +1,7 @@
 """The door: what a `Source` answers becomes these values; behind it nothing is `Any`.
 
-Every field has a default, unknown keys are ignored, and a null takes the default: a report of an older or newer diagnosis is shown as far as it goes.
+Every field has a default, unknown keys are ignored, and a null takes the default: a report of an older or newer
+diagnosis is shown as far as it goes.
 Times that end in `_s` are seconds since the run's begin.
 """
 
@@ -204,7 +205,8 @@ class TopFinding(msgspec.Struct, frozen=True):
 
 
 class RunRow(msgspec.Struct, frozen=True):
-    """A line of the list. `steps` and `findings` are counts; the optional figures make a column only where some row has them."""
+    """A line of the list. `steps` and `findings` are counts; the optional figures make a column only where some row
+    has them."""
 
     run: str
     name: str = ""
@@ -229,12 +231,14 @@ class RunRow(msgspec.Struct, frozen=True):
 
 
 def report_of(data: dict[str, Any]) -> Report:
-    """A source's report as a value. Raises `msgspec.ValidationError` when a field has another type than `Report` says."""
+    """A source's report as a value. Raises `msgspec.ValidationError` when a field has another type than `Report`
+    says."""
     return msgspec.convert(_cleaned(data), Report, strict=False)
 
 
 def row_of(data: dict[str, Any]) -> RunRow:
-    """A source's row as a value; takes lists where counts are shown, and parts as a list or by name. Raises as `report_of`."""
+    """A source's row as a value; takes lists where counts are shown, and parts as a list or by name. Raises as
+    `report_of`."""
     row = dict(data)
     for counted in ("steps", "findings"):
         if isinstance(row.get(counted), list):
@@ -252,7 +256,8 @@ def ledger_of(data: dict[str, Any]) -> Ledger:
 
 
 def _cleaned(value: Any) -> Any:
-    """Without nulls in objects (the default stands for them), figures that are no number, and text that no page can carry."""
+    """Without nulls in objects (the default stands for them), figures that are no number, and text that no page can
+    carry."""
     if isinstance(value, dict):
         return {str(key): _cleaned(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):

@@ -19,7 +19,14 @@ from tinkertape.dashboard.steps_chart import Chart, explained, steps_chart
 from tinkertape.dashboard.tape_lines import TapeLine, tape_line
 from tinkertape.dashboard.timeline import Row, page_data, timeline_rows
 
-STATES = {"running": "Running", "paused": "Paused", "stuck": "Stuck", "failed": "Failed", "ended": "Ended", "killed": "Killed"}
+STATES = {
+    "running": "Running",
+    "paused": "Paused",
+    "stuck": "Stuck",
+    "failed": "Failed",
+    "ended": "Ended",
+    "killed": "Killed",
+}
 ROLES = {"cause": "The cause:", "not": "Not the cause:", "usual": "As usual:"}
 STEPS_MAX, ERRORS_MAX = 200, 20  # in the table; the newest · kinds shown
 
@@ -118,7 +125,11 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
         lead=lead,
         rest=rest,
         css=owner_class(report.verdict.owner),
-        share=share_bar({part.part: part.seconds for part in report.parts}, report.over_s, bounded=any(pause.min_s is not None for pause in report.pauses)),
+        share=share_bar(
+            {part.part: part.seconds for part in report.parts},
+            report.over_s,
+            bounded=any(pause.min_s is not None for pause in report.pauses),
+        ),
         owners=owner_lines(report),
         chart=steps_chart(report),
         parts=part_lines(report),
@@ -130,7 +141,16 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
         loss=loss_chart(report),
         steps=[step_line(step) for step in report.steps[-STEPS_MAX:]],
         rows=rows,
-        errors=[ErrorLine(error, owner_class(error.owner), owner_name(error.owner), after(began, error.first_s), after(began, error.last_s)) for error in report.errors[:ERRORS_MAX]],
+        errors=[
+            ErrorLine(
+                error,
+                owner_class(error.owner),
+                owner_name(error.owner),
+                after(began, error.first_s),
+                after(began, error.last_s),
+            )
+            for error in report.errors[:ERRORS_MAX]
+        ],
         errors_more=max(0, len(report.errors) - ERRORS_MAX),
         errors_said=_errors_said(report),
         retries_said=_retries_said(report),
@@ -165,7 +185,11 @@ def owner_lines(report: Report) -> list[OwnerLine]:
         if owner.seconds is None:
             found.append(OwnerLine(css, owner_name(css), "–", "", "", False, "no data"))
             continue
-        found.append(OwnerLine(css, owner_name(css), seconds(owner.seconds), percent(owner.share), role, owner.role == "cause", say))
+        found.append(
+            OwnerLine(
+                css, owner_name(css), seconds(owner.seconds), percent(owner.share), role, owner.role == "cause", say
+            )
+        )
     return found
 
 
@@ -174,9 +198,27 @@ def part_lines(report: Report) -> list[PartLine]:
     lines = []
     for part in sorted(report.parts, key=lambda part: rank_of(part.part)):
         look = look_of(part.part)
-        lines.append(PartLine(part.part, look.label, owner_name(part.owner or look.owner), marked(seconds(part.seconds), part.quality), percent(part.share), explained(part.part, report)))
+        lines.append(
+            PartLine(
+                part.part,
+                look.label,
+                owner_name(part.owner or look.owner),
+                marked(seconds(part.seconds), part.quality),
+                percent(part.share),
+                explained(part.part, report),
+            )
+        )
         if part.part == "compute" and report.over_s > 0:
-            lines.append(PartLine(OVER, "of it above usual", "Tinker", marked(seconds(report.over_s), "inferred"), percent(report.over_s / report.wall_s) if report.wall_s else "–", "inferred: against the usual compute of this run"))
+            lines.append(
+                PartLine(
+                    OVER,
+                    "of it above usual",
+                    "Tinker",
+                    marked(seconds(report.over_s), "inferred"),
+                    percent(report.over_s / report.wall_s) if report.wall_s else "–",
+                    "inferred: against the usual compute of this run",
+                )
+            )
     return lines
 
 
@@ -185,9 +227,12 @@ def finding_line(finding: Finding) -> FindingLine:
     named = [step for step in evidence.steps if step is not None]
     links = [_step_link(named)] if named else []
     if not links and evidence.began_s is not None:
-        links = [("show", f"from={max(evidence.began_s - 1, 0):.1f}&to={(evidence.ended_s if evidence.ended_s is not None else evidence.began_s) + 1:.1f}")]
+        ended = evidence.began_s if evidence.ended_s is None else evidence.ended_s
+        links = [("show", f"from={max(evidence.began_s - 1, 0):.1f}&to={ended + 1:.1f}")]
     sure = "" if finding.confidence >= 0.995 else f"{percent(finding.confidence)} sure"
-    quality = "inferred" if finding.cost_s and (finding.cause == "slow-service" or finding.confidence < 0.995) else "measured"
+    quality = (
+        "inferred" if finding.cost_s and (finding.cause == "slow-service" or finding.confidence < 0.995) else "measured"
+    )
     return FindingLine(
         finding=finding,
         css=owner_class(finding.owner),
@@ -202,7 +247,9 @@ def finding_line(finding: Finding) -> FindingLine:
 
 def _step_link(steps: list[int | str]) -> tuple[str, str]:
     first, last = steps[0], steps[-1]
-    return (f"step {first}", f"step={first}") if len(steps) == 1 else (f"steps {first} to {last}", f"steps={first}-{last}")
+    return (
+        (f"step {first}", f"step={first}") if len(steps) == 1 else (f"steps {first} to {last}", f"steps={first}-{last}")
+    )
 
 
 def step_line(step: Step) -> StepLine:
@@ -257,6 +304,10 @@ def _in_flight(report: Report) -> str:
 def _about(report: Report) -> str:
     """The foot of the page: what recorded this run."""
     processes, sessions = report.processes, len(report.sessions)
-    words = [f"{processes} process{'es' * (processes != 1)}", f"{sessions} session{'s' * (sessions != 1)}"]
-    words += [f"SDK {report.sdk_version}"] * bool(report.sdk_version) + [f"Python {report.python}"] * bool(report.python)
+    words = [f"{processes} process{'es' * (processes != 1)}"] * bool(processes) + [
+        f"{sessions} session{'s' * (sessions != 1)}"
+    ] * bool(sessions)
+    words += [f"SDK {report.sdk_version}"] * bool(report.sdk_version) + [f"Python {report.python}"] * bool(
+        report.python
+    )
     return ", ".join(words)

@@ -61,16 +61,27 @@ class RunsPage(msgspec.Struct, frozen=True):
 def runs_page(rows: Sequence[RunRow], now: datetime) -> RunsPage:
     """Everything that the list says, at a moment: "3 s ago" and "Yesterday" are counted from `now`."""
     lines = [_line(row, now) for row in rows]
-    ordered = sorted(lines, key=lambda line: (line.last or datetime.min.replace(tzinfo=UTC)), reverse=True)
+    ordered = sorted(lines, key=lambda line: line.last or datetime.min.replace(tzinfo=UTC), reverse=True)
     groups = [Group("Live", [line for line in sorted(lines, key=_begun, reverse=True) if line.row.live])]
     for line in (line for line in ordered if not line.row.live):
         title = _day(line.last, now)
         if groups[-1].title != title:
             groups.append(Group(title, []))
         groups[-1].lines.append(line)
-    has = {name for name, holds in (("spark", _spark), ("model", lambda row: row.model), ("share", lambda row: row.parts)) if any(holds(row) for row in rows)}
-    return RunsPage([group for group in groups if group.lines], headline(rows), len(rows), sum(row.live for row in rows), sum(row.findings > 0 or row.finding is not None for row in rows),
-                    sum(row.state == "failed" for row in rows), frozenset(has))  # fmt: skip
+    has = {
+        name
+        for name, holds in (("spark", _spark), ("model", lambda row: row.model), ("share", lambda row: row.parts))
+        if any(holds(row) for row in rows)
+    }
+    return RunsPage(
+        [group for group in groups if group.lines],
+        headline(rows),
+        len(rows),
+        sum(row.live for row in rows),
+        sum(row.findings > 0 or row.finding is not None for row in rows),
+        sum(row.state == "failed" for row in rows),
+        frozenset(has),
+    )
 
 
 def headline(rows: Sequence[RunRow]) -> list[Said]:
@@ -84,21 +95,52 @@ def headline(rows: Sequence[RunRow]) -> list[Said]:
         ended = {"failed": "failed", "killed": "was killed"}.get(newest.state, "ended")
         said = [Said(f"{many} The newest, {newest.name or newest.run}, {ended}")]
         if newest.finding is not None and owner_class(newest.finding.owner) != "none":
-            return [*said, Said("; its largest cost is "), Said({"you": "your own code", "network": "the network", "tinker": "Tinker"}[owner_class(newest.finding.owner)], owner_class(newest.finding.owner)), Said(".")]
+            return [
+                *said,
+                Said("; its largest cost is "),
+                Said(
+                    {"you": "your own code", "network": "the network", "tinker": "Tinker"}[
+                        owner_class(newest.finding.owner)
+                    ],
+                    owner_class(newest.finding.owner),
+                ),
+                Said("."),
+            ]
         return [*said, Said(" and was healthy." if newest.state == "ended" and newest.findings == 0 else ".")]
     well = [row for row in live if row.finding is None and row.state == "running"]
     said = [Said(f"{len(live)} run{'s' * (len(live) > 1)} live: ")]
-    said.append(Said(("all healthy." if len(live) > 1 else "healthy.") if len(well) == len(live) else f"{len(well)} healthy. " if well else ""))
+    said.append(
+        Said(
+            ("all healthy." if len(live) > 1 else "healthy.")
+            if len(well) == len(live)
+            else f"{len(well)} healthy. "
+            if well
+            else ""
+        )
+    )
     owners: dict[str, int] = {}
     for row in live:
         if row not in well:
-            owner = owner_class(row.finding.owner) if row.finding else "tinker" if row.state in ("paused", "stuck") else "none"
+            owner = (
+                owner_class(row.finding.owner)
+                if row.finding
+                else "tinker"
+                if row.state in ("paused", "stuck")
+                else "none"
+            )
             owners[owner] = owners.get(owner, 0) + 1
-    words = {"tinker": "for Tinker", "network": "for the network", "you": "for its own code", "none": "without a cause yet"}
+    words = {
+        "tinker": "for Tinker",
+        "network": "for the network",
+        "you": "for its own code",
+        "none": "without a cause yet",
+    }
     for at, owner in enumerate(sorted(owners, key=lambda owner: (owner == "none", -owners[owner]))):
         number = owners[owner]
         verb = ("waits" if number == 1 else "wait") if at == 0 or owner == "none" else ""
-        said += [Said(", ")] * (at > 0) + [Said(" ".join(word for word in (str(number), verb, words[owner]) if word), owner)]
+        said += [Said(", ")] * (at > 0) + [
+            Said(" ".join(word for word in (str(number), verb, words[owner]) if word), owner)
+        ]
     return [*said, Said(".")] if owners else said
 
 
@@ -108,8 +150,19 @@ def _line(row: RunRow, now: datetime) -> Line:
     wall_s = row.wall_s or ((last - began).total_seconds() if last and began else None)
     share = share_bar(row.parts, row.over_s)
     owner = owner_class(row.finding.owner) if row.finding else "none"
-    return Line(row, STATES.get(row.state, "Unknown"), owner, owner_name(owner), count(row.steps), rate(row.steps or 0, wall_s), seconds(row.finding.cost_s) if row.finding else "",
-                last, _ago(last, now) if row.live else "", share, _spark(row))  # fmt: skip
+    return Line(
+        row,
+        STATES.get(row.state, "Unknown"),
+        owner,
+        owner_name(owner),
+        count(row.steps),
+        rate(row.steps or 0, wall_s),
+        seconds(row.finding.cost_s) if row.finding else "",
+        last,
+        _ago(last, now) if row.live else "",
+        share,
+        _spark(row),
+    )
 
 
 def _begun(line: Line) -> str:
@@ -122,7 +175,15 @@ def _spark(row: RunRow) -> Spark | None:
         return None
     top = max(quantile(walls, 0.5) * 2.1, 1e-9)
     slot = min(SPARK_WIDTH / len(walls), 12.0)
-    bars = [(round(at * slot, 2), round(max(min(wall / top, 1) * (SPARK_HEIGHT - 2), 1), 2), round(max(slot - 1, 1), 2), wall > top) for at, wall in enumerate(walls)]
+    bars = [
+        (
+            round(at * slot, 2),
+            round(max(min(wall / top, 1) * (SPARK_HEIGHT - 2), 1), 2),
+            round(max(slot - 1, 1), 2),
+            wall > top,
+        )
+        for at, wall in enumerate(walls)
+    ]
     return Spark(bars, f"step time: usually {seconds(quantile(walls, 0.5))}, last {seconds(walls[-1])}")
 
 

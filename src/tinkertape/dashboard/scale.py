@@ -24,7 +24,23 @@ def ticks(low: float, high: float, parts: int) -> list[float]:
 
 def time_ticks(wall_s: float, parts: int) -> list[float]:
     """Round times from 0 to the end, at most about so many: in seconds, minutes or hours."""
-    steps = [factor * 10.0**power for power in range(-4, 1) for factor in (1, 2, 5)] + [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400]
+    steps = [factor * 10.0**power for power in range(-4, 1) for factor in (1, 2, 5)] + [
+        10,
+        15,
+        30,
+        60,
+        120,
+        300,
+        600,
+        900,
+        1800,
+        3600,
+        7200,
+        14400,
+        21600,
+        43200,
+        86400,
+    ]
     step = next((step for step in steps if wall_s / step <= parts), 86400.0 * max(1, round(wall_s / parts / 86400)))
     return [step * index for index in range(int(wall_s / step) + 1)]
 

@@ -1,4 +1,5 @@
-"""The share bar: the whole run as one line, by owner, with a bracket over what was lost. Lengths are per cent of the bar."""
+"""The share bar: the whole run as one line, by owner, with a bracket over what was lost. Lengths are per cent of the
+bar."""
 
 from __future__ import annotations
 
@@ -49,11 +50,20 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 def share_bar(parts: dict[str, float], over_s: float, *, bounded: bool = False) -> Bar:
-    """Cut the run's parts into pieces: an owner's parts in one, the service's apart. `bounded`: the pauses are known between limits."""
+    """Cut the run's parts into pieces: an owner's parts in one, the service's apart. `bounded`: the pauses are known
+    between limits."""
     amounts: dict[str, float] = {}
     for part, amount in with_over(parts, over_s).items():
         look = look_of(part)
-        key = look.owner if look.owner in ("you", "network") else look.part if look.part in NAMES else "queue:unknown" if part.startswith("queue:") else look.part
+        key = (
+            look.owner
+            if look.owner in ("you", "network")
+            else look.part
+            if look.part in NAMES
+            else "queue:unknown"
+            if part.startswith("queue:")
+            else look.part
+        )
         amounts[key] = amounts.get(key, 0.0) + amount
     wall = sum(amounts.values())
     if wall <= 0:
@@ -64,15 +74,28 @@ def share_bar(parts: dict[str, float], over_s: float, *, bounded: bool = False) 
         width = 100 * amounts[key] / wall
         fill = {"you": "var(--part-your-code)", "network": "url(#send)"}.get(key) or look_of(key).fill
         figure = ("≈\u202f" if key == OVER else "") + seconds(amounts[key])
-        pieces.append(Piece(key, NAMES.get(key, key), amounts[key], amounts[key] / wall, round(at, 3), round(width, 3), fill, figure))
+        pieces.append(
+            Piece(
+                key, NAMES.get(key, key), amounts[key], amounts[key] / wall, round(at, 3), round(width, 3), fill, figure
+            )
+        )
         at += width
-    return Bar(_named(pieces), _bracket(pieces, bounded), "; ".join(f"{piece.name} {piece.figure}, {percent(piece.share)}" for piece in pieces))
+    return Bar(
+        _named(pieces),
+        _bracket(pieces, bounded),
+        "; ".join(f"{piece.name} {piece.figure}, {percent(piece.share)}" for piece in pieces),
+    )
 
 
 def _named(pieces: list[Piece]) -> list[Piece]:
     """The service's pieces get their name under the bar, the largest first, as far as the names do not touch."""
     always, roomy = _fitting(pieces, NARROW_PX), _fitting(pieces, ROOMY_PX)
-    return [msgspec.structs.replace(piece, named="always" if piece.key in always & roomy else "roomy" if piece.key in roomy else "") for piece in pieces]
+    return [
+        msgspec.structs.replace(
+            piece, named="always" if piece.key in always & roomy else "roomy" if piece.key in roomy else ""
+        )
+        for piece in pieces
+    ]
 
 
 def _fitting(pieces: list[Piece], width_px: float) -> set[str]:
@@ -91,7 +114,11 @@ def _fitting(pieces: list[Piece], width_px: float) -> set[str]:
 
 def _bracket(pieces: list[Piece], bounded: bool) -> Bracket | None:
     lost = [piece for piece in pieces if piece.key in LOST]
-    amount, at, width = sum(piece.seconds for piece in lost), min((piece.at for piece in lost), default=0.0), sum(piece.width for piece in lost)
+    amount, at, width = (
+        sum(piece.seconds for piece in lost),
+        min((piece.at for piece in lost), default=0.0),
+        sum(piece.width for piece in lost),
+    )
     if width < 1:
         return None
     mark = "≈\u202f" if any(piece.key == OVER for piece in lost) else "≤\u202f" if bounded else ""

@@ -1,4 +1,5 @@
-"""Where each step went: a stacked bar a step, placed in per cent of the plot, so that it needs no script and fits every width.
+"""Where each step went: a stacked bar a step, placed in per cent of the plot, so that it needs no script and fits
+every width.
 
 Over 120 steps a bar stands for several: their median, or the worst of them where one failed or stands out.
 """
@@ -81,7 +82,15 @@ def steps_chart(report: Report) -> Chart:
     bars = _without_crowding([_bar(step, bins[at], at, slots, every, grid[-1]) for at, step in enumerate(shown)])
     lines = [(round(100 - 100 * tick / grid[-1], 3), short(tick) if tick == grid[-1] else f"{tick:g}") for tick in grid]
     dotted = report.usual_step_s and round(100 - 100 * min(report.usual_step_s / grid[-1], 1), 3)
-    return Chart(bars, lines, dotted or None, totals(report), size if size > 1 else 0, _slow(report.findings, bars), _coming(shown, slots))
+    return Chart(
+        bars,
+        lines,
+        dotted or None,
+        totals(report),
+        size if size > 1 else 0,
+        _slow(report.findings, bars),
+        _coming(shown, slots),
+    )
 
 
 def totals(report: Report) -> list[Total]:
@@ -93,7 +102,16 @@ def totals(report: Report) -> list[Total]:
         look, source = look_of(part), known.get(part)
         quality = "inferred" if part == OVER else source.quality if source else "measured"
         title = "above the usual compute of this run: an estimate" if part == OVER else explained(part, report)
-        found.append(Total(part, look.label, look.fill, marked(seconds(amounts[part]), quality), part in (OVER, "queue:capacity"), title))
+        found.append(
+            Total(
+                part,
+                look.label,
+                look.fill,
+                marked(seconds(amounts[part]), quality),
+                part in (OVER, "queue:capacity"),
+                title,
+            )
+        )
     return found
 
 
@@ -102,7 +120,11 @@ def explained(part: str, report: Report) -> str:
     found = next((item for item in report.parts if item.part == part), None)
     if found is None or found.quality == "measured":
         return "measured"
-    limits = f", {seconds(found.min_s)} to {seconds(found.max_s)}" if found.min_s is not None and found.max_s is not None else ""
+    limits = (
+        f", {seconds(found.min_s)} to {seconds(found.max_s)}"
+        if found.min_s is not None and found.max_s is not None
+        else ""
+    )
     return f"{found.quality}{limits}{f': {found.method}' if found.method else ''}"
 
 
@@ -130,13 +152,29 @@ def _bar(step: Step, behind: Sequence[Step], at: int, slots: int, every: int, ca
         foot += amount
         if y2 - y1 >= 0.1:
             blocks.append(Block(round(100 - y2, 2), round(y2 - y1, 2), look_of(part).fill, part == "idle"))
-    words = [f"step {step.step}: {seconds(step.wall_s)}"] + [word for word, holds in (("failed", step.failed), ("now", step.open), ("found by its rhythm", step.inferred)) if holds]
+    words = [f"step {step.step}: {seconds(step.wall_s)}"] + [
+        word
+        for word, holds in (("failed", step.failed), ("now", step.open), ("found by its rhythm", step.inferred))
+        if holds
+    ]
     is_cut = step.wall_s > cap
     paused = sum(amount for part, amount in step.parts.items() if part.startswith("queue"))
     why = f"paused {seconds(paused)}" if is_cut and paused > step.wall_s / 2 else ""
     top = round(100 - 100 * min(step.wall_s, cap) / cap, 2)
-    return Bar(step, visible(str(step.step)), round(at * slot, 3), round(slot * WIDE, 3), round(at * slot - slot * (1 - WIDE) / 2, 3), round(slot, 3), top, blocks,
-               (f"{seconds(step.wall_s)}{', now' if step.open else ''}") if is_cut else "", why, ", ".join(words), _axis_label(behind, at, slots, every))  # fmt: skip
+    return Bar(
+        step,
+        visible(str(step.step)),
+        round(at * slot, 3),
+        round(slot * WIDE, 3),
+        round(at * slot - slot * (1 - WIDE) / 2, 3),
+        round(slot, 3),
+        top,
+        blocks,
+        (f"{seconds(step.wall_s)}{', now' if step.open else ''}") if is_cut else "",
+        why,
+        ", ".join(words),
+        _axis_label(behind, at, slots, every),
+    )
 
 
 def _axis_label(behind: Sequence[Step], at: int, slots: int, every: int) -> str:
@@ -168,10 +206,15 @@ def _without_crowding(bars: list[Bar]) -> list[Bar]:
 def _slow(findings: Sequence[Finding], bars: list[Bar]) -> Mark | None:
     """A bracket over the steps in which the service computed slower than usual."""
     for finding in findings:
-        steps = {step for step in finding.evidence.steps if step is not None}
+        evidence = [step for step in finding.evidence.steps if step is not None]
+        steps = set(evidence)
         inside = [bar for bar in bars if bar.step.step in steps]
         if finding.cause == "slow-service" and len(inside) >= 2:
             factor = finding.evidence.figures.get("factor")
             text = f"compute {factor:.1f}× its usual" if isinstance(factor, int | float) else "slow-service"
-            return Mark(inside[0].x, round(inside[-1].x + inside[-1].width - inside[0].x, 3), f"{text} since step {inside[0].step.step}" if inside[-1] is bars[-1] else text)
+            return Mark(
+                inside[0].x,
+                round(inside[-1].x + inside[-1].width - inside[0].x, 3),
+                f"{text} since step {visible(str(evidence[0]))}" if inside[-1] is bars[-1] else text,
+            )
     return None

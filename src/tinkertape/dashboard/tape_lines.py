@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +12,32 @@ from tinkertape.dashboard.format import moment, seconds
 from tinkertape.dashboard.text import visible
 
 DETAIL_MAX = 240  # characters
-FIRST = ("method", "path", "outcome", "queue_state", "reason", "status_code", "error_type", "request_id")  # bare, in this order, before the rest
-NEVER = ("monotonic_time", "system_time", "stacktrace", "traceback", "operation_id", "submission_id", "http_id", "claim_id", "thread", "loop", "monotonic", "wall", "url_path")
+FIRST = (
+    "method",
+    "path",
+    "outcome",
+    "queue_state",
+    "reason",
+    "status_code",
+    "error_type",
+    "request_id",
+)  # bare, in this order, before the rest
+NEVER = (
+    "monotonic_time",
+    "system_time",
+    "stacktrace",
+    "traceback",
+    "operation_id",
+    "submission_id",
+    "http_id",
+    "claim_id",
+    "thread",
+    "loop",
+    "monotonic",
+    "wall",
+    "url_path",
+)
+_BLANKS = re.compile(r"[ \t\r\n]+")
 
 
 class TapeLine(msgspec.Struct, frozen=True):
@@ -28,7 +53,13 @@ def tape_line(event: dict[str, Any]) -> TapeLine:
     name = str(event.get("event_name") or event.get("event") or "event")
     index = event.get("event_session_index", event.get("cursor", ""))
     time = moment(event["timestamp"]) if isinstance(event.get("timestamp"), str) else None
-    return TapeLine(visible(f"{event.get('process', '')}:{index}:{event.get('event_id', '')}"), time, name, _kind(name, str(event.get("severity", ""))), _detail(event))
+    return TapeLine(
+        visible(f"{event.get('process', '')}:{index}:{event.get('event_id', '')}"),
+        time,
+        name,
+        _kind(name, str(event.get("severity", ""))),
+        _detail(event),
+    )
 
 
 def _kind(name: str, severity: str) -> str:
@@ -49,8 +80,12 @@ def _detail(event: dict[str, Any]) -> str:
     status = context.pop("status", None)
     words += [str(status)] if status not in (None, "success") else []
     rest = {**context, **measured, **given}
-    words += [f"{key} {_figure(key, value)}" for key, value in rest.items() if key not in NEVER and value not in (None, "", 0, [], {})]
-    text = visible("  ".join(" ".join(word.split()) for word in words))
+    words += [
+        f"{key} {_figure(key, value)}"
+        for key, value in rest.items()
+        if key not in NEVER and value not in (None, "", 0, [], {})
+    ]
+    text = visible("  ".join(_BLANKS.sub(" ", word) for word in words))
     return text if len(text) <= DETAIL_MAX else f"{text[:DETAIL_MAX]}…"
 
 
@@ -61,6 +96,10 @@ def _object(value: Any) -> dict[str, Any]:
 def _figure(key: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, int) and not isinstance(value, bool) and key.endswith(("duration", "delay", "gap", "elapsed", "since", "duration_min", "duration_max")):
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and key.endswith(("duration", "delay", "gap", "elapsed", "since", "duration_min", "duration_max"))
+    ):
         return seconds(value / 1e9)
     return str(value)

@@ -1,6 +1,7 @@
 """Text from a run, made safe to read: what a person cannot see is written out.
 
-HTML is escaped by the templates; this is about the rest. A control character, a mark that turns the direction of text, or half of a surrogate pair
+HTML is escaped by the templates; this is about the rest. A control character, a mark that turns the direction of
+text, or half of a surrogate pair
 becomes `\\u202e`, so that it can neither reorder a line, nor break the page's encoding, nor hide.
 """
 
@@ -13,7 +14,9 @@ from markupsafe import Markup, escape
 
 LONGEST = 4_000  # characters of one text; a longer one is cut, and says so
 
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 def visible(text: str) -> str:
@@ -28,7 +31,9 @@ def prose(text: str) -> Markup:
     pieces = visible(text).split("`")
     if len(pieces) % 2 == 0:  # a backtick without its partner is a backtick
         return escape(visible(text))
-    return Markup("").join(Markup("<code>{}</code>").format(piece) if at % 2 else escape(piece) for at, piece in enumerate(pieces))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if at % 2 else escape(piece) for at, piece in enumerate(pieces)
+    )
 
 
 def visible_tree(value: Any) -> Any:

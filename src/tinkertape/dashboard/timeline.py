@@ -28,7 +28,8 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def timeline_rows(report: Report) -> list[Row]:
-    """The lanes: findings, operations in the order of their first call, what shares a lane, what is idle, errors and retries."""
+    """The lanes: findings, operations in the order of their first call, what shares a lane, what is idle, errors and
+    retries."""
     if not report.spans:
         return []
     calls: dict[str, int] = {}
@@ -40,7 +41,13 @@ def timeline_rows(report: Report) -> list[Row]:
     rows = [Row("findings", "findings", len(report.findings))] if report.findings else []
     rows += [Row("operations", name, calls[name], [name]) for name in own]
     if shared:
-        label = shared[0] if len(shared) == 1 else "session, model" if all(family.get(name) == "service" for name in shared) else "other calls"
+        label = (
+            shared[0]
+            if len(shared) == 1
+            else "session, model"
+            if all(family.get(name) == "service" for name in shared)
+            else "other calls"
+        )
         rows.append(Row("operations", label, sum(calls[name] for name in shared), shared))
     rows.append(Row("idle", "nothing in flight", None))
     rows.append(Row("marks", "errors, retries", sum(error.count for error in report.errors) + len(report.retries)))
@@ -49,7 +56,11 @@ def timeline_rows(report: Report) -> list[Row]:
 
 def page_data(report: Report, rows: list[Row]) -> Markup:
     """The data as JSON that can stand inside a script element: plain ASCII without `<`, `>` and `&`."""
-    names = {look.part for look in LOOKS} | {part for span in report.spans for part, _, _ in span.segments} | {part for step in report.steps for part in step.parts}
+    names = (
+        {look.part for look in LOOKS}
+        | {part for span in report.spans for part, _, _ in span.segments}
+        | {part for step in report.steps for part in step.parts}
+    )
     data = {
         "run": report.run,
         "live": report.live,
@@ -61,7 +72,16 @@ def page_data(report: Report, rows: list[Row]) -> Markup:
         "quality": {part.part: part.quality for part in report.parts},
         "steps": [_step(step) for step in report.steps],
         "spans": [
-            [span.operation, span.began_s, span.ended_s, span.open, span.step, bool(span.error), span.request_ids[:4], span.segments]
+            [
+                span.operation,
+                span.began_s,
+                span.ended_s,
+                span.open,
+                span.step,
+                bool(span.error),
+                span.request_ids[:4],
+                span.segments,
+            ]
             for span in report.spans[-SPANS_MAX:]
         ],
         "findings": [_bracket(finding, report) for finding in report.findings],
@@ -69,7 +89,9 @@ def page_data(report: Report, rows: list[Row]) -> Markup:
         "errors": [[error.first_s, error.last_s, error.type, owner_class(error.owner)] for error in report.errors],
     }
     text = json.dumps(_rounded(visible_tree(data)), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # JSON's own escapes: no markup is left in it
+    return Markup(
+        text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    )  # JSON's own escapes: no markup is left in it
 
 
 def _rounded(value: Any) -> Any:
@@ -82,11 +104,22 @@ def _rounded(value: Any) -> Any:
 
 
 def _step(step: Step) -> list[Any]:
-    return [step.step, step.began_s, step.ended_s, step.wall_s, step.parts, step.over_s, step.failed, step.open, step.inferred]
+    return [
+        step.step,
+        step.began_s,
+        step.ended_s,
+        step.wall_s,
+        step.parts,
+        step.over_s,
+        step.failed,
+        step.open,
+        step.inferred,
+    ]
 
 
 def _bracket(finding: Finding, report: Report) -> list[Any]:
-    """A finding on the timeline: owner, words, from, to, shaded. Times come from its evidence, else from the steps that it names."""
+    """A finding on the timeline: owner, words, from, to, shaded. Times come from its evidence, else from the steps
+    that it names."""
     evidence = finding.evidence
     began, ended = evidence.began_s, evidence.ended_s
     if began is None:
@@ -95,4 +128,10 @@ def _bracket(finding: Finding, report: Report) -> list[Any]:
         began = min((step.began_s for step in steps), default=None)
         ended = max((step.ended_s if step.ended_s is not None else report.wall_s for step in steps), default=None)
     cost = f" {seconds(finding.cost_s)}" if finding.cost_s and finding.cause.endswith("pause") else ""
-    return [owner_class(finding.owner), f"{finding.cause}{cost}", began, report.wall_s if ended is None and began is not None else ended, finding.cause == "slow-service"]
+    return [
+        owner_class(finding.owner),
+        f"{finding.cause}{cost}",
+        began,
+        report.wall_s if ended is None and began is not None else ended,
+        finding.cause == "slow-service",
+    ]

@@ -55,10 +55,17 @@ export function cross(c, x, y, size = 4) {
   c.lineWidth = 1;
 }
 
+/** The segments to draw of a span so many pixels wide: under 4 only its longest, over its whole length, so that slivers do not mix their colours. */
+function drawable(span, pixels) {
+  if (pixels >= 4 || span.segments.length < 2) return span.segments;
+  const longest = span.segments.reduce((a, b) => (b.to - b.from > a.to - a.from ? b : a));
+  return [{ part: longest.part, from: span.from, to: span.to }];
+}
+
 /** The whole run in one line. */
 export function paintOverview(canvas, run, wall) {
   const [c, width] = fitted(canvas, 26), paint = paints(c, run), x = (t) => (t / wall) * width;
-  for (const quiet of [true, false]) for (const span of run.spans) for (const segment of span.segments) { // pauses last: they stand over what ran beside them
+  for (const quiet of [true, false]) for (const span of run.spans) for (const segment of drawable(span, x(span.to) - x(span.from))) { // pauses last: they stand over what ran beside them
     if (segment.part.startsWith("queue") === quiet || segment.part === "compute:behind") continue;
     c.fillStyle = paint(segment.part);
     c.fillRect(x(segment.from), 5, Math.max(0.3, x(segment.to) - x(segment.from)), 19);
@@ -132,10 +139,10 @@ function operations(view, row, y) {
     if (!mine.has(span.name)) continue;
     const from = x(span.from), to = x(span.to);
     if (from > width || to < 0) continue;
-    if (to - drawn < 0.6 && !span.error && !span.open) continue; // under a pixel: it is in its neighbour's
+    if (to - drawn < 1 && !span.error && !span.open) continue; // under a pixel: it is in its neighbour's
     drawn = Math.max(drawn, to);
     view.boxes.push({ x: from, y, width: Math.max(to - from, 2), height: BAR, span });
-    for (const segment of span.segments) {
+    for (const segment of drawable(span, to - from)) {
       const left = x(segment.from), wide = Math.max(x(segment.to) - left, 0.5);
       if (left > width || left + wide < 0) continue;
       c.fillStyle = paint(segment.part);

@@ -1,0 +1,374 @@
+"""The pages in a browser: hostile text, live without a reload, keys, themes, a telephone, accessibility."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.dashboard.fake_source import LIVE, SICK, FakeSource, Served, healthy_live
+from tests.dashboard.made_runs import made_run
+from tests.dashboard.worlds import HOSTILE
+from tests.waiting import wait_until
+
+from tinkertape.dashboard import format as figures
+
+AXE = Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js"
+RUNS = [SICK, LIVE, "paused", "failed", "long", "early", "hostile"]
+
+
+def drawn(page) -> bool:
+    """Has the timeline painted anything?"""
+    return page.evaluate(
+        """() => { const c = document.querySelector('#lanes canvas'); if (!c || !c.width) return false;
+        return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((value) => value); }"""
+    )
+
+
+def range_of(page) -> str:
+    return page.inner_text("#range")
+
+
+@pytest.mark.parametrize("path", ["/", *(f"/runs/{run}" for run in RUNS), "/runs/nobody"])
+def test_a_page_opens_without_a_complaint_and_asks_nobody_else(server, watched, path):
+    watched.page.goto(server.url + path)
+    if path.startswith("/runs/") and path not in ("/runs/nobody", "/runs/early"):
+        wait_until(lambda: drawn(watched.page))
+
+    assert [wrong for wrong in watched.wrong if "404" not in wrong or path != "/runs/nobody"] == []
+    assert all(request.startswith(server.url) for request in watched.requests)
+
+
+def test_hostile_text_stays_text_in_every_field_also_when_it_arrives_live(own, watched):
+    report = made_run(run=LIVE, steps=12, live=True)
+    own.source.put(report)
+    watched.page.goto(f"{own.url}/runs/{LIVE}")
+    watched.page.wait_for_selector("#live:not([hidden])")
+    evil = copy.deepcopy(hostile_live())
+    own.source.put(evil)
+    wait_until(lambda: watched.page.evaluate("document.querySelector('h1').textContent.includes('<script>')"))
+    canvas = watched.page.locator("#lanes canvas")
+    for x in range(20, 1000, 60):
+        canvas.hover(position={"x": x, "y": 60})
+    for column in watched.page.locator("a.col").all():
+        column.hover(force=True)
+
+    assert watched.page.evaluate("window.ran") is None
+    assert watched.page.evaluate("document.querySelectorAll('img').length") == 0
+    assert watched.page.inner_text("h1").startswith("<script>window.ran = 1;")
+    assert "\\u202eevil\\u0000\\u0007\\u001b[31m" in watched.page.inner_text("h1")
+    assert "7*7" in watched.page.title() and watched.wrong == []
+
+
+def hostile_live() -> dict[str, Any]:
+    from tests.dashboard.worlds import hostile_run  # noqa: PLC0415  (read once, here)
+
+    return hostile_run() | {"run": LIVE, "state": "running", "ended": None}
+
+
+def test_a_run_goes_on_without_a_reload_and_keeps_what_a_person_did(own, watched):
+    own.source.put(healthy_live(6))
+    page = watched.page
+    page.goto(f"{own.url}/runs/{LIVE}")
+    page.wait_for_selector("#live:not([hidden])")
+    page.evaluate("window.here = true")
+    page.click("summary:has-text('as tables')")
+    page.focus("a.col")
+    own.source.put(healthy_live(9))
+    wait_until(lambda: page.evaluate("document.querySelectorAll('a.col').length === 9"))
+
+    assert page.evaluate("window.here") is True
+    assert page.evaluate("document.activeElement.dataset.step") == "1"
+    assert page.locator("details[data-key=tables]").get_attribute("open") is not None
+    assert page.locator("tr[data-key^='row ']").count() == 9
+    wait_until(lambda: drawn(page))
+    assert watched.wrong == []
+
+
+def test_what_is_spoken_is_the_answer_and_only_when_it_changes(own, watched):
+    own.source.put(healthy_live(6))
+    page = watched.page
+    page.goto(f"{own.url}/runs/{LIVE}")
+    page.wait_for_selector("#live:not([hidden])")
+    own.source.put(healthy_live(7))
+    wait_until(lambda: page.evaluate("document.querySelectorAll('a.col').length === 7"))
+    quiet = page.inner_text("#spoken")
+    paused = healthy_live(7) | {"state": "paused"}
+    paused["verdict"] = {"owner": "service", "lead": "Waiting for Tinker", "sentence": "for 12 s.", "under": ""}
+    own.source.put(paused)
+    wait_until(lambda: page.evaluate("document.title.startsWith('Paused · haiku-lora-2')"))
+
+    assert quiet == ""
+    assert page.inner_text("#spoken") == "Paused. Waiting for Tinker 0 findings."
+
+
+def test_the_list_gains_a_run_without_a_reload(own, watched):
+    page = watched.page
+    page.goto(own.url)
+    page.wait_for_selector("#live:not([hidden])")
+    page.evaluate("window.here = true")
+    own.source.put(healthy_live(6))
+    page.wait_for_selector("a.name:has-text('haiku-lora-2')")
+
+    assert page.evaluate("window.here") is True
+    assert page.inner_text("#verdict") == "1 run live: healthy."
+    assert watched.wrong == []
+
+
+def test_a_page_holds_while_the_collector_is_away_and_goes_on_when_it_is_back(watched):
+    source = FakeSource([healthy_live(6)])
+    first = Served(source)
+    page = watched.page
+    page.goto(f"{first.url}/runs/{LIVE}")
+    page.wait_for_selector("#live:has-text('Live')")
+    first.close()
+    page.wait_for_selector("#held:not([hidden])")
+    held = page.inner_text("#live")
+    steps = page.locator("a.col").count()
+    source.reports[LIVE] = healthy_live(8)
+    second = Served(source, first.port)
+    wait_until(lambda: page.evaluate("document.querySelectorAll('a.col').length === 8"), within_s=20)
+    page.wait_for_selector("#held", state="hidden")
+    again = page.inner_text("#live")
+    second.close()
+
+    assert re.match(r"Held at \d\d:\d\d:\d\d", held) and steps == 6
+    assert again == "Live"
+
+
+def test_an_ended_run_holds_no_connection(server, watched):
+    watched.page.goto(f"{server.url}/runs/{SICK}")
+    wait_until(lambda: drawn(watched.page))
+
+    assert not [request for request in watched.requests if "/stream" in request]
+
+
+def test_a_step_and_a_finding_lead_to_the_timeline_and_back_undoes_it(server, watched):
+    page = watched.page
+    page.goto(f"{server.url}/runs/{SICK}")
+    wait_until(lambda: drawn(page))
+    whole = range_of(page)
+    page.keyboard.press("n")
+    wait_until(lambda: range_of(page) != whole)
+    pause = range_of(page)
+    page.keyboard.press("n")
+    wait_until(lambda: range_of(page) not in (whole, pause))
+    page.go_back()
+    wait_until(lambda: range_of(page) == pause)
+    page.go_back()
+    wait_until(lambda: range_of(page) == whole)
+    page.focus("a.col")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    wait_until(lambda: "step=2" in page.url)
+
+    assert page.evaluate("document.activeElement.dataset.step") == "2"
+
+
+def test_an_address_with_a_step_opens_on_it(server, watched):
+    page = watched.page
+    page.goto(f"{server.url}/runs/{SICK}#step=12")
+    wait_until(lambda: drawn(page))
+
+    assert range_of(page).endswith("\u202fs") and "min" not in range_of(page)
+
+
+def test_the_timeline_is_moved_and_zoomed_with_keys(server, watched):
+    page = watched.page
+    page.goto(f"{server.url}/runs/{SICK}")
+    wait_until(lambda: drawn(page))
+    seen = [range_of(page)]
+    for key in ("+", "ArrowRight", "ArrowLeft", "-", "+", "0"):
+        page.keyboard.press(key)
+        wait_until(lambda: range_of(page) != seen[-1], otherwise=lambda: key)  # noqa: B023
+        seen.append(range_of(page))
+
+    assert seen[-1] == seen[0]
+
+
+def test_the_overview_is_brushed(server, watched):
+    page = watched.page
+    page.goto(f"{server.url}/runs/{SICK}")
+    wait_until(lambda: drawn(page))
+    whole, box = range_of(page), page.locator("#overview").bounding_box()
+    page.mouse.move(box["x"] + 300, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 420, box["y"] + 10, steps=4)
+    page.mouse.up()
+    wait_until(lambda: range_of(page) != whole)
+    page.mouse.dblclick(box["x"] + 600, box["y"] + 10)
+    wait_until(lambda: range_of(page) == whole)
+
+
+def test_hovering_tells_the_parts(server, watched):
+    page = watched.page
+    page.goto(f"{server.url}/runs/{SICK}")
+    wait_until(lambda: drawn(page))
+    page.locator("a.col[data-step='20']").hover()
+    tip = page.inner_text(".tip")
+
+    assert "Step 20" in tip and "above usual" in tip and "≈" in tip
+
+
+def test_the_tape_is_filtered_and_the_filter_cleared(server, watched):
+    page = watched.page
+    page.goto(f"{server.url}/runs/{SICK}")
+    page.keyboard.press("/")
+    page.keyboard.type("save_state")
+    shown = page.locator("#tape li:visible").count()
+    said = page.inner_text("#hits")
+    page.keyboard.press("Escape")
+
+    assert 0 < shown < 20 and said.startswith(f"{shown} of ")
+    assert page.locator("#tape li:visible").count() > 100
+
+
+def test_the_list_is_used_with_keys_alone(many, watched):
+    page = watched.page
+    page.goto(many.url)
+    page.keyboard.press("/")
+    page.keyboard.type("base")
+    page.keyboard.press("Escape")
+    everything = page.locator("tr.run:visible").count()
+    page.keyboard.press("/")
+    page.keyboard.type("haiku-base")
+    one = page.locator("tr.run:visible").count()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('haiku-base')")
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    page.wait_for_selector("table.runs")
+
+    assert everything == 11 and one == 1
+
+
+def test_a_filter_that_matches_nothing_says_so_and_is_cleared(many, watched):
+    page = watched.page
+    page.goto(f"{many.url}/?find=qwnx")
+    page.wait_for_selector("#nomatch")
+    said = page.inner_text("#nomatch")
+    page.click("#clear")
+
+    assert "11 runs are hidden" in said
+    assert page.locator("tr.run:visible").count() == 11
+
+
+def test_a_theme_is_chosen_remembered_and_asked_for(server, watched):
+    page = watched.page
+    page.goto(server.url)
+    light = page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor")
+    page.click("#theme")
+    page.goto(f"{server.url}/runs/{SICK}")
+    dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    page.goto(f"{server.url}/?theme=light")
+    asked = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    page.evaluate("localStorage.clear()")
+
+    assert light == asked != dark
+
+
+def test_the_list_of_keys_opens_and_closes(server, watched):
+    page = watched.page
+    page.goto(server.url)
+    page.keyboard.press("?")
+    opened = page.locator("#keylist").is_visible()
+    page.keyboard.press("Escape")
+
+    assert opened and not page.locator("#keylist").is_visible()
+
+
+@pytest.mark.parametrize("path", ["/", *(f"/runs/{run}" for run in RUNS), "/runs/nobody"])
+def test_a_telephone_needs_no_sideways_scrolling(server, watched, path):
+    watched.page.set_viewport_size({"width": 390, "height": 844})
+    watched.page.goto(server.url + path)
+
+    assert watched.page.evaluate("document.scrollingElement.scrollWidth") <= 390
+
+
+def test_answer_steps_findings_and_timeline_stand_above_the_fold(server, watched):
+    page = watched.page
+    page.goto(f"{server.url}/runs/{SICK}")
+    wait_until(lambda: drawn(page))
+    box = page.locator("#lanes canvas").bounding_box()
+
+    assert box["y"] + box["height"] <= 900 - 28
+
+
+def test_without_scripts_a_page_says_the_same(server, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{server.url}/runs/{SICK}")
+    text = page.inner_text("body")
+    buttons = page.locator("button:visible, input:visible").count()
+    bars = page.locator("a.col rect").count()
+    context.close()
+
+    assert "It is Tinker." in text and "capacity-pause" in text and "RequestFailedError" in text
+    assert buttons == 0 and bars > 200
+
+
+def test_times_are_shown_in_the_viewers_zone_and_in_utc_on_demand(server, browser):
+    context = browser.new_context(timezone_id="Asia/Tokyo")
+    page = context.new_page()
+    page.goto(f"{server.url}/runs/{SICK}")
+    time = page.locator(".runhead time").first
+    wait_until(lambda: page.evaluate("document.querySelector('.runhead time').textContent === '24 Nov, 11:04:11'"))
+    title = time.get_attribute("title")
+    context.close()
+
+    assert title == "24 Nov, 02:04:11 UTC"
+
+
+def test_scripts_and_server_write_numbers_alike(server, watched):
+    values = [
+        None,
+        0,
+        1e-6,
+        0.00004,
+        0.0066,
+        0.00994,
+        0.084,
+        0.0996,
+        0.27,
+        0.9994,
+        47.04,
+        99.49,
+        99.5,
+        141.2,
+        3599.6,
+        3840,
+        90000,
+    ]
+    watched.page.goto(server.url)
+    module = next(request for request in watched.requests if "/js/page.js" in request).replace("page.js", "format.js")
+    written = watched.page.evaluate(
+        f"async () => {{ const {{ seconds }} = await import('{module}'); return {json.dumps(values)}.map(seconds); }}"
+    )
+
+    assert written == [figures.seconds(value) for value in values]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", f"/runs/{SICK}", f"/runs/{LIVE}", "/runs/paused", "/runs/early", "/runs/nobody"])
+def test_axe_finds_nothing(server, watched, path, theme):
+    page = watched.page
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{server.url}{path}?theme={theme}")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("async () => (await axe.run()).violations")
+    told = [
+        (one["id"], node["html"][:160], node.get("failureSummary", "")[:300])
+        for one in found
+        for node in one["nodes"][:3]
+    ]
+
+    assert told == []
+
+
+def test_the_hostile_text_is_as_bad_as_it_should_be():
+    assert all(mark in HOSTILE for mark in ("<script>", "\u202e", "\x00", "\ud800", "{{", "'", '"', "`", "&"))

@@ -1,0 +1,126 @@
+"""The drawings' arithmetic: what is drawn adds up to what is said."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.dashboard.fake_source import sick
+from tests.dashboard.made_runs import made_run
+from tests.dashboard.worlds import long_run
+
+from tinkertape.dashboard.latency_chart import latency, over_time
+from tinkertape.dashboard.loss_chart import loss_chart
+from tinkertape.dashboard.parts import LOOKS, OVER, with_over
+from tinkertape.dashboard.report import report_of
+from tinkertape.dashboard.scale import label_every, log_ticks, ticks, time_ticks
+from tinkertape.dashboard.share import share_bar
+from tinkertape.dashboard.steps_chart import BARS, steps_chart
+
+PARTS = st.dictionaries(
+    st.sampled_from([look.part for look in LOOKS if look.part != OVER] + ["queue:other", "new"]),
+    st.floats(0, 1e5).filter(lambda value: value == 0 or value > 1e-6),
+)
+
+
+@given(PARTS, st.floats(0, 1e5))
+def test_what_is_above_usual_is_taken_out_of_compute_and_nothing_is_lost(parts, over_s):
+    assert sum(with_over(parts, over_s).values()) == pytest.approx(sum(parts.values()))
+
+
+@given(PARTS, st.floats(0, 1e5))
+def test_the_share_bar_is_as_long_as_the_run(parts, over_s):
+    pieces = share_bar(parts, over_s).pieces
+
+    assert sum(piece.width for piece in pieces) == pytest.approx(100 if sum(parts.values()) > 0 else 0, abs=0.05)
+    assert sum(piece.seconds for piece in pieces) == pytest.approx(sum(parts.values()))
+
+
+def test_the_bracket_stands_over_what_was_lost():
+    bar = share_bar({"compute": 80.0, "queue:capacity": 15.0, "idle": 5.0}, 10.0)
+
+    assert bar.lost is not None
+    assert (bar.lost.at, bar.lost.width) == (70.0, 25.0)
+    assert bar.lost.text == "≈\u202f25.0\u202fs lost to Tinker, 25\u202f% of the run"
+
+
+def test_without_a_loss_there_is_no_bracket():
+    assert share_bar({"compute": 80.0, "idle": 5.0}, 0.0).lost is None
+
+
+def test_a_bar_of_a_step_is_as_high_as_its_parts():
+    chart = steps_chart(report_of(made_run(steps=10)))
+
+    for bar in chart.bars:
+        assert sum(block.height for block in bar.blocks) == pytest.approx(100 - bar.top, abs=1.0)
+
+
+def test_one_long_step_is_cut_so_that_the_others_can_be_seen():
+    chart = steps_chart(report_of(sick()))
+    cut = [bar for bar in chart.bars if bar.cut]
+
+    assert [(bar.label, bar.cut_why) for bar in cut] == [("12", "paused 47.0\u202fs")]
+    assert all(bar.top < 75 for bar in chart.bars if not bar.step.failed)
+
+
+def test_of_many_steps_the_worst_are_kept():
+    chart = steps_chart(report_of(long_run()))
+
+    assert len(chart.bars) <= BARS and chart.binned == 10
+    assert {"400", "77"} <= {bar.label for bar in chart.bars}
+
+
+def test_a_live_run_has_room_for_the_steps_to_come():
+    chart = steps_chart(report_of(made_run(steps=17, live=True)))
+
+    assert chart.bars[-1].x + chart.bars[-1].width < 90
+    assert [text for _, text in chart.coming] == ["20"]
+
+
+def test_the_totals_beside_the_steps_are_the_runs():
+    report = report_of(sick())
+    marks = {total.part: total.figure[0] for total in steps_chart(report).totals}
+
+    assert marks[OVER] == "≈" and marks["queue:capacity"] == "≤" and marks["call"] not in "≈≤"
+
+
+def test_every_call_is_a_tick_and_every_failure_is_marked():
+    report = report_of(sick())
+    rows = {row.operation.operation: row for row in latency(report).rows}
+    strips = {strip.name: strip for strip in over_time(report).strips}
+
+    assert len(rows["forward_backward"].ticks) == 29
+    assert sum(dot.failed for dot in strips["forward_backward"].dots) == 1
+    assert len(over_time(report).pauses) == 2
+
+
+def test_a_run_that_reports_no_loss_still_shows_its_steps():
+    chart = loss_chart(report_of(made_run(steps=5, loss=False)))
+
+    assert chart is not None and not chart.points and len(chart.columns) == 5
+
+
+def test_before_the_first_step_there_is_no_chart():
+    assert loss_chart(report_of({"run": "a"})) is None
+    assert steps_chart(report_of({"run": "a"})).bars == []
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_an_axis_covers_its_figures_with_few_round_ticks(low, span):
+    found = ticks(low, low + span, 3)
+
+    assert found[0] <= low + span * 1e-6 and found[-1] >= low + span * (1 - 1e-6) and 2 <= len(found) <= 6
+
+
+@given(st.floats(1e-3, 1e7))
+def test_a_time_axis_has_few_ticks_within_the_run(wall):
+    assert 1 <= len(time_ticks(wall, 4)) <= 6 and time_ticks(wall, 4)[-1] <= wall
+
+
+def test_a_logarithmic_axis_is_not_crowded():
+    assert log_ticks(0.2, 50) == pytest.approx([0.3, 1, 3, 10, 30])
+    assert log_ticks(0.001, 500) == pytest.approx([0.001, 0.01, 0.1, 1, 10, 100])
+
+
+def test_labels_stand_at_round_numbers():
+    assert [label_every(count) for count in (5, 30, 120, 1200)] == [1, 5, 20, 200]

@@ -1,0 +1,196 @@
+"""The pages as plain HTML: what is said without a script, and what an answer carries."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from tests.dashboard.fake_source import SICK, FakeSource
+from tests.dashboard.made_runs import made_row, made_run
+from tests.dashboard.worlds import hostile, hostile_run
+
+import tinkertape.dashboard
+from tinkertape.dashboard import routes
+from tinkertape.dashboard.report import row_of
+from tinkertape.dashboard.runs_page import headline, runs_page
+
+ROOM = Path(tinkertape.dashboard.__file__).parent
+RUNS = [SICK, "hostile", "long", "paused", "failed", "early"]
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", "", re.sub(r"<(script|svg).*?</\1>", "", html, flags=re.S)))
+
+
+def said(page) -> str:
+    return "".join(stretch.text for stretch in page)
+
+
+@pytest.mark.parametrize("path", ["/", *(f"/runs/{run}" for run in RUNS), "/runs/nobody"])
+def test_every_page_forbids_what_is_inline_or_foreign(client, path):
+    answer = client.get(path)
+
+    assert answer.headers["content-security-policy"] == (
+        "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    html = re.sub(r">[^<]*", ">", re.sub(r'"[^"]*"', '""', answer.text))  # without any text or value
+    assert not re.search(r"<[^>]+\s(style|on\w+)=", html)
+    assert re.findall(r"<script(?! src=| type=.)[^>]*>", answer.text) == []
+    assert "<style" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", *(f"/runs/{run}" for run in RUNS)])
+def test_no_id_stands_twice_on_a_page(client, path):
+    html = re.sub(r'<script type="application/json".*?</script>', "", client.get(path).text, flags=re.S)
+    ids = re.findall(r'\sid="([^"]*)"', html)
+
+    assert len(ids) == len(set(ids))
+
+
+def test_the_answer_shares_findings_steps_pauses_errors_tape_and_ledger_need_no_script(client):
+    text = text_of(client.get(f"/runs/{SICK}").text)
+
+    for words in (
+        "It is Tinker. It paused this run for 47\u202fs at step 12",
+        "Not the cause: 1 user error",
+        "capacity-pausestep 12",
+        "≤\u202f47.0\u202fs",
+        "46.4\u202fs to 47.6\u202fs",
+        "RequestFailedError",
+        "Datum 3 is too long",
+        "tinker.sampling.sample.stop",
+        "2\u202f418 recorded = 2\u202f418 stored + 0 pending + 0 rejected + 0 dropped",
+    ):
+        assert words in text, words
+
+
+def test_the_steps_stand_in_a_table(client):
+    html = client.get(f"/runs/{SICK}").text
+
+    assert len(re.findall(r'<tr data-key="row \d+"', html)) == 30
+
+
+def test_a_run_that_is_not_here_says_what_to_do(client):
+    answer = client.get("/runs/01KASW3")
+
+    assert answer.status_code == 404
+    assert "haiku-lora" in answer.text
+    assert client.get("/runs/nobody%2Fat<all>").status_code == 404
+    assert "tinkertape runs" in client.get("/runs/nobody").text
+
+
+def test_a_report_that_cannot_be_read_is_one_line_and_not_a_traceback():
+    broken = made_run(run="broken", steps=2) | {"wall_s": "soon"}
+    answer = TestClient(Starlette(routes=routes(FakeSource([broken])))).get("/runs/broken")
+
+    assert answer.status_code == 500
+    assert "wall_s" in answer.text and "Traceback" not in answer.text
+
+
+def test_a_report_with_nothing_but_its_id_is_a_page():
+    bare = {"run": "bare", "state": "running", "ledger": {"recorded": 0, "stored": 0, "pending": 0, "rejected": 0}}
+    source = FakeSource([bare])
+    source.events["bare"] = [{}]
+
+    assert TestClient(Starlette(routes=routes(source))).get("/runs/bare").status_code == 200
+
+
+def test_without_runs_the_list_says_how_to_record_one():
+    answer = TestClient(Starlette(routes=routes(FakeSource()))).get("/")
+
+    assert "No runs yet" in answer.text and "tinkertape run train.py" in answer.text
+
+
+def test_hostile_text_is_text_in_the_list_too():
+    row = hostile(made_row(hostile_run())) | {"run": "a/../b?c#d\u202e"}
+    source = FakeSource()
+    source.runs = lambda limit=100, before=None: [row]  # type: ignore[method-assign]
+    html = TestClient(Starlette(routes=routes(source))).get("/").text
+
+    assert "<script>window" not in html and "&lt;script&gt;window" in html
+    assert 'href="/runs/a%2F..%2Fb%3Fc%23d%E2%80%AE"' in html
+
+
+def test_the_own_files_may_be_kept_for_ever_under_their_digest(client):
+    addresses = re.findall(r'(?:href|src)="(/static/[^"]+)"', client.get("/").text)
+
+    assert len(addresses) >= 7
+    for address in addresses:
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+    assert "immutable" not in client.get("/static/older/page.css").headers["cache-control"]
+    assert client.get("/static/x/../pages.py").status_code == 404
+    assert client.get("/static/x/%2e%2e%2fpages.py").status_code == 404
+
+
+def test_colours_are_named_in_one_file():
+    files = [path for path in ROOM.rglob("*") if path.suffix in (".css", ".js", ".html", ".py")]
+    named = re.compile(r"#[0-9a-fA-F]{6}\b|#[0-9a-fA-F]{3}\b(?![\w-])|\brgb\(|\bhsl\(")
+    found = {path.name for path in files if named.search(re.sub(r"&#\d+;", "", path.read_text(encoding="utf-8")))}
+
+    assert found == {"theme.css"}
+
+
+def test_no_module_writes_markup():
+    for path in (ROOM / "static").rglob("*.js"):
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", path.read_text())
+
+
+def test_live_runs_come_first_then_days_newest_first():
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    rows = [
+        row_of({"run": run, "state": state, "began": began, "ended": began})
+        for run, state, began in (
+            ("a", "ended", "2026-11-23T10:00:00Z"),
+            ("b", "running", "2026-11-20T10:00:00Z"),
+            ("c", "failed", "2026-11-24T10:00:00Z"),
+            ("d", "ended", "2026-11-24T11:00:00Z"),
+            ("e", "killed", "2026-11-02T11:00:00Z"),
+        )
+    ]
+    page = runs_page(rows, now)
+
+    assert [(group.title, [line.row.run for line in group.lines]) for group in page.groups] == [
+        ("Live", ["b"]),
+        ("Today", ["d", "c"]),
+        ("Yesterday", ["a"]),
+        ("2 November", ["e"]),
+    ]
+    assert page.columns == frozenset()  # no column without data
+
+
+def test_the_headline_says_whom_the_live_runs_wait_for():
+    live = {"state": "running", "began": "2026-11-24T10:00:00Z"}
+    waits = {"finding": {"cause": "capacity-pause", "owner": "service"}}
+    own = {"finding": {"cause": "user-error", "owner": "you"}}
+
+    assert said(headline([row_of({"run": "a", **live})])) == "1 run live: healthy."
+    assert said(headline([row_of({"run": "a", **live}), row_of({"run": "b", **live})])) == "2 runs live: all healthy."
+    assert (
+        said(
+            headline(
+                [
+                    row_of({"run": "a", **live}),
+                    row_of({"run": "b", **live, **waits}),
+                    row_of({"run": "c", **live, **own}),
+                ]
+            )
+        )
+        == "3 runs live: 1 healthy. 1 waits for Tinker, 1 for its own code."
+    )
+    ended = row_of({"run": "a", "name": "haiku", "state": "ended", "began": "2026-11-24T10:00:00Z"})
+    assert said(headline([ended])) == "1 run, none live. The newest, haiku, ended and was healthy."
+
+
+def test_a_row_may_carry_lists_where_counts_are_shown():
+    report = made_run(steps=3, pause_at=2)
+    row = row_of({"run": "a", "steps": report["steps"], "findings": report["findings"], "parts": report["parts"]})
+
+    assert (row.steps, row.findings, row.finding.cause) == (3, 1, "capacity-pause")
