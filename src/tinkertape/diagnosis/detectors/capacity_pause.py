@@ -17,7 +17,7 @@ from tinkertape.diagnosis.findings import Evidence, Finding
 
 LISTENS = ("tinker.queue.pause", "tinker.queue.resume", "clock.tick")
 PAUSE_MIN_S = 1.0
-SAME_STRETCH_NS = 1_000_000_000  # a pause that comes back within a second is the same one
+SAME_STRETCH_NS = 50_000_000  # a pause that comes back so soon, or for the same request, is the same one
 
 
 @dataclass
@@ -61,7 +61,8 @@ class Detector:
 
     def _pause(self, event: Event, request: str, since: int, at: int) -> _Stretch:
         stretch = self._stretches.get(event.process)
-        if stretch is None or (not stretch.open and since - stretch.ended_ns > SAME_STRETCH_NS):
+        apart = stretch is not None and since - stretch.ended_ns > SAME_STRETCH_NS and request not in stretch.requests
+        if stretch is None or (not stretch.open and apart):
             stretch = self._stretches[event.process] = _Stretch(event.process, since, at)
         stretch.began_ns = min(stretch.began_ns, since)
         stretch.ended_ns = max(stretch.ended_ns, at)
