@@ -84,8 +84,9 @@ class Telemetry:
         """Record an event of your own; whoever is attached to its name hears it too.
 
         `event_data` may hold anything: what JSON cannot say is rendered safely. Returns whether it was accepted: False
-        while recording is off, after `close`, or when memory is full. Never raises for the data. Raises `ValueError`
-        for a severity that is none of DEBUG, INFO, WARNING, ERROR, CRITICAL.
+        while recording is off and after `close`. What was accepted and found no room is in the ledger, as dropped.
+        Never raises for the data. Raises `ValueError` for a severity that is none of DEBUG, INFO, WARNING, ERROR,
+        CRITICAL.
         """
         if severity not in SEVERITY_RANK:
             raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
