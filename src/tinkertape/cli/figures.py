@@ -47,13 +47,13 @@ def bounds(least: float | None, most: float | None) -> str:
 
 
 def moment(text: str | None) -> str:
-    """An RFC 3339 time in this machine's zone: `24 Nov 02:04:11`; the text itself if it is none."""
+    """An RFC 3339 time in this machine's zone: `24 Nov 02:04:11`; unknown if it is none."""
     if not text:
         return UNKNOWN
     try:
         local = datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        return text
+    except (ValueError, OverflowError, OSError):
+        return UNKNOWN
     return f"{local.day:2d} {local:%b %H:%M:%S}"
 
 

@@ -35,17 +35,17 @@ PARTS = {
     "queue:rate_limit": "queue: rate limit",
     "queue:unknown": "queue: no reason given",
 }
-BAR = 24  # columns of the longest bar
+BAR, BAR_NARROW, NARROW = 24, 8, 100  # columns of the longest bar; the same in a terminal under 100
 ROWS_MAX = 8  # of pauses, errors and retries each; what is left out is said
 
 
 def print_report(console: Console, report: Report) -> None:
     """Print the whole report."""
-    for block in _blocks(report):
+    for block in _blocks(report, BAR if console.width >= NARROW else BAR_NARROW):
         console.print(block)
 
 
-def _blocks(report: Report) -> Iterator[RenderableType]:
+def _blocks(report: Report, bar: int) -> Iterator[RenderableType]:
     yield ""
     yield answer(report)
     if report.verdict.under:
@@ -53,7 +53,7 @@ def _blocks(report: Report) -> Iterator[RenderableType]:
     yield _about(report)
     if report.parts:
         yield _heading("Where the time went", f"{seconds(report.wall_s)}{_steps_said(report)}")
-        yield _parts(report)
+        yield _parts(report, bar)
     if report.operations:
         yield _heading("Operations")
         yield _operations(report.operations)
@@ -104,16 +104,18 @@ def _heading(title: str, note: str = "") -> Text:
     return text.append(f"   {note}", style="not bold dim") if note else text
 
 
-def table_of(*columns: str, right: str = "") -> Table:
-    """A table without lines; columns whose place in `right` is `>` are figures."""
-    table = Table(
-        box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=any(columns)
-    )
-    for column, side in zip(columns, right.ljust(len(columns)), strict=False):
+def table_of(*columns: str, sides: str = "") -> Table:
+    """A table without lines. `sides` has a letter a column: `>` a figure, `|` never narrower, `~` folds, else shortens.
+
+    Where the terminal is narrow, texts give way, and figures never do.
+    """
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.show_header = any(columns)
+    for column, side in zip(columns, sides.ljust(len(columns)), strict=False):
         table.add_column(
             column,
             justify="right" if side == ">" else "left",
-            no_wrap=side != "~",
+            no_wrap=side in ">|",
             overflow="fold" if side == "~" else "ellipsis",
         )
     return table
@@ -127,8 +129,8 @@ def _owner(owner: str) -> Text:
     return Text(f"{SHAPES.get(owner, '·')} {NAMES.get(owner, escaped(owner))}", style=STYLES.get(owner, ""))
 
 
-def _parts(report: Report) -> Padding:
-    table = table_of("", "", "", "", "", "", right="  >> ~")
+def _parts(report: Report, bar: int) -> Padding:
+    table = table_of("", "", "", "", "", "", sides="| >>|~")
     longest = max((part.seconds for part in report.parts), default=0.0)
     for owner in report.owners:
         say = Text(escaped(owner.say), style="dim")
@@ -146,7 +148,7 @@ def _parts(report: Report) -> Padding:
                 _part_name(part),
                 _part_time(part),
                 share(part.share),
-                _bar(part, longest),
+                _bar(part, longest, bar),
                 Text(_quality(part), style="dim"),
             )
     return _indented(table)
@@ -160,8 +162,8 @@ def _part_time(part: Part) -> str:
     return f"{MARKS.get(part.quality, '')}{seconds(part.seconds)}"
 
 
-def _bar(part: Part, longest: float) -> Text:
-    width = 0.0 if longest <= 0 else part.seconds / longest * BAR
+def _bar(part: Part, longest: float, most: int) -> Text:
+    width = 0.0 if longest <= 0 else part.seconds / longest * most
     fill = "▒" if part.part.startswith("queue") else "█"
     bar = fill * int(width) if width >= 1 else "▏"
     return Text(bar, style=STYLES.get(part.owner, ""))
@@ -174,7 +176,7 @@ def _quality(part: Part) -> str:
 
 
 def _operations(operations: Sequence[OperationRow]) -> Padding:
-    table = table_of("", "calls", "p50", "p95", "longest", "polls", "retries", "errors", right=" >>>>>>>")
+    table = table_of("", "calls", "p50", "p95", "longest", "polls", "retries", "errors", sides=" >>>>>>>")
     for operation in operations:
         errors = Text(count(operation.errors), style="red" if operation.errors else "")
         calls = f"{count(operation.count)}{f' + {operation.open} open' if operation.open else ''}"
@@ -207,7 +209,7 @@ def _not_seen(report: Report) -> Text:
 
 
 def _pauses(pauses: Sequence[PauseRow]) -> Padding:
-    table = table_of("", "", "", "", "", right=" >  ~")
+    table = table_of("", "", "", "", "", sides="|>| ~")
     for pause in pauses[:ROWS_MAX]:
         length = f"{seconds(pause.length_s)}{'' if pause.ended_s is not None else ' so far'}"
         limits = bounds(pause.min_s, pause.max_s)
@@ -224,7 +226,7 @@ def _pauses(pauses: Sequence[PauseRow]) -> Padding:
 
 
 def _retries(retries: Sequence[RetryRow]) -> Padding:
-    table = table_of("", "", "", "", right="   ~")
+    table = table_of("", "", "", "", sides="|  ~")
     for retry in retries[:ROWS_MAX]:
         why = " ".join(str(word) for word in (retry.status_code, retry.error_type) if word)
         again = f"again after {seconds(retry.delay_s)}" if retry.delay_s is not None else "again"
@@ -234,7 +236,7 @@ def _retries(retries: Sequence[RetryRow]) -> Padding:
 
 
 def _errors(errors: Sequence[ErrorRow]) -> Padding:
-    table = table_of("", "", "", "", right="   ~")
+    table = table_of("", "", "", "", sides="|  ~")
     for error in errors[:ROWS_MAX]:
         times = f" ({error.count} times)" if error.count > 1 else ""
         kind = " ".join(str(word) for word in (error.type, error.status_code, error.category) if word)

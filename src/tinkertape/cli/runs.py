@@ -37,7 +37,7 @@ def command(limit: int, url: str | None, as_json: bool) -> int:
     if not rows:
         talk().print(Text(f'no run in {source.place} yet; record one with "tinkertape run SCRIPT"'))
         return 0
-    table = table_of("run", "name", "state", "began", "steps", "events", "findings", right="    >>>")
+    table = table_of("run", "name", "state", "began", "steps", "events", "findings", sides="  ||>>>")
     for row in rows:
         table.add_row(*_cells(row))
     answers().print(table)

@@ -1,0 +1,108 @@
+"""The report in a terminal: the answer first, every figure with its quality, and nothing that steers the terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from tests.cli.test_reading import HOSTILE, STEERING
+
+from tinkertape.cli.render import print_diagnosis, print_report
+from tinkertape.diagnosis.report import Report
+
+WHOLE: dict[str, Any] = {
+    "run": "01M87Z1M15ZH6MSYJFNAFKK70A", "name": "lora-31", "project": "default", "state": "failed",
+    "status": "errored",
+    "began": "2026-11-24T23:42:49.897Z", "ended": None, "wall_s": 100.0, "model": "m", "sdk_version": "0.38.0",
+    "python": "3.11", "processes": 1, "sessions": ["s"], "events": 1234, "lost_s": 47.0, "over_s": 1.0,
+    "verdict": {"owner": "service", "lead": "It is Tinker.", "sentence": "It paused.", "under": "Nothing to do."},
+    "owners": [{"owner": "service", "seconds": 60.0, "share": 0.6, "role": "cause", "say": "The cause"},
+               {"owner": "you", "seconds": 40.0, "share": 0.4, "role": "not", "say": "Not the cause"}],
+    "parts": [{"part": "queue:capacity", "owner": "service", "seconds": 47.0, "share": 0.47, "quality": "bounded",
+               "min_s": 45.0, "max_s": 47.5, "method": "polls"},
+              {"part": "compute", "owner": "service", "seconds": 13.0, "share": 0.13, "quality": "inferred",
+               "min_s": 1.0, "max_s": 14.0, "method": "history"},
+              {"part": "your_code", "owner": "you", "seconds": 40.0, "share": 0.4, "quality": "measured", "min_s": 40.0,
+               "max_s": 40.0, "method": ""}],
+    "steps": [{"step": 1, "began_s": 0.0, "ended_s": 100.0, "wall_s": 100.0, "parts": {}, "over_s": 0.0,
+               "failed": False, "open": False, "inferred": False, "loss": 1.0, "coverage": 1.0}],
+    "usual_step_s": 3.0,
+    "operations": [{"operation": "forward_backward", "family": "training", "count": 1200, "errors": 1, "open": 2,
+                    "p50_s": 0.16, "p95_s": 1.0, "max_s": 47.0, "retries": 3, "polls": 5, "calls": []}],
+    "spans": [],
+    "pauses": [{"began_s": 3.0, "ended_s": None, "length_s": 47.0, "min_s": 45.0, "max_s": 47.5, "reason": "capacity",
+                "text": "full", "operation": "forward_backward", "request_id": "r", "step": 1}],
+    "errors": [{"owner": "you", "type": "RequestFailedError", "message": "too long", "status_code": 400,
+                "category": "user", "operation": "forward_backward", "count": 2, "first_s": 1.0, "last_s": 2.0,
+                "request_ids": ["r"], "step": None, "traceback": ""}],
+    "retries": [{"at_s": 3.0, "operation": "optim_step", "layer": "http", "attempt": 1, "delay_s": 0.5,
+                 "error_type": "InternalServerError", "status_code": 503}] * 11,
+    "findings": [{"cause": "capacity-pause", "owner": "service", "severity": "warning", "confidence": 1.0,
+                  "summary": "It paused.", "cost_s": 47.0, "share": 0.47, "evidence": {}, "advice": "Wait."}],
+    "checked": ["user-error"],
+    "ledger": {"recorded": 10, "stored": 7, "pending": 1, "rejected": 0, "dropped": {"exit": 1}},
+    "loss": [],
+}  # fmt: skip
+FIXED = {"owner", "quality", "state", "severity", "role"}  # closed sets: another value is no report
+
+
+def printed(report: Report, show: Callable[[Console, Report], None] = print_report, width: int = 120) -> str:
+    stream = io.StringIO()
+    show(Console(file=stream, width=width, markup=False, highlight=False, emoji=False), report)
+    return stream.getvalue()
+
+
+def hostile(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {(HOSTILE if key == "dropped" else name): hostile(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [hostile(item, key) for item in value]
+    return f"a{HOSTILE}b" if isinstance(value, str) and key not in FIXED else value
+
+
+def test_the_answer_comes_first_and_every_figure_has_its_unit_and_quality() -> None:
+    text = printed(msgspec.convert(WHOLE, Report))
+
+    assert text.split("\n")[1] == "● It is Tinker. It paused."
+    for words in (
+        "lora-31  ·  × failed",
+        "1 min 40 s in 1 step, usually 3.0 s each",
+        "≤ 47.0 s",
+        "bounded 45.0 to 47.5 s",
+        "≈ 13.0 s",
+        "inferred: history",
+        "1 200 + 2 open",
+        "47.0 s so far",
+        "RequestFailedError 400 user (2 times)",
+        "and 3 more",
+        "capacity-pause  47.0 s, 47 %",
+        "looked for and not seen: user-error",
+        "10 recorded ≠ 7 stored + 1 pending + 0 rejected + 1 dropped (exit 1)",
+    ):
+        assert words in text, text
+
+
+def test_no_field_of_a_report_can_steer_the_terminal() -> None:
+    report = msgspec.convert(hostile(WHOLE), Report)
+
+    for show in (print_report, print_diagnosis):
+        text = printed(report, show)
+        assert "\\x1b" in text
+        assert not STEERING.search(text)
+
+
+def test_a_run_of_which_nothing_is_known_is_told_without_a_fault() -> None:
+    empty = {key: [] if isinstance(value, list) else value for key, value in WHOLE.items()}
+    report = msgspec.convert({**empty, "ledger": None, "began": None, "usual_step_s": None, "model": ""}, Report)
+
+    assert "0 recorded = 0 stored" in printed(report)
+
+
+def test_a_narrow_terminal_still_has_every_figure() -> None:
+    text = printed(msgspec.convert(WHOLE, Report), width=70)
+
+    assert "≤ 47.0 s" in text and "1 200 + 2 open" in text
+    assert max(len(line) for line in text.split("\n")) <= 70
