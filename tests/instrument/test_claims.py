@@ -13,6 +13,8 @@ import tinker
 from tests.instrument.watching import MODEL, QUICK, Events, adam, batch, prompt
 from tinker import types
 
+THREAD_SWITCH_NS = 5_000_000  # the loop's callback and the woken thread stamp at the same time; either may be put aside
+
 Connect = Callable[..., tinker.ServiceClient]
 
 
@@ -64,6 +66,18 @@ def test_a_wait_on_the_raw_future_is_a_claim(connect: Connect, events: Events) -
     training.optim_step(adam()).future().result()
 
     assert len(events.named("tinker.claim.stop", operation="optim_step")) == 1
+
+
+def test_a_wait_never_ends_before_its_operation(connect: Connect, events: Events) -> None:
+    training = connect().create_lora_training_client(base_model=MODEL).result()
+
+    for _ in range(20):
+        training.optim_step(adam()).result()
+
+    stops = {stop.metadata["operation_id"]: stop for stop in events.named("tinker.training.optim_step.stop")}
+    for claim in events.named("tinker.claim.stop", operation="optim_step"):
+        done = stops[claim.metadata["operation_id"]].measurements["monotonic_time"]
+        assert done <= claim.measurements["monotonic_time"] + THREAD_SWITCH_NS
 
 
 def test_as_completed_then_result_is_one_claim_each(connect: Connect, events: Events) -> None:

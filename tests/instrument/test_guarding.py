@@ -75,7 +75,7 @@ def test_a_broken_hook_never_reaches_the_program(
         assert type(training.optim_step(adam()).result()) is tinker.types.OptimStepResponse
     service.close("success").result()
 
-    assert {seen for seen, _ in failures()} == {place}
+    assert {seen for seen, _ in failures()} == {place} and source.in_flight() == 0
     if place not in ("instrument.tinker.retry", "instrument.tinker.sdk_event"):  # they come once in this program
         assert disabled(place) and failures()[place, "RuntimeError"] == 5
 

@@ -177,7 +177,7 @@ def _told(claim: Claim) -> Claim:
 @guard("instrument.tinker.claim")
 def _ended(claim: Claim) -> None:
     now = time.perf_counter_ns()
-    _end_operation(claim)
+    _end_operation(claim, now)
     if CLAIM.stop.handlers:
         CLAIM.stop.execute(_measured(claim, now), {**claim.metadata, "status": "success"})
 
@@ -185,14 +185,14 @@ def _ended(claim: Claim) -> None:
 @guard("instrument.tinker.claim")
 def _raised(claim: Claim, error: BaseException) -> None:
     now = time.perf_counter_ns()
-    _end_operation(claim)
+    _end_operation(claim, now)
     if CLAIM.exception.handlers:
         CLAIM.exception.execute(_measured(claim, now), {**claim.metadata, **failure_of(error)})
 
 
-def _end_operation(claim: Claim) -> None:
+def _end_operation(claim: Claim, now_ns: int) -> None:
     if claim.future is not None and claim.future.done():
-        endings.done(claim.operation, claim.future)
+        endings.done(claim.operation, claim.future, now_ns)
 
 
 def _measured(claim: Claim, now_ns: int) -> dict[str, int]:

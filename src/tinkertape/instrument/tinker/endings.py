@@ -2,7 +2,7 @@
 
 `concurrent.futures` wakes whoever waits before it runs callbacks, so a program could see its last result, or its last
 exception, and be gone before the SDK's loop has told of it. So whoever comes first tells: the callback, or the wait
-that ends (claims.py).
+that ends (claims.py). An operation is closed outside the guard: one that cannot be told is not under way for ever.
 Threads  the SDK's loop, the thread that waited, or the thread that cancels.
 """
 
@@ -18,18 +18,11 @@ from tinkertape.instrument.tinker.flight import Operation
 from tinkertape.instrument.tinker.results import result_counts, result_names
 
 
-@guard("instrument.tinker.done")
-def done(operation: Operation, future: Future[Any]) -> None:
-    """The user's future is done: D. `Future.result` of the class, since the instance's is our claim."""
-    now = time.perf_counter_ns()
-    if not operation.is_open:
-        return
-    if future.cancelled():
-        failed(operation, now, None)
-    elif (error := future.exception()) is not None:
-        failed(operation, now, error)
-    else:
-        succeeded(operation, now, Future.result(future))
+def done(operation: Operation, future: Future[Any], at_ns: int | None = None) -> None:
+    """The user's future is done: D, now or at `at_ns`."""
+    now = time.perf_counter_ns() if at_ns is None else at_ns
+    if operation.close():
+        _tell_future(operation, now, future)
 
 
 class Countdown:
@@ -46,19 +39,34 @@ class Countdown:
         self.left -= 1
         if self.parts == 1 or future.cancelled() or future.exception() is not None:
             done(self.operation, future)
-        elif self.left == 0:
-            all_done(self.operation)
-
-
-@guard("instrument.tinker.done")
-def all_done(operation: Operation) -> None:
-    """Every part is done; nobody has put their results together yet."""
-    succeeded(operation, time.perf_counter_ns(), None)
+        elif self.left == 0:  # nobody has put the results together yet
+            succeeded(self.operation, time.perf_counter_ns(), None)
 
 
 def succeeded(operation: Operation, now_ns: int, result: Any) -> None:
     """It ended at `now_ns` with this result. The second who says so is not heard."""
-    if operation.close() and operation.events.stop.handlers:
+    if operation.close():
+        _tell_success(operation, now_ns, result)
+
+
+def failed(operation: Operation, now_ns: int, error: BaseException | None) -> None:
+    """It ended at `now_ns` with this exception; None: it was cancelled. The second who says so is not heard."""
+    if operation.close():
+        _tell_failure(operation, now_ns, error)
+
+
+def _tell_future(operation: Operation, now_ns: int, future: Future[Any]) -> None:
+    if future.cancelled():
+        _tell_failure(operation, now_ns, None)
+    elif (error := future.exception()) is not None:
+        _tell_failure(operation, now_ns, error)
+    else:
+        _tell_success(operation, now_ns, Future.result(future))  # the class's: the instance's is our claim
+
+
+@guard("instrument.tinker.done")
+def _tell_success(operation: Operation, now_ns: int, result: Any) -> None:
+    if operation.events.stop.handlers:
         _describe_result(operation, result)
         operation.events.stop.execute(_measured(operation, now_ns), {**_metadata(operation), "status": "success"})
 
@@ -69,9 +77,9 @@ def _describe_result(operation: Operation, result: Any) -> None:
     operation.measured |= result_counts(result)
 
 
-def failed(operation: Operation, now_ns: int, error: BaseException | None) -> None:
-    """It ended at `now_ns` with this exception; None: it was cancelled."""
-    if operation.close() and operation.events.exception.handlers:
+@guard("instrument.tinker.done")
+def _tell_failure(operation: Operation, now_ns: int, error: BaseException | None) -> None:
+    if operation.events.exception.handlers:
         operation.events.exception.execute(
             _measured(operation, now_ns), {**_metadata(operation), **failure_and_fault(error)}
         )

@@ -133,7 +133,7 @@ def _describe(operation: Operation, client: Any, args: tuple[Any, ...], kwargs: 
     operation.measured |= argument_counts(operation.name, args, kwargs)
 
 
-@guard("instrument.tinker.call")
+@guard("instrument.tinker.leave")  # a place of its own: what was entered is left, even when nothing is entered any more
 def _leave(token: Token[Operation | None]) -> None:
     current_operation.reset(token)
 
