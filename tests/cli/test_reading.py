@@ -41,10 +41,10 @@ SERVER = (
 )
 
 
-def record(directory: Path, name: str, count: int = 3, words: str = "plain") -> None:
+def record(directory: Path, name: str, count: int = 3, words: str = "plain", **more: str) -> None:
     path = directory.parent / "script.py"
     path.write_text(LOGS)
-    ran = call([*TINKERTAPE, "run", "-q", "--name", name, str(path), str(count), words], directory)
+    ran = call([*TINKERTAPE, "run", "-q", "--name", name, str(path), str(count), words], directory, **more)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
@@ -68,6 +68,21 @@ def test_runs_are_listed_newest_first_in_the_documented_shape(tinkertape: Run, d
     assert all(row["began"] <= row["ended"] for row in rows)
     text = tinkertape("runs").stdout
     assert text.index("second") < text.index("first")
+
+
+def test_a_row_is_kept_beside_the_tape_until_the_tape_grows(tinkertape: Run, directory: Path) -> None:
+    record(directory, "mine")
+
+    first, again = (json.loads(tinkertape("runs", "--json").stdout) for _ in range(2))
+    [kept] = directory.glob("tapes/*/row.json")
+    record(directory, "mine", TINKERTAPE_RUN=first[0]["run"])
+    [grown] = json.loads(tinkertape("runs", "--json").stdout)
+    kept.write_text("{")
+    [made_anew] = json.loads(tinkertape("runs", "--json").stdout)
+
+    assert again == first
+    assert grown["events"] > first[0]["events"]
+    assert made_anew == grown
 
 
 def test_no_run_yet_is_told(tinkertape: Run) -> None:

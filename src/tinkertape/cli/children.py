@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,13 @@ class Child(msgspec.Struct, frozen=True):
             raise ChildFailed(f"{self.title} ended with status {self.process.wait(PATIENCE_S)}{self.last_words()}")
         return line
 
+    def end_after(self, limit_s: float) -> threading.Timer:
+        """End it when it still runs after so long. Cancel the timer when it is done."""
+        timer = threading.Timer(limit_s, _signal_group, (self.process, signal.SIGTERM))
+        timer.daemon = True
+        timer.start()
+        return timer
+
     def last_words(self) -> str:
         """The last line of its log, for a message."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -60,8 +68,8 @@ class Child(msgspec.Struct, frozen=True):
 class Children:
     """Starts processes, and ends every one of them when the block ends, however it ends."""
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._children: list[Child] = []
 
     def __enter__(self) -> Children:
@@ -74,7 +82,7 @@ class Children:
 
     def start(self, title: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Child:
         """Start a process; its stdout is read through `Child.lines`."""
-        log = self._logs / f"{title.replace(' ', '-')}.log"
+        log = self._folder / f"{title.replace(' ', '-')}.log"
         with log.open("w") as errors:
             process = subprocess.Popen(
                 list(command),
@@ -83,7 +91,8 @@ class Children:
                 stderr=errors,
                 text=True,
                 errors="replace",
-                env={**os.environ, **(environment or {})},
+                cwd=self._folder,
+                env={**_clean_environment(), **(environment or {})},
                 start_new_session=True,
             )
         child = Child(title, process, log)
@@ -104,6 +113,19 @@ class Children:
             if child.process.stdout is not None:
                 child.process.stdout.close()
         self._children.clear()
+
+
+def _clean_environment() -> dict[str, str]:
+    """This process's environment, without settings of ours or the SDK's, and with loopback reached directly.
+
+    The children run in the tour's folder, where no `pyproject.toml` sets anything; so PYTHONPATH is made absolute.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("TINKERTAPE_", "TINKER_"))}
+    for key in ("NO_PROXY", "no_proxy"):
+        environment[key] = ",".join(filter(None, (environment.get(key), "127.0.0.1,localhost")))
+    if paths := environment.get("PYTHONPATH"):
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).absolute()) for path in paths.split(os.pathsep))
+    return environment
 
 
 def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -35,6 +35,7 @@ from tinkertape.diagnosis.report import Report
 from tinkertape.errors import ConfigError
 
 READY_S = 30.0  # for a process of the tour to answer; a cold disk takes the engine 10 s
+TRAINED_S = 180.0  # for the whole training, which takes 15 s
 STORED_S = 20.0  # for the last event to be in the store
 SCRIPT = "train.py"
 STEP = re.compile(r"step\s+(\d+)/(\d+)")
@@ -114,7 +115,7 @@ def _start_services(children: Children, folder: Path, seed: int) -> Tour:
         options = ["--port", "0", "--scenario", "demo", "--seed", str(seed), "--truth", str(truth)]
         service = children.start("simulated service", [*python, "tinkertape.sim", *options])
         (folder / "collector").mkdir()
-        environment = {"TINKERTAPE_DIRECTORY": str(folder / "collector"), "TINKERTAPE_URL": ""}
+        environment = {"TINKERTAPE_DIRECTORY": str(folder / "collector")}
         collector = children.start("collector", [*python, "tinkertape", "serve", "--port", "0"], environment)
         service_url = msgspec.json.decode(service.first_line(READY_S), type=dict[str, str])["listening"]
         progress.say(f"the service listens at {service_url}; the collector opens its store")
@@ -128,8 +129,10 @@ def _train(children: Children, tour: Tour, script: Path) -> None:
     command = [sys.executable, "-u", "-m", "tinkertape", "run", "--quiet", "--name", "demo", str(script)]
     with Progress(f"tinkertape run {SCRIPT}") as progress:
         child = children.start("training", command, tour.environment)
+        limit = child.end_after(TRAINED_S)
         _follow(child, progress)
         status = child.process.wait()
+        limit.cancel()
     if status != 0:
         raise ChildFailed(f"{SCRIPT} ended with status {status}{child.last_words()}")
 

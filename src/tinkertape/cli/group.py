@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import click
 
 from tinkertape.cli.text import escaped
+from tinkertape.cli.version import version_here
 from tinkertape.errors import ConfigError, TapeNotFound, TinkertapeError
 
 COMMANDS = {
@@ -72,17 +72,10 @@ def _instead(word: str) -> str:
     return f'did you mean "{near[0]}"?' if near else f"there are {', '.join(COMMANDS)}"
 
 
-def _version() -> str:
-    try:
-        return version("tinkertape")
-    except PackageNotFoundError:
-        return "0 (not installed)"
-
-
 @click.command(
     cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(_version(), prog_name="tinkertape", message="%(prog)s %(version)s")
+@click.version_option(version_here(), prog_name="tinkertape", message="%(prog)s %(version)s")
 def commands() -> None:
     """A flight recorder for Tinker fine-tuning runs: was it your code, the network, or Tinker?"""
 

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from http.client import HTTPException, HTTPResponse
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ from tinkertape.errors import DeliveryError, TapeNotFound
 PROBE_S = 1.0  # for a collector that may be away
 ANSWER_S = 30.0
 ANSWER_MAX = 64 * 1024 * 1024
+T = TypeVar("T")
+
 BATCH = 1_000  # events asked for at once
 OVER = frozenset({"ended", "failed", "killed"})
 
@@ -58,7 +60,7 @@ class CollectorSource:
         return [(row.run, row.name) for row in self.runs(LISTED_MAX)]
 
     def runs(self, limit: int) -> list[RunRow]:
-        return msgspec.json.decode(self._get(f"/api/v1/runs?limit={limit}"), type=list[RunRow])
+        return self._decoded(f"/api/v1/runs?limit={limit}", list[RunRow])
 
     def report(self, run: str) -> Report:
         return self._page(run).report
@@ -79,7 +81,15 @@ class CollectorSource:
                 yield ()
 
     def _page(self, run: str) -> RunPage:
-        return msgspec.json.decode(self._get(f"/api/v1/runs/{_quoted(run)}"), type=RunPage)
+        return self._decoded(f"/api/v1/runs/{_quoted(run)}", RunPage)
+
+    def _decoded(self, path: str, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(self._get(path), type=kind)
+        except msgspec.DecodeError as error:
+            raise DeliveryError(
+                f"{self.place} answers {path} as another version of tinkertape: {error}; install the same"
+            ) from error
 
     def _get(self, path: str) -> bytes:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from tinkertape.cli.kept_rows import keep_row, read_row
 from tinkertape.cli.source import RunRow
 from tinkertape.diagnosis import Diagnoser
 from tinkertape.diagnosis.report import Report
@@ -38,7 +39,7 @@ class TapesSource:
         return [(tape.path.name, _name(tape)) for tape in self._tapes()]
 
     def runs(self, limit: int) -> list[RunRow]:
-        return [row_of(self._read(tape)) for tape in self._tapes()[:limit]]
+        return [self._row(tape) for tape in self._tapes()[:limit]]
 
     def report(self, run: str) -> Report:
         return self._read(open_tape(self._folder / run))
@@ -70,6 +71,15 @@ class TapesSource:
         except OSError as error:
             raise TapeError(f"cannot read {self._folder}: {error.strerror}") from error
 
+    def _row(self, tape: Tape) -> RunRow:
+        known = read_row(tape)
+        if known is not None:
+            return known
+        row = row_of(self._read(tape))
+        if row.state not in LIVE:
+            keep_row(tape, row)
+        return row
+
     def _read(self, tape: Tape) -> Report:
         diagnoser = Diagnoser()
         signs: dict[str, int] = {}
@@ -83,8 +93,11 @@ class TapesSource:
             diagnoser.describe(header)
         ledger = msgspec.to_builtins(tape.ledger())
         now_ns = time.time_ns()
-        so_far = msgspec.to_builtins(diagnoser.report(now_ns=now_ns, ledger=ledger))
-        state, status = run_state(_views(tape, signs), so_far, now_ns)
+        views = _views(tape, signs)
+        state, status = run_state(views, {}, now_ns)
+        if state in LIVE:
+            so_far = msgspec.to_builtins(diagnoser.report(now_ns=now_ns, ledger=ledger))
+            state, status = run_state(views, so_far, now_ns)
         report = diagnoser.report(now_ns=now_ns if state in LIVE else None, ledger=ledger, state=state)
         return msgspec.structs.replace(report, run=tape.path.name, status=status or report.status)
 
