@@ -107,9 +107,8 @@ class Detector:
             yield _finding(process, stretch, goes_on=True)
 
     def _above_since(self, process: str, row: list[_Call]) -> list[_Call]:
-        """The calls above usual of every operation since the first of this row that was clearly above it."""
-        first = next(call for call in row if call.certain or call.compute_ns >= FACTOR * call.usual_ns)
-        began = first.cut.operation.began_ns
+        """The calls above usual of every operation since the first certain one of this row."""
+        began = next(call for call in row if call.certain).cut.operation.began_ns
         calls = [call for _, group in self._groups_of(process) for call in group.above]
         return sorted(
             (call for call in calls if (call.cut.operation.ended_ns or 0) > began),

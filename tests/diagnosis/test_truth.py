@@ -1,0 +1,227 @@
+"""Held against the truth: the real SDK trains against the simulated service, which writes down what it did.
+
+Both are on one machine's clock. Where this machine kept a process from running, no stamp can be right: `starved` says
+how long, from the kernel's own count, and is added to what a figure may be off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.diagnosis.training import Starvation
+
+from tinkertape import sim
+from tinkertape.diagnosis import Diagnoser, Report, diagnose
+from tinkertape.diagnosis.segments import OperationCut
+from tinkertape.diagnosis.view import View
+from tinkertape.sim import FutureFault, Pause, Scenario, Slow, SubmitFault, read_truth
+from tinkertape.tape import open_tape
+
+MS = 1_000_000
+STEPS = 14
+
+pytest.importorskip("tinker")
+
+
+class Trainer:
+    """The process that trains, for one scenario after the other."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.diagnosis.training"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TINKER_TELEMETRY": "0"},
+        )
+
+    def run(self, scenario: Scenario, folder: Path, *, steps: int, pipelined: bool) -> Run:
+        truth = folder / "truth.jsonl"
+        here = Starvation()
+        with sim.start(scenario, truth=truth) as service:
+            order = {"url": service.url, "directory": str(folder), "steps": steps, "pipelined": pipelined}
+            assert self._process.stdin is not None and self._process.stdout is not None
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
+        return Run(Path(answer["tape"]), read_truth(truth), [here.end(), [tuple(each) for each in answer["starved"]]])
+
+    def close(self) -> None:
+        self._process.communicate(timeout=20)
+
+
+class Run:
+    """A tape, and the truth about it."""
+
+    def __init__(self, tape: Path, truth: list[dict[str, Any]], starved: list[list[tuple[int, int]]]) -> None:
+        self.tape = tape
+        self.truth = truth
+        self._starved = starved
+
+    def said(self, what: str) -> list[dict[str, Any]]:
+        return [line for line in self.truth if line["what"] == what]
+
+    def starved_ns(self, began: int, ended: int) -> int:
+        """How long the two processes were kept from running between two instants."""
+        total = 0
+        for samples in self._starved:
+            times = [at for at, _ in samples]
+            low = samples[max(0, bisect_right(times, began) - 1)][1]
+            high = samples[min(len(samples) - 1, bisect_left(times, ended))][1]
+            total += high - low
+        return total
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[Trainer]:
+    made = Trainer()
+    yield made
+    made.close()
+
+
+def view_of(run: Run) -> tuple[View, Report]:
+    diagnoser = Diagnoser()
+    for event in open_tape(run.tape):
+        diagnoser.feed(event)
+    report = diagnoser.report()
+    view = diagnoser.view()
+    assert view is not None
+    return view, report
+
+
+def cuts_of(view: View) -> Iterator[tuple[OperationCut, str]]:
+    for operation in view.process.order:
+        if len(operation.requests) == 1:
+            yield view.cutter.cut(operation), operation.request_ids[0]
+
+
+@pytest.mark.parametrize("pipelined", [False, True], ids=["one by one", "pipelined"])
+@pytest.mark.parametrize("hold_s", [0.4, 2.0, 30.0])
+def test_compute_queue_and_send_are_the_services_own(
+    trainer: Trainer, tmp_path: Path, hold_s: float, pipelined: bool
+) -> None:
+    scenario = Scenario(
+        name="truth",
+        seed=int(hold_s * 10),
+        compute_s={"ForwardBackward": 0.45, "OptimStep": 0.06},
+        poll_hold_s=hold_s,
+        pauses=(Pause(nth=4, length_s=1.3),),
+    )
+    run = trainer.run(scenario, tmp_path, steps=5, pipelined=pipelined)
+    view, report = view_of(run)
+    ready = {line["request_id"]: line for line in run.said("ready")}
+    exchanges = {
+        line["request_id"]: line
+        for line in run.said("exchange")
+        if line.get("request_id") and "retrieve" not in line["path"]
+    }
+
+    wrong, compared = [], 0
+    for cut, request_id in cuts_of(view):
+        truth = ready[request_id]
+        allowed = run.starved_ns(cut.operation.began_ns, cut.ended_ns)
+        sent = exchanges[request_id]["handled_ns"] - exchanges[request_id]["headers_ns"]
+        figures = {"compute": truth["compute_ns"], "queue:capacity": truth["queue_ns"], "send": sent}
+        for part, true_ns in figures.items():
+            seen = cut.nanoseconds(part)
+            less, more = cut.doubt_ns(part)
+            off = max(5 * MS, true_ns // 50) + allowed
+            compared += 1
+            if not seen - less - off <= true_ns <= seen + more + off:
+                off_ms = [round(each / MS, 1) for each in (seen, true_ns, less, more, allowed)]
+                wrong.append((cut.operation.name, part, *off_ms))
+
+    assert wrong == []
+    assert compared >= 30
+    assert sum(part.seconds for part in report.parts) == pytest.approx(report.wall_s, rel=1e-9)
+    assert all(sum(step.parts.values()) == pytest.approx(step.wall_s, rel=1e-9) for step in report.steps)
+    assert len(report.steps) == 5
+
+
+def any_scenario(seed: int) -> Scenario:
+    """A scenario with no, one or several faults; the first two seeds have none and only a user's."""
+    rng = random.Random(seed)
+    kinds = {0: [], 1: ["user"]}.get(
+        seed, rng.sample(["pause", "slow", "refused", "user", "server"], rng.randint(1, 3))
+    )
+    free = [3, 5, 15]
+    rng.shuffle(free)
+    slow = Slow(first=7, last=11, factor=round(rng.uniform(2.5, 3.0), 2))
+    pause = Pause(nth=free[0], length_s=round(rng.uniform(1.1, 1.4), 2))
+    refused = SubmitFault(nth=free[1], status=503, times=rng.choice((1, 2)), request_type="OptimStep")
+    category = "user" if "user" in kinds else "server"
+    fault = FutureFault(nth=free[2], category=category, message="datum 3 has 40000 tokens")
+    if {"user", "server"} <= set(kinds):
+        kinds.remove("server")
+    return Scenario(
+        name=f"seed {seed}: {', '.join(kinds) or 'healthy'}",
+        seed=seed,
+        compute_s={"ForwardBackward": 0.07, "OptimStep": 0.02},
+        jitter=0.15,
+        poll_hold_s=rng.choice((0.3, 0.5, 2.0)),
+        slow=(slow,) if "slow" in kinds else (),
+        pauses=(pause,) if "pause" in kinds else (),
+        submit_faults=(refused,) if "refused" in kinds else (),
+        future_faults=(fault,) if {"user", "server"} & set(kinds) else (),
+    )
+
+
+def true_causes(run: Run) -> set[str]:
+    """The causes that the truth file tells of."""
+    causes = {"capacity-pause" for line in run.said("paused") if line["length_s"] >= 1}
+    causes |= {"slow-service" for _ in run.said("slow")}
+    for line in run.said("fault"):
+        if line["kind"] == "future":
+            causes.add("user-error" if line["category"] == "user" else "service-errors")
+        elif line["status"] >= 500:
+            causes.add("service-errors")
+    return causes
+
+
+@pytest.mark.timeout(300)
+def test_twenty_seeds_are_told_as_they_were(trainer: Trainer, tmp_path: Path) -> None:
+    wrong = []
+    for seed in range(20):
+        folder = tmp_path / str(seed)
+        folder.mkdir(mode=0o700)
+        scenario = any_scenario(seed)
+        run = trainer.run(scenario, folder, steps=STEPS, pipelined=seed % 2 == 1)
+        wrong += [f"{scenario.name}: {each}" for each in told_wrong(run)]
+
+    assert wrong == []
+
+
+def told_wrong(run: Run) -> list[str]:
+    """What the diagnosis of a run says that is not so, or does not say."""
+    diagnosis = diagnose(run.tape)
+    report = diagnosis.report
+    found = {finding.cause for finding in diagnosis}
+    wrong = []
+    if found != true_causes(run):
+        summaries = [finding.summary for finding in diagnosis]
+        wrong.append(f"found {sorted(found)} {summaries}, the truth is {sorted(true_causes(run))}")
+    for line, pause in zip(run.said("resumed"), report.pauses, strict=False):
+        allowed = run.starved_ns(line["at_ns"] - line["duration_ns"], line["at_ns"]) / 1e9 + 0.005
+        length = line["duration_ns"] / 1e9
+        if not pause.min_s - allowed <= length <= pause.max_s + allowed:
+            wrong.append(f"a pause of {length} s lies outside {pause.min_s} to {pause.max_s} s")
+    slow = {line["nth"] for line in run.said("slow")}
+    failed = {line["nth"] for line in run.said("fault") if line["kind"] == "future"}
+    for finding in diagnosis:
+        steps = set(finding.evidence.steps)
+        if finding.cause == "slow-service" and (len(steps & slow) < 3 or steps - slow):
+            wrong.append(f"slow in steps {sorted(steps)}, truly in {sorted(slow)}")
+        if finding.cause == "user-error" and steps != {
+            line["nth"] for line in run.said("fault") if line["kind"] == "future"
+        }:
+            wrong.append(f"the user's error is put at steps {sorted(steps)}")
+    return wrong

@@ -1,0 +1,92 @@
+"""A program that trains against simulated services, recorded; run as a process of its own.
+
+It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined"}, trains, and answers one line:
+{"tape", "starved"}. `starved` is how long this process's threads waited for a processor, as [perf_counter_ns, ns so
+far] about every 5 ms: on a crowded machine no stamp is better than that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import tinker
+from tinker import types
+
+import tinkertape
+
+
+class Starvation:
+    """Writes down, in a thread, how long the threads of this process waited for a processor, in total."""
+
+    def __init__(self) -> None:
+        self._by_thread: dict[str, int] = {}
+        self._total = 0
+        self.samples: list[tuple[int, int]] = [self._sample()]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _sample(self) -> tuple[int, int]:
+        for task in Path("/proc/self/task").iterdir():
+            try:
+                waited = int((task / "schedstat").read_text().split()[1])
+            except (OSError, IndexError):
+                continue  # the thread has just ended
+            self._total += max(0, waited - self._by_thread.get(task.name, 0))
+            self._by_thread[task.name] = waited
+        return time.perf_counter_ns(), self._total
+
+    def _run(self) -> None:
+        while not self._over.wait(0.005):
+            self.samples.append(self._sample())
+
+    def end(self) -> list[tuple[int, int]]:
+        self._over.set()
+        self._thread.join()
+        self.samples.append(self._sample())
+        return self.samples
+
+
+def batch() -> list[types.Datum]:
+    tokens = list(range(32, 96))
+    inputs = {"target_tokens": tokens[1:], "weights": [1.0] * 63}
+    return [types.Datum(model_input=types.ModelInput.from_ints(tokens[:-1]), loss_fn_inputs=inputs) for _ in range(4)]
+
+
+def train(client: tinker.TrainingClient, steps: int, pipelined: bool) -> None:
+    adam = types.AdamParams(learning_rate=1e-3)
+    for _ in range(steps):
+        first = client.forward_backward(batch(), "cross_entropy")
+        second = client.optim_step(adam) if pipelined else None
+        try:
+            first.result()
+            (second or client.optim_step(adam)).result()
+        except tinker.RequestFailedError:
+            continue
+
+
+def run(order: dict[str, object]) -> dict[str, object]:
+    os.environ.pop("TINKERTAPE_RUN", None)  # each order is a run of its own
+    telemetry = tinkertape.start("truth", directory=str(order["directory"]))
+    starvation = Starvation()
+    try:
+        with tinker.ServiceClient(base_url=str(order["url"]), api_key="tml-made-up") as service:
+            client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
+            train(client, int(str(order["steps"])), bool(order["pipelined"]))
+    finally:
+        telemetry.close()
+    return {"tape": str(telemetry.tape), "starved": starvation.end()}
+
+
+def main() -> None:
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
