@@ -40,8 +40,9 @@ def own() -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
+    """One for a module, no longer: playwright keeps an event loop running in this thread, and async tests need none."""
     with sync_playwright() as play:
         started = play.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield started
