@@ -45,9 +45,16 @@ class Collector:
         self.hub = Hub()
         self.store = store
         self.inbox = Inbox(inbox)
-        self.loader = Loader(store, inbox, tapes, on_stored=self._on_stored, on_refiled=self._on_refiled)
+        self.loader = Loader(
+            store,
+            inbox,
+            tapes,
+            on_stored=self._on_stored,
+            on_refiled=self._on_refiled,
+            is_receiving=lambda: self.inbox.is_busy,
+        )
         self.books = Books(store, self.loader)
-        self.reports = Reports(store, self.books.ledger, self.hub.publish)
+        self.reports = Reports(store, self.books.ledger, self.hub.publish, is_receiving=lambda: self.inbox.is_busy)
         self.source = StoreSource(store, self.reports, self.books)
 
     def _on_stored(self, runs: list[str]) -> None:

@@ -33,6 +33,7 @@ from tinkertape.tape.format import Header, encode_line, timestamp
 from tinkertape.tape.writer import SegmentFile
 
 SEGMENT_MAX = 64_000_000  # bytes, then the next file
+BUSY_S = 0.05  # since the last commit
 WAITING_MAX = 64_000_000  # bytes not yet written: more is refused for now, with 503
 
 
@@ -62,6 +63,7 @@ class Inbox:
         self.commits = 0
         self.bytes_written = 0
         self.failures = 0
+        self._committed_s = 0.0
         self._process = new_process_id()
         self._segment_max = segment_max
         self._segment = 0
@@ -90,6 +92,11 @@ class Inbox:
             self._waiting_bytes += len(lines)
             self._condition.notify()
         await waiting.written
+
+    @property
+    def is_busy(self) -> bool:
+        """Is something being received just now?"""
+        return time.monotonic() - self._committed_s < BUSY_S
 
     def close(self) -> None:
         """Write what waits and close the file."""
@@ -124,6 +131,7 @@ class Inbox:
             self._end_segment()
             return InboxFull(f"cannot write to {self.folder}: {error.strerror}; make room, the senders come again")
         self.commits += 1
+        self._committed_s = time.monotonic()
         return None
 
     def _lines_of(self, batch: Sequence[_Waiting]) -> bytes:

@@ -54,7 +54,7 @@ class LocalOnly:
 
 def foreign(headers: Headers, server: tuple[str, int | None] | None) -> str | None:
     """Why a request is refused by its `Host` or `Origin`, or None."""
-    ours = _own_hosts(server[1] if server else None)
+    ours = _own_hosts(*(server or ("", None)))
     host = headers.get("host", "")
     if host.lower() not in ours:
         return "refused: the Host header names another machine; use http://127.0.0.1 and the port"
@@ -64,9 +64,11 @@ def foreign(headers: Headers, server: tuple[str, int | None] | None) -> str | No
     return None
 
 
-def _own_hosts(port: int | None) -> set[str]:
-    names = {f"{name}:{port}" for name in LOCAL_NAMES}
-    return names | set(LOCAL_NAMES) if port in (80, None) else names
+def _own_hosts(address: str, port: int | None) -> set[str]:
+    """`address` is the one that the connection came to: on loopback 127.0.0.1, or another of its kind."""
+    hosts = (*LOCAL_NAMES, address) if address.startswith("127.") else LOCAL_NAMES
+    names = {f"{host}:{port}" for host in hosts}
+    return names | set(hosts) if port in (80, None) else names
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes:

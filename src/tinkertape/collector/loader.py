@@ -37,6 +37,8 @@ FIND_AGAIN_S = 0.2  # new files
 ENDED_AGAIN_S = 10.0  # closed files: nobody should write to them, so it is looked less often
 RETRY_S = 5.0  # a file that cannot be read
 STORE_RETRY_S = 1.0
+YIELD = 3  # times as long as a turn took, while something is received
+YIELD_MAX_S = 0.5
 
 _log = logging.getLogger("tinkertape")
 
@@ -60,12 +62,14 @@ class Loader:
         *,
         on_stored: Callable[[list[str]], None] = lambda runs: None,
         on_refiled: Callable[[str], None] = lambda session_id: None,
+        is_receiving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._tapes = tapes
         self._on_stored = on_stored
         self._on_refiled = on_refiled
+        self._is_receiving = is_receiving
         self._files: dict[Path, TapeFile] = {}
         self._found_s = self._looked_at_ended_s = 0.0
         self._sessions: dict[str, tuple[str, str]] = {}
@@ -119,6 +123,7 @@ class Loader:
             self._wake.wait(STORE_RETRY_S)
         deadline_s = None
         while True:
+            began_s = time.monotonic()
             loaded = self._turn_guarded()
             if self._closing:
                 deadline_s = deadline_s or time.monotonic() + 5.0
@@ -130,6 +135,8 @@ class Loader:
             elif loaded == 0:
                 self._wake.wait(LOOK_AGAIN_S)
                 self._wake.clear()
+            elif self._is_receiving():  # who sends waits for an answer; what stands on the disk can wait
+                time.sleep(min(YIELD * (time.monotonic() - began_s), YIELD_MAX_S))
 
     def _prepare(self) -> bool:
         """Ask the store for what an earlier life knew."""

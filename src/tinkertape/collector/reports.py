@@ -28,7 +28,7 @@ from tinkertape.tape.ledger import Ledger
 
 KEPT = 16
 PERIOD_S = 0.25  # the news of a run, at most so often
-REST = 4  # times as long as a report took, it is not made again
+REST, REST_RECEIVING = 4, 30  # times as long as a report took, it is not made again
 ROW_PERIOD_S = 2.0  # the row of a run that goes on is written at most so often
 LOOK_AGAIN_S = 1.0  # a run that is silent may have been killed: its state is looked at so often
 
@@ -74,10 +74,13 @@ class Followed:
 class Reports:
     """Reports by run."""
 
-    def __init__(self, store: Store, ledger_of: LedgerOf, publish: Publish) -> None:
+    def __init__(
+        self, store: Store, ledger_of: LedgerOf, publish: Publish, is_receiving: Callable[[], bool] = lambda: False
+    ) -> None:
         self._store = store
         self._ledger_of = ledger_of
         self._publish = publish
+        self._is_receiving = is_receiving
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._table_lock = threading.Lock()
         self._rows: dict[str, dict[str, Any]] = {}  # of runs that go on: newer than in the store
@@ -212,10 +215,11 @@ class Reports:
             return
         row = row_of(report, self._follow(run).last_event_ns)
         ended_s = time.monotonic()
+        rest = REST_RECEIVING if self._is_receiving() else REST
         with self._table_lock:
             before = self._rows.get(run)
             self._rows[run] = row
-            self._not_before_s[run] = ended_s + max(PERIOD_S, REST * (ended_s - began_s))
+            self._not_before_s[run] = ended_s + max(PERIOD_S, rest * (ended_s - began_s))
         changed = before is None or before["state"] != row["state"]
         if changed or (before is not None and before["events"] != row["events"]):
             self._publish(run, row["events"], row["state"])

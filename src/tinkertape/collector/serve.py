@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tinkertape.errors import CollectorError
 from tinkertape.store import Store
 
 BACKLOG = 2048
+SWITCH_S = 0.0005  # the loader's threads compute; the event loop must not wait 5 ms for each turn of its own
 GRACE_S = 3  # for open requests when it is told to stop; a stream is cut then
 
 
@@ -38,6 +40,7 @@ def serve(
     `StoreError` for the store.
     """
     listening = listen(host, port)
+    sys.setswitchinterval(SWITCH_S)
     try:
         with Store.open(store_url) as store:
             _run(app(store, inbox, tapes, pages=pages), listening, ready)
