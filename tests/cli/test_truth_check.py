@@ -70,7 +70,7 @@ def missing(truth: Path, **changed: Any) -> list[str]:
 
 def test_a_report_that_has_everything_misses_nothing(truth: Path) -> None:
     assert missing(truth) == []
-    assert len(check(read_truth(truth), report())) == 4
+    assert len(check(read_truth(truth), report())) == 5
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,8 @@ def test_a_report_that_has_everything_misses_nothing(truth: Path) -> None:
                           finding("service-errors")]},
             "slow-service names other requests",
         ),
+        ({"findings": [finding("capacity-pause"), finding("slow-service"), finding("service-errors"),
+                       finding("rate-limit-pause"), finding("gil-stall", owner="you")]}, "rate-limit-pause"),
         ({"ledger": {"recorded": 10, "stored": 9}}, "10 recorded, 9 accounted for"),
         ({"ledger": {"recorded": 10, "stored": 9, "pending": 1}}, "1 of 10 events are still pending"),
         ({"ledger": None}, "0 of 0 events are still pending"),

@@ -5,13 +5,13 @@ What `python SCRIPT ARGS…` and `python -m MODULE ARGS…` set up is set up her
 interpreter, so that exit status, the order of non-daemon threads, `atexit` and finalization, and death by SIGINT
 after Ctrl-C are Python's own doing. Only our frames are cut from the traceback, by the hook that prints it.
 
-Invariants
-    Nothing is printed here but what Python would print. A script that does not compile is handed to a plain `python`,
-    before anything else happened: its message is Python's own, byte for byte.
+Nothing is printed here but what Python would print. A script that does not compile is handed to a plain `python`,
+before anything else happened: its message is Python's own, byte for byte.
 
-Source: CPython 3.11, Modules/main.c (`pymain_run_python`), Lib/runpy.py, Python/pythonrun.c (`_PyErr_PrintEx`). Known
-to differ: `sys.orig_argv` and the stack below `__main__` show that we are there; modules that we import are loaded
-already.
+Source: CPython 3.11, Modules/main.c (`pymain_run_python`), Lib/runpy.py, Python/pythonrun.c (`_PyErr_PrintEx`).
+
+Known to differ: `sys.orig_argv`, the stack below `__main__` and TINKERTAPE_RUN in the environment show that we are
+there; modules that we import are loaded already; processes that the program spawns run as they would without us.
 """
 
 from __future__ import annotations

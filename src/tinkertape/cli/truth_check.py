@@ -52,7 +52,8 @@ def read_truth(path: Path) -> list[TruthLine]:
 
 def check(truth: Sequence[TruthLine], report: Report) -> list[Checked]:
     """Hold the report against the truth: an answer for each pause, slow stretch and fault, and the ledger."""
-    return [*_pauses(truth, report), *_slow(truth, report), *_faults(truth, report), _ledger(report)]
+    found = [*_pauses(truth, report), *_slow(truth, report), *_faults(truth, report)]
+    return [*found, _nothing_else(truth, report), _ledger(report)]
 
 
 def _found(report: Report, cause: str) -> FindingRow | None:
@@ -72,7 +73,7 @@ def _pauses(truth: Sequence[TruthLine], report: Report) -> Iterator[Checked]:
         true_s = resumed.duration_ns / 1e9
         seen = [pause for pause in report.pauses if pause.request_id in resumed.request_ids]
         injected = f"a {resumed.reason} pause of {seconds(true_s)}"
-        cause = "capacity-pause" if resumed.reason == "capacity" else "rate-limit-pause"
+        cause = f"{(resumed.reason or '').replace('_', '-')}-pause"
         yield Checked(injected, _pause_missing(true_s, seen) or _owned(report, cause))
 
 
@@ -127,6 +128,15 @@ def _fault_missing(status: int | None, category: str | None, number: int, report
 def _of(status: int | None, category: str | None) -> set[tuple[int | None, str | None]]:
     """What an error of the report may carry: a status, or a category, as the SDK hands it on."""
     return {(status, category), (status, None), (status, ""), (None, category)}
+
+
+def _nothing_else(truth: Sequence[TruthLine], report: Report) -> Checked:
+    """The service is blamed for what it did, and for nothing else. What this machine did is not in the truth."""
+    did = {f"{(line.reason or '').replace('_', '-')}-pause" for line in truth if line.what == "resumed"}
+    did |= {"slow-service" for line in truth if line.what == "slow"}
+    did |= {"service-errors" for line in truth if line.what == "fault" and line.injected}
+    wrong = [finding.cause for finding in report.findings if finding.owner == "service" and finding.cause not in did]
+    return Checked("nothing else laid at the service", ", ".join(wrong))
 
 
 def _blamed(report: Report, owner: str) -> bool:
