@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import subprocess
 import sys
@@ -65,6 +66,18 @@ def test_it_listens_on_loopback_only(served: Served):
         if ":" not in address and not address.startswith("127."):
             with pytest.raises(OSError), socket.create_connection((address, served.port), timeout=2):
                 pass
+
+
+def test_an_open_stream_does_not_hold_up_the_end(collector: Served):
+    collector.start()
+    connection = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=30)
+    connection.request("GET", "/api/v1/stream")
+    answer = connection.getresponse()
+    answer.readline()
+
+    assert collector.stop() == 0
+
+    assert answer.read() in (b"", b"\n")  # it ended as a stream ends, not cut off
 
 
 def test_it_ends_with_status_0_and_frees_the_store(collector: Served):

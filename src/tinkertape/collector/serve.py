@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
 from tinkertape.collector.app import Pages, app
 from tinkertape.errors import CollectorError
@@ -80,7 +80,7 @@ def _loopback(host: str) -> str:
     return str(address)
 
 
-def _run(asgi: ASGIApp, listening: socket.socket, ready: Callable[[str], None]) -> None:
+def _run(asgi: Starlette, listening: socket.socket, ready: Callable[[str], None]) -> None:
     host, port = listening.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
@@ -97,7 +97,7 @@ def _run(asgi: ASGIApp, listening: socket.socket, ready: Callable[[str], None]) 
         timeout_keep_alive=30,
         backlog=BACKLOG,
     )
-    server = _Server(config, lambda: ready(address))
+    server = _Server(config, lambda: ready(address), asgi.state.collector.hub.close)
     server.run(sockets=[listening])
     if not server.started:
         raise CollectorError(f"cannot serve on {address}: the collector did not start; its log says why")
@@ -108,9 +108,10 @@ class _Server(uvicorn.Server):
     which would end the process before the store is closed.
     """
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ending: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._ending = ending
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -125,3 +126,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending()  # streams end by themselves; uvicorn would wait for them, then cut them
+        await super().shutdown(sockets=sockets)
