@@ -164,6 +164,24 @@ def test_tail_shows_the_last_events_and_as_json_the_tapes_own_lines(tinkertape: 
     assert lines[0]["event"] == "SESSION_START" and lines[-1]["event"] == "SESSION_END"
 
 
+def test_tail_shows_the_events_of_several_processes_by_time(tinkertape: Run, directory: Path) -> None:
+    path = directory.parent / "forks.py"
+    path.write_text(
+        "import os, sys, tinkertape\n"
+        "telemetry = tinkertape.get_telemetry()\n"
+        "telemetry.log('my.event', {'number': 1})\n"
+        "if os.fork() == 0: telemetry.log('my.event', {'number': 2}); telemetry.flush(); os._exit(0)\n"
+        "os.wait(); telemetry.log('my.event', {'number': 3})\n"
+    )
+    tinkertape("run", "-q", str(path))
+
+    lines = [json.loads(line) for line in tinkertape("tail", "--json", "-n", "100").stdout.splitlines()]
+
+    assert [line["event_data"]["number"] for line in lines if line["event_name"] == "my.event"] == [1, 2, 3]
+    assert len(list(directory.glob("tapes/*/*.jsonl"))) == 2
+    assert "number=3" in tinkertape("tail", "--no-follow", "-n", "2").stdout
+
+
 def test_tail_follows_a_run_to_its_end(directory: Path) -> None:
     path = directory.parent / "script.py"
     path.write_text(f"{LOGS}input()\ntelemetry.log('my.last')\n")

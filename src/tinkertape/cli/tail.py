@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import click
@@ -48,13 +49,16 @@ def command(run: str, no_follow: bool, lines: int, url: str | None, as_json: boo
 
 
 def _earlier(batches: Iterator[Sequence[bytes]], lines: int, wanted: Callable[[bytes], bool]) -> Iterator[bytes]:
-    """The last `lines` of what is there by now."""
-    last: deque[bytes] = deque(maxlen=lines)
-    for batch in batches:
-        last.extend(line for line in batch if wanted(line))
-        if not batch:
-            break
-    return iter(last)
+    """The last `lines` of what is there by now, by time: a run's processes write a file each."""
+    there = itertools.takewhile(bool, batches)
+    timed = ((time_of(line), at, line) for at, line in enumerate(itertools.chain.from_iterable(there)) if wanted(line))
+    return (line for _, _, line in sorted(heapq.nlargest(lines, timed)))
+
+
+def time_of(line: bytes) -> bytes:
+    """The text of a line's timestamp, which sorts by time; empty where there is none."""
+    _, _, rest = line.partition(b'"timestamp":"')
+    return rest.partition(b'"')[0][:32]
 
 
 def _follow(
