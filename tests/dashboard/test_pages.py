@@ -23,7 +23,7 @@ RUNS = [SICK, "hostile", "long", "paused", "failed", "early"]
 
 
 def text_of(html: str) -> str:
-    return re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", "", re.sub(r"<(script|svg).*?</\1>", "", html, flags=re.S)))
+    return re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<(script|svg).*?</\1>", "", html, flags=re.S)))
 
 
 def said(page) -> str:
@@ -59,7 +59,7 @@ def test_the_answer_shares_findings_steps_pauses_errors_tape_and_ledger_need_no_
     for words in (
         "It is Tinker. It paused this run for 47\u202fs at step 12",
         "Not the cause: 1 user error",
-        "capacity-pausestep 12",
+        "capacity-pause step 12",
         "≤\u202f47.0\u202fs",
         "46.4\u202fs to 47.6\u202fs",
         "RequestFailedError",

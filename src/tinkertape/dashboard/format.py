@@ -32,6 +32,8 @@ def seconds(value: float | None) -> str:
 
 def short(value: float) -> str:
     """A round time for an axis: `6 s`, `1 min`."""
+    if 0.0995 <= value < 0.9995:
+        return f"{value:g}{THIN}s"
     return seconds(value).replace(f".0{THIN}", THIN).replace(f" 0{THIN}s", "").replace(f" 0{THIN}min", "")
 
 

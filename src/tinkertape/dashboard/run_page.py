@@ -240,7 +240,7 @@ def finding_line(finding: Finding) -> FindingLine:
         cost=marked(seconds(finding.cost_s), quality),
         share=percent(finding.share) if finding.share is not None else "",
         links=links,
-        requests=evidence.request_ids[:3],
+        requests=evidence.request_ids[:1],
         sure=sure,
     )
 
@@ -281,13 +281,17 @@ def _errors_said(report: Report) -> str:
 
 
 def _retries_said(report: Report) -> str:
+    """What was tried again, after which answer, and how long it was held back: `2 of forward_backward after 503 …`."""
     if not report.retries:
         return "No retries."
-    by = Counter(retry.operation or "in the background" for retry in report.retries)
-    waited = sum(retry.delay_s or 0 for retry in report.retries)
-    names = ", ".join(f"{name} {number}" for name, number in by.most_common(4))
-    number = len(report.retries)
-    return f"{number} {'retry' if number == 1 else 'retries'} ({names}), {seconds(waited)} spent backing off."
+    by = Counter((retry.operation, retry.status_code, retry.error_type) for retry in report.retries)
+    kinds = [
+        f"{number} of `{name or 'background requests'}`" + (f" after {why}" if why else "")
+        for (name, status, error), number in by.most_common(4)
+        for why in [" ".join(word for word in (str(status or ""), error) if word)]
+    ]
+    number, waited = len(report.retries), sum(retry.delay_s or 0 for retry in report.retries)
+    return f"{number} {'retry' if number == 1 else 'retries'}: {'; '.join(kinds)}. {seconds(waited)} spent backing off."
 
 
 def _in_flight(report: Report) -> str:

@@ -31,7 +31,13 @@ NEVER = (
     "submission_id",
     "http_id",
     "claim_id",
+    "client",
+    "pool",
+    "process",
+    "sampling_session_id",
     "thread",
+    "thread_name",
+    "transport",
     "loop",
     "monotonic",
     "wall",
@@ -99,7 +105,7 @@ def _figure(key: str, value: Any) -> str:
     if (
         isinstance(value, int)
         and not isinstance(value, bool)
-        and key.endswith(("duration", "delay", "gap", "elapsed", "since", "duration_min", "duration_max"))
+        and key.endswith(("thread_cpu", "duration", "delay", "gap", "elapsed", "since", "duration_min", "duration_max"))
     ):
         return seconds(value / 1e9)
     return str(value)

@@ -14,7 +14,7 @@ from tinkertape.dashboard.report import Finding, Report, Step, StepId
 from tinkertape.dashboard.text import visible_tree
 
 SPANS_MAX = 20_000  # drawn on the timeline; the newest
-ROWS_MAX = 8  # operations with a row of their own; the rest share one
+ROWS_FEW, ROWS_MAX = 4, 8  # so many operations have a lane each in any case, so many at most; the rest share one
 OWN_ROW = ("training", "sampling")
 
 
@@ -36,7 +36,9 @@ def timeline_rows(report: Report) -> list[Row]:
     for span in sorted(report.spans, key=lambda span: span.began_s):
         calls[span.operation] = calls.get(span.operation, 0) + 1
     family = {operation.operation: operation.family for operation in report.operations}
-    own = [name for name in calls if family.get(name, OWN_ROW[0]) in OWN_ROW][:ROWS_MAX]
+    own = [name for name in calls if family.get(name, OWN_ROW[0]) in OWN_ROW]
+    if len(own) > ROWS_FEW:  # many kinds of calls: those that come again and again keep a lane
+        own = [name for name in own if calls[name] > 2][:ROWS_MAX]
     shared = [name for name in calls if name not in own]
     rows = [Row("findings", "findings", len(report.findings))] if report.findings else []
     rows += [Row("operations", name, calls[name], [name]) for name in own]

@@ -7,12 +7,25 @@ export function read() {
   const data = JSON.parse(block.textContent);
   const wall = data.wall_s || 0;
   const run = {
-    live: data.live, wall, began: new Date(data.began ?? NaN), order: data.order, quality: data.quality,
-    look: (part) => { const [label, owner, fill] = data.looks[part] || [part, "idle", "var(--bg)"]; return { label, owner, fill }; },
+    live: data.live,
+    wall,
+    began: new Date(data.began ?? NaN),
+    order: data.order,
+    quality: data.quality,
+    look: (part) => {
+      const [label, owner, fill] = data.looks[part] || [part, "idle", "var(--bg)"];
+      return { label, owner, fill };
+    },
     rows: data.rows.map((row) => named(["kind", "label", "operations"], row)),
-    steps: data.steps.map((step) => named(["step", "from", "to", "wall", "parts", "over", "failed", "open", "inferred"], step)),
-    spans: data.spans.map((span) => named(["name", "from", "to", "open", "step", "error", "requests", "segments"], span)),
-    findings: data.findings.map((finding) => named(["owner", "label", "from", "to", "shaded"], finding)).filter((finding) => finding.from != null),
+    steps: data.steps.map((step) =>
+      named(["step", "from", "to", "wall", "parts", "over", "failed", "open", "inferred"], step),
+    ),
+    spans: data.spans.map((span) =>
+      named(["name", "from", "to", "open", "step", "error", "requests", "segments"], span),
+    ),
+    findings: data.findings
+      .map((finding) => named(["owner", "label", "from", "to", "shaded"], finding))
+      .filter((finding) => finding.from != null),
     retries: data.retries.map((retry) => named(["at", "operation", "type"], retry)),
     errors: data.errors.map((error) => named(["first", "last", "type", "owner"], error)),
   };
@@ -28,10 +41,15 @@ export function read() {
 
 /** Compute above its usual is known for a step, not for an instant: it is drawn as the end of the step's longest computing. */
 function darken(run, step) {
-  let best = null, owner = null;
+  let best = null,
+    owner = null;
   for (const span of run.spans) {
     if (span.step !== step.step || span.to < step.from || span.from > step.to) continue;
-    for (const segment of span.segments) if (segment.part === "compute" && (!best || segment.to - segment.from > best.to - best.from)) { best = segment; owner = span; }
+    for (const segment of span.segments)
+      if (segment.part === "compute" && (!best || segment.to - segment.from > best.to - best.from)) {
+        best = segment;
+        owner = span;
+      }
   }
   if (!best) return;
   const cut = Math.max(best.from, best.to - step.over);
@@ -42,7 +60,7 @@ function darken(run, step) {
 /** The stretches of the run in which nothing of it was at the service. */
 export function idle(run) {
   const gaps = [];
-  let end = null;
+  let end = run.spans.length ? 0 : null; // before the first call too
   for (const span of [...run.spans].sort((a, b) => a.from - b.from)) {
     if (end != null && span.from > end) gaps.push({ from: end, to: span.from });
     end = Math.max(end ?? span.to, span.to);

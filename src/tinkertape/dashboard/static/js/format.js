@@ -21,5 +21,6 @@ export function clock(date, form = "clock") {
 }
 /** Turns the times of a page, written in UTC by the server, into the viewer's zone; the tooltip keeps UTC. */
 export function localise(root) {
-  for (const time of root.querySelectorAll("time[datetime]")) time.textContent = clock(new Date(time.getAttribute("datetime")), time.dataset.form);
+  for (const time of root.querySelectorAll("time[datetime]"))
+    time.textContent = clock(new Date(time.getAttribute("datetime")), time.dataset.form);
 }

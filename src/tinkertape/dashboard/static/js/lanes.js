@@ -1,93 +1,64 @@
-// Paints the timeline's lanes and its overview on canvases. Only what is visible; spans under a pixel merge with their neighbours.
+// Paints the timeline's lanes on a canvas. Only what is visible; spans under a pixel merge with their neighbours.
 import { token } from "./dom.js";
 import { clock, seconds } from "./format.js";
+import { cross, drawable, fitted, paints } from "./paint.js";
 
-const TOP = 22, AXIS = 18, BAR = 15;
+const TOP = 22,
+  AXIS = 18,
+  BAR = 15;
 const EVERY = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400];
-
-export function fitted(canvas, height) {
-  const width = canvas.parentElement.clientWidth, ratio = devicePixelRatio || 1;
-  canvas.width = width * ratio;
-  canvas.height = height * ratio;
-  canvas.style.height = `${height}px`;
-  const context = canvas.getContext("2d");
-  context.scale(ratio, ratio);
-  return [context, width];
-}
-
-function hatched(context, color, soft, gap) {
-  const tile = document.createElement("canvas"), ratio = devicePixelRatio || 1;
-  tile.width = tile.height = gap * ratio;
-  const c = tile.getContext("2d");
-  c.scale(ratio, ratio);
-  c.fillStyle = soft;
-  c.fillRect(0, 0, gap, gap);
-  c.strokeStyle = color;
-  c.lineWidth = gap * 0.28;
-  c.beginPath();
-  for (const offset of [-gap, 0, gap]) { c.moveTo(offset - 1, gap + 1); c.lineTo(offset + gap + 1, -1); }
-  c.stroke();
-  const pattern = context.createPattern(tile, "repeat");
-  pattern.setTransform(new DOMMatrix([1 / ratio, 0, 0, 1 / ratio, 0, 0]));
-  return pattern;
-}
-
-/** What each part is filled with on a canvas: the tokens of theme.css, read anew because the theme may have changed. */
-export function paints(context, run) {
-  const made = new Map(), soft = token("tinker-soft");
-  const of = (part) => {
-    if (!made.has(part)) {
-      const { fill } = run.look(part), name = /^var\(--(.+)\)$/.exec(fill)?.[1];
-      made.set(part, name ? token(name) : fill === "url(#hatch)" ? hatched(context, token("part-queue-capacity"), soft, 7) : fill === "url(#rate)" ? hatched(context, token("part-queue-rate"), soft, 4) : token(fill === "url(#retrieve)" ? "part-retrieve" : "part-send"));
-    }
-    return made.get(part);
-  };
-  return of;
-}
-
-export function cross(c, x, y, size = 4) {
-  c.strokeStyle = token("bad");
-  c.lineWidth = 2;
-  c.beginPath();
-  c.moveTo(x - size, y - size); c.lineTo(x + size, y + size);
-  c.moveTo(x + size, y - size); c.lineTo(x - size, y + size);
-  c.stroke();
-  c.lineWidth = 1;
-}
-
-/** The segments to draw of a span so many pixels wide: under 4 only its longest, over its whole length, so that slivers do not mix their colours. */
-function drawable(span, pixels) {
-  if (pixels >= 4 || span.segments.length < 2) return span.segments;
-  const longest = span.segments.reduce((a, b) => (b.to - b.from > a.to - a.from ? b : a));
-  return [{ part: longest.part, from: span.from, to: span.to }];
-}
-
-/** The whole run in one line. */
-export function paintOverview(canvas, run, wall) {
-  const [c, width] = fitted(canvas, 26), paint = paints(c, run), x = (t) => (t / wall) * width;
-  for (const quiet of [true, false]) for (const span of run.spans) for (const segment of drawable(span, x(span.to) - x(span.from))) { // pauses last: they stand over what ran beside them
-    if (segment.part.startsWith("queue") === quiet || segment.part === "compute:behind") continue;
-    c.fillStyle = paint(segment.part);
-    c.fillRect(x(segment.from), 5, Math.max(0.3, x(segment.to) - x(segment.from)), 19);
-  }
-  c.fillStyle = token("bad");
-  for (const span of run.spans) if (span.error) c.fillRect(x(span.from), 0, 2, 5);
-}
 
 /** The lanes for a range. `range` {from, to}; `narrow`: labels stand in their lanes. Returns the drawn boxes, for the pointer. */
 export function paintLanes(canvas, run, range, gaps) {
-  const narrow = canvas.parentElement.clientWidth < 560, lane = narrow ? 34 : 22, lift = narrow ? 16 : 3, height = TOP + run.rows.length * lane + AXIS;
-  const [c, width] = fitted(canvas, height), span = range.to - range.from, x = (t) => ((t - range.from) / span) * width, font = token("sans");
-  const view = { c, run, range, gaps, width, height, lane, narrow, x, font, span, paint: paints(c, run), ink: token("ink"), ink2: token("ink-2"), bg: token("bg"), line: token("line"), boxes: [] };
+  const narrow = canvas.parentElement.clientWidth < 560,
+    lane = narrow ? 34 : 22,
+    lift = narrow ? 16 : 3,
+    height = TOP + run.rows.length * lane + AXIS;
+  const [c, width] = fitted(canvas, height),
+    span = range.to - range.from,
+    x = (t) => ((t - range.from) / span) * width,
+    font = token("sans");
+  const view = {
+    c,
+    run,
+    range,
+    gaps,
+    width,
+    height,
+    lane,
+    narrow,
+    x,
+    font,
+    span,
+    paint: paints(c, run),
+    ink: token("ink"),
+    ink2: token("ink-2"),
+    bg: token("bg"),
+    line: token("line"),
+    boxes: [],
+  };
   c.font = `11px ${font}`;
   c.textBaseline = "middle";
   c.fillStyle = view.line;
   run.rows.forEach((_, at) => c.fillRect(0, TOP + (at + 1) * lane - 1, width, 1));
   ruler(view);
-  for (const finding of run.findings) if (finding.shaded) { c.fillStyle = token("tinker-soft"); c.globalAlpha = 0.55; c.fillRect(x(finding.from), TOP, x(finding.to) - x(finding.from), run.rows.length * lane - 1); c.globalAlpha = 1; }
+  for (const finding of run.findings)
+    if (finding.shaded) {
+      c.fillStyle = token("tinker-soft");
+      c.globalAlpha = 0.55;
+      c.fillRect(x(finding.from), TOP, x(finding.to) - x(finding.from), run.rows.length * lane - 1);
+      c.globalAlpha = 1;
+    }
   run.rows.forEach((row, at) => {
     const y = TOP + at * lane + lift;
-    if (narrow) { const wide = c.measureText(row.label).width; c.fillStyle = view.bg; c.fillRect(0, y - 13, wide + 6, 12); c.fillStyle = view.ink2; c.textAlign = "left"; c.fillText(row.label, 0, y - 6); }
+    if (narrow) {
+      const wide = c.measureText(row.label).width;
+      c.fillStyle = view.bg;
+      c.fillRect(0, y - 13, wide + 6, 12);
+      c.fillStyle = view.ink2;
+      c.textAlign = "left";
+      c.fillText(row.label, 0, y - 6);
+    }
     ({ findings: findings, operations: operations, idle: idles, marks: marks })[row.kind]?.(view, row, y);
   });
   clockAxis(view);
@@ -97,53 +68,104 @@ export function paintLanes(canvas, run, range, gaps) {
 
 function ruler({ c, run, width, height, x, line, ink2 }) {
   let busy = -99;
-  const usual = run.steps.length ? run.steps.map((step) => step.wall).sort((a, b) => a - b)[run.steps.length >> 1] : 1, each = (x(usual) - x(0)) || 1, roomy = each > 56;
-  const every = each > 16 ? 1 : [2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].find((count) => count * each > 48) || 20000;
+  const usual = run.steps.length ? run.steps.map((step) => step.wall).sort((a, b) => a - b)[run.steps.length >> 1] : 1,
+    each = x(usual) - x(0) || 1,
+    roomy = each > 56;
+  const every =
+    each > 16
+      ? 1
+      : [2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].find((count) => count * each > 48) || 20000;
   for (const [index, step] of run.steps.entries()) {
-    const from = x(step.from), to = x(step.to), long = to - from > 40;
+    const from = x(step.from),
+      to = x(step.to),
+      long = to - from > 40;
     if (from > width || to < 0) continue;
     if (every > 1 && !long && index && (Number.isInteger(step.step) ? step.step : index) % every) continue; // too many to name: round ones, and the long
     c.fillStyle = line;
     c.fillRect(Math.round(from), 4, 1, height - AXIS - 4);
-    const at = Math.max(from, 0) + 4, text = busy < 0 || roomy ? `step ${step.step}` : String(step.step), wide = c.measureText(text).width;
-    if (at > busy + 5 && (every > 1 || busy < 0 || to - at > Math.min(wide, 6))) { busy = at + wide; c.fillStyle = ink2; c.textAlign = "left"; c.fillText(text, at, 11); }
+    const at = Math.max(from, 0) + 4,
+      text = busy < 0 || roomy ? `step ${step.step}` : String(step.step),
+      wide = c.measureText(text).width;
+    if (at > busy + 5 && (every > 1 || busy < 0 || to - at > Math.min(wide, 6))) {
+      busy = at + wide;
+      c.fillStyle = ink2;
+      c.textAlign = "left";
+      c.fillText(text, at, 11);
+    }
   }
 }
 
 function findings(view, row, y) {
-  const { c, run, width, x, font, bg, narrow } = view, middle = y + BAR / 2;
+  const { c, run, width, x, font, bg, narrow } = view,
+    middle = y + BAR / 2;
   for (const finding of run.findings) {
-    const from = x(finding.from), to = Math.max(x(finding.to), x(finding.from) + 3), left = Math.max(from, 0), right = Math.min(to, width);
+    const from = x(finding.from),
+      to = Math.max(x(finding.to), x(finding.from) + 3),
+      left = Math.max(from, 0),
+      right = Math.min(to, width);
     if (to < 0 || from > width) continue;
     c.strokeStyle = c.fillStyle = token(finding.owner === "none" ? "ink-2" : `${finding.owner}-ink`);
     c.lineWidth = 1.5;
     c.beginPath();
-    c.moveTo(left, middle); c.lineTo(right, middle);
-    if (from >= 0) { c.moveTo(from, middle - 5); c.lineTo(from, middle + 5); }
-    if (to <= width) { c.moveTo(to, middle - 5); c.lineTo(to, middle + 5); }
+    c.moveTo(left, middle);
+    c.lineTo(right, middle);
+    if (from >= 0) {
+      c.moveTo(from, middle - 5);
+      c.lineTo(from, middle + 5);
+    }
+    if (to <= width) {
+      c.moveTo(to, middle - 5);
+      c.lineTo(to, middle + 5);
+    }
     c.stroke();
     c.lineWidth = 1;
     c.font = `600 11px ${font}`;
-    const wide = c.measureText(finding.label).width, ink = c.fillStyle;
-    if (right - left > wide + 24) { const centre = (left + right) / 2; c.fillStyle = bg; c.fillRect(centre - wide / 2 - 6, y, wide + 12, BAR); c.fillStyle = ink; c.textAlign = "center"; c.fillText(finding.label, centre, middle); }
-    else if (!narrow && right + wide + 10 < width) { c.textAlign = "left"; c.fillText(finding.label, right + 6, middle); }
+    const wide = c.measureText(finding.label).width,
+      ink = c.fillStyle;
+    if (right - left > wide + 14) {
+      const centre = (left + right) / 2;
+      c.fillStyle = bg;
+      c.fillRect(centre - wide / 2 - 4, y, wide + 8, BAR);
+      c.fillStyle = ink;
+      c.textAlign = "center";
+      c.fillText(finding.label, centre, middle);
+    } else if (
+      !narrow &&
+      right + wide + 10 <
+        Math.min(
+          width,
+          ...run.findings
+            .filter((other) => other !== finding && other.to > finding.to)
+            .map((other) => Math.max(x(other.from), 0)),
+        )
+    ) {
+      c.textAlign = "left";
+      c.fillText(finding.label, right + 6, middle);
+    }
     c.font = `11px ${font}`;
     view.boxes.push({ x: left, y, width: right - left, height: BAR, finding });
   }
 }
 
 function operations(view, row, y) {
-  const { c, run, width, x, paint } = view, mine = new Set(row.operations);
-  let drawn = -1;
+  const { c, run, width, x, paint } = view,
+    mine = new Set(row.operations);
+  const shared = row.operations.length > 1,
+    own = shared ? run.spans.filter((span) => mine.has(span.name)).sort((a, b) => a.from - b.from) : [],
+    following = new Map(own.map((span, at) => [span, own[at + 1]]));
+  let drawn = -1,
+    said = -1;
   for (const span of run.spans) {
     if (!mine.has(span.name)) continue;
-    const from = x(span.from), to = x(span.to);
+    const from = x(span.from),
+      to = x(span.to);
     if (from > width || to < 0) continue;
     if (to - drawn < 1 && !span.error && !span.open) continue; // under a pixel: it is in its neighbour's
     drawn = Math.max(drawn, to);
     view.boxes.push({ x: from, y, width: Math.max(to - from, 2), height: BAR, span });
     for (const segment of drawable(span, to - from)) {
-      const left = x(segment.from), wide = Math.max(x(segment.to) - left, 0.5);
+      const left = x(segment.from),
+        wide = Math.max(x(segment.to) - left, 0.5);
       if (left > width || left + wide < 0) continue;
       c.fillStyle = paint(segment.part);
       if (segment.part === "compute:behind") c.fillRect(left, y + BAR / 2 - 1.5, wide, 3);
@@ -151,18 +173,48 @@ function operations(view, row, y) {
       if (segment.part.startsWith("queue:")) paused(view, segment, left, wide, y);
     }
     const widest = span.segments.find((segment) => segment.part === "compute");
-    if (widest) { const left = Math.max(x(widest.from), 0), right = Math.min(x(widest.to), width); if (right - left > 40) { c.fillStyle = view.ink; c.textAlign = "left"; c.fillText(seconds(span.to - span.from), left + 5, y + BAR / 2 + 0.5); } }
+    if (widest) {
+      const left = Math.max(x(widest.from), 0),
+        right = Math.min(x(widest.to), width);
+      if (right - left > 40) {
+        c.fillStyle = view.ink;
+        c.textAlign = "left";
+        c.fillText(seconds(span.to - span.from), left + 5, y + BAR / 2 + 0.5);
+      }
+    }
     if (span.error) cross(c, to + 7, y + BAR / 2);
+    if (shared && !view.narrow) {
+      // a lane of several operations names each where there is room before the next
+      const next = following.get(span),
+        room = Math.min(next ? x(next.from) : width, width) - to - 10,
+        wide = c.measureText(span.name).width;
+      if (room > wide && to + 5 > said) {
+        c.fillStyle = view.ink2;
+        c.textAlign = "left";
+        c.fillText(span.name, to + 5, y + BAR / 2 + 0.5);
+        said = to + wide + 10;
+      }
+    }
   }
 }
 
 function paused({ c, width, font, bg }, segment, left, wide, y) {
-  const from = Math.max(left, 0), to = Math.min(left + wide, width), reason = { "queue:capacity": "for capacity ", "queue:rate_limit": "for rate " }[segment.part] || "";
+  const from = Math.max(left, 0),
+    to = Math.min(left + wide, width),
+    reason = { "queue:capacity": "for capacity ", "queue:rate_limit": "for rate " }[segment.part] || "";
   c.strokeStyle = token("part-queue-capacity");
   c.strokeRect(left + 0.5, y + 0.5, Math.max(wide - 1, 0.5), BAR - 1);
   c.font = `600 11px ${font}`;
-  const text = `paused ${reason}${seconds(segment.to - segment.from)}`, size = c.measureText(text).width, centre = (from + to) / 2;
-  if (to - from > size + 20) { c.fillStyle = bg; c.fillRect(centre - size / 2 - 6, y + 1, size + 12, BAR - 2); c.fillStyle = token("tinker-ink"); c.textAlign = "center"; c.fillText(text, centre, y + BAR / 2 + 0.5); }
+  const text = `paused ${reason}${seconds(segment.to - segment.from)}`,
+    size = c.measureText(text).width,
+    centre = (from + to) / 2;
+  if (to - from > size + 20) {
+    c.fillStyle = bg;
+    c.fillRect(centre - size / 2 - 6, y + 1, size + 12, BAR - 2);
+    c.fillStyle = token("tinker-ink");
+    c.textAlign = "center";
+    c.fillText(text, centre, y + BAR / 2 + 0.5);
+  }
   c.font = `11px ${font}`;
 }
 
@@ -170,7 +222,8 @@ function idles(view, row, y) {
   const { c, gaps, width, x } = view;
   c.strokeStyle = token("idle-edge");
   for (const gap of gaps) {
-    const from = x(gap.from), wide = x(gap.to) - from;
+    const from = x(gap.from),
+      wide = x(gap.to) - from;
     if (from > width || from + wide < 0 || wide < 0.5) continue;
     c.strokeRect(from + 0.5, y + 2.5, Math.max(wide - 1, 0.5), BAR - 6);
     view.boxes.push({ x: from, y, width: wide, height: BAR, gap });
@@ -178,10 +231,12 @@ function idles(view, row, y) {
 }
 
 function marks(view, row, y) {
-  const { c, run, width, x } = view, middle = y + BAR / 2;
+  const { c, run, width, x } = view,
+    middle = y + BAR / 2;
   const list = run.retries.map((retry) => ({ at: retry.at, word: "retry", color: token("network-ink"), retry }));
   for (const span of run.spans) if (span.error) list.push({ at: span.to, word: "failed", color: token("bad"), span });
-  for (const error of run.errors) { // an error names the call that it ended; one that ended none stands for itself
+  for (const error of run.errors) {
+    // an error names the call that it ended; one that ended none stands for itself
     const ended = list.find((mark) => mark.span && mark.span.from <= error.first + 0.5 && error.first <= mark.at + 0.5);
     if (ended) Object.assign(ended, { word: error.type, said: error });
     else if (error.first != null) list.push({ at: error.first, word: error.type, color: token("bad"), said: error });
@@ -191,8 +246,13 @@ function marks(view, row, y) {
     const at = x(mark.at);
     if (at < -9 || at > width + 9) continue;
     c.fillStyle = mark.color;
-    if (mark.retry) { c.beginPath(); c.moveTo(at, middle - 5); c.lineTo(at + 5, middle + 4); c.lineTo(at - 5, middle + 4); c.fill(); }
-    else cross(c, at, middle);
+    if (mark.retry) {
+      c.beginPath();
+      c.moveTo(at, middle - 5);
+      c.lineTo(at + 5, middle + 4);
+      c.lineTo(at - 5, middle + 4);
+      c.fill();
+    } else cross(c, at, middle);
     view.boxes.push({ x: at - 5, y, width: 10, height: BAR, ...mark });
     const size = c.measureText(mark.word).width;
     if (at + 9 < busy || at + 9 + size > width || size > 240) continue;
@@ -203,7 +263,8 @@ function marks(view, row, y) {
 }
 
 function clockAxis({ c, run, range, width, height, span, x, ink2 }) {
-  const every = EVERY.find((step) => (width / span) * step > 84) || 86400, began = Number.isNaN(run.began.getTime()) ? 0 : run.began.getTime() / 1000;
+  const every = EVERY.find((step) => (width / span) * step > 84) || 86400,
+    began = Number.isNaN(run.began.getTime()) ? 0 : run.began.getTime() / 1000;
   const zone = run.began.getTimezoneOffset?.() * -60 || 0;
   c.fillStyle = ink2;
   c.textAlign = "center";
@@ -211,7 +272,13 @@ function clockAxis({ c, run, range, width, height, span, x, ink2 }) {
     const at = x(t);
     if (at < 28 || at > width - 28) continue;
     c.fillRect(Math.round(at), height - AXIS, 1, 4);
-    c.fillText(began ? clock(new Date((began + t) * 1000 + 0.5), every < 1 ? "ms" : "clock").slice(0, every < 1 ? 10 : 8) : seconds(t), at, height - 6);
+    c.fillText(
+      began
+        ? clock(new Date((began + t) * 1000 + 0.5), every < 1 ? "ms" : "clock").slice(0, every < 1 ? 10 : 8)
+        : seconds(t),
+      at,
+      height - 6,
+    );
   }
 }
 

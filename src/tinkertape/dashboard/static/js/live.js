@@ -4,11 +4,22 @@ import { $, glyph } from "./dom.js";
 import { clock, localise } from "./format.js";
 import { morph } from "./morph.js";
 
-const SOONEST_MS = 400, RETRY_MS = [1000, 2000, 4000, 8000, 15000];
+const SOONEST_MS = 400,
+  RETRY_MS = [1000, 2000, 4000, 8000, 15000];
+const REST = 4; // a page that takes long to fetch is fetched less often: it rests four times as long
 
 export function live({ wanted, after }) {
-  let stream = null, failed = 0, fetching = false, again = false, timer = 0, last = 0, counter = 0;
-  const label = $("#live"), held = $("#held"), spoken = $("#spoken");
+  let stream = null,
+    failed = 0,
+    fetching = false,
+    again = false,
+    timer = 0,
+    last = 0,
+    took = 0,
+    counter = 0;
+  const label = $("#live"),
+    held = $("#held"),
+    spoken = $("#spoken");
 
   function show(word) {
     if (word === "Live" && $("#content")?.dataset.live === "") word = ""; // only its last events are still on their way
@@ -19,10 +30,17 @@ export function live({ wanted, after }) {
 
   async function refresh() {
     clearTimeout(timer);
-    if (fetching) { again = true; return; }
-    const wait = last + SOONEST_MS - performance.now();
-    if (wait > 0) { timer = setTimeout(refresh, wait); return; }
+    if (fetching) {
+      again = true;
+      return;
+    }
+    const wait = last + Math.max(SOONEST_MS, REST * took) - performance.now();
+    if (wait > 0) {
+      timer = setTimeout(refresh, wait);
+      return;
+    }
     fetching = true;
+    const began = performance.now();
     try {
       const answer = await fetch(location.pathname, { headers: { Accept: "text/html" }, cache: "no-store" });
       if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
@@ -32,15 +50,20 @@ export function live({ wanted, after }) {
     } finally {
       fetching = false;
       last = performance.now();
+      took = last - began;
     }
-    if (again) { again = false; refresh(); }
+    if (again) {
+      again = false;
+      refresh();
+    }
   }
 
   function take(fresh) {
     localise(fresh);
     requestAnimationFrame(() => {
       for (const query of ["#content", "#ledger"]) {
-        const old = $(query), next = fresh.querySelector(query);
+        const old = $(query),
+          next = fresh.querySelector(query);
         if (old && next) morph(old, document.importNode(next, true));
       }
       if (document.title !== fresh.title) document.title = fresh.title;
@@ -59,7 +82,10 @@ export function live({ wanted, after }) {
     stream = new EventSource(address);
     stream.addEventListener("open", refresh);
     stream.addEventListener("run", refresh);
-    stream.addEventListener("error", () => { if (stream?.readyState === EventSource.CLOSED) stream = null; away(); });
+    stream.addEventListener("error", () => {
+      if (stream?.readyState === EventSource.CLOSED) stream = null;
+      away();
+    });
   }
 
   function close() {
@@ -83,16 +109,33 @@ export function live({ wanted, after }) {
     const wait = RETRY_MS[Math.min(failed, RETRY_MS.length - 1)];
     failed += 1;
     held.dataset.since = since;
-    held.replaceChildren(glyph("failed"), `The collector does not answer since ${since}. The run is not harmed: its tape is written on and sent later. Trying again.`);
+    held.replaceChildren(
+      glyph("failed"),
+      `The collector does not answer since ${since}. The run is not harmed: its tape is written on and sent later. Trying again.`,
+    );
     held.hidden = false;
     show(`Held at ${since}`);
     clearTimeout(counter);
-    counter = setTimeout(() => { stream?.close(); stream = null; open(); }, wait);
+    counter = setTimeout(() => {
+      stream?.close();
+      stream = null;
+      open();
+    }, wait);
   }
 
   if ($("#content")?.dataset.said) spoken.dataset.said = $("#content").dataset.said;
-  document.addEventListener("visibilitychange", () => { if (document.hidden) { stream?.close(); stream = null; } else { open(); } });
-  addEventListener("pagehide", () => { stream?.close(); stream = null; });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      stream?.close();
+      stream = null;
+    } else {
+      open();
+    }
+  });
+  addEventListener("pagehide", () => {
+    stream?.close();
+    stream = null;
+  });
   addEventListener("pageshow", open);
   open();
   return { refresh };

@@ -3,13 +3,18 @@
 const KEPT = new Set(["tabindex", "open", "hidden", "aria-pressed"]); // set by the server once, then the page's own
 
 export function morph(old, fresh) {
-  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return fresh; }
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
+    old.replaceWith(fresh);
+    return fresh;
+  }
   if (old.nodeType !== Node.ELEMENT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return old;
   }
-  for (const { name, value } of [...fresh.attributes]) if (!KEPT.has(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
-  for (const { name } of [...old.attributes]) if (!KEPT.has(name) && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of [...fresh.attributes])
+    if (!KEPT.has(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name } of [...old.attributes])
+    if (!KEPT.has(name) && !fresh.hasAttribute(name)) old.removeAttribute(name);
   if (!old.hasAttribute("data-own")) children(old, fresh);
   return old;
 }
@@ -24,11 +29,15 @@ function children(old, fresh) {
       if (known !== at) old.insertBefore(known, at);
       morph(known, next);
       at = known.nextSibling;
-    } else if (at && !(at.dataset?.key) && !(next.dataset?.key) && at.nodeName === next.nodeName) {
+    } else if (at && !at.dataset?.key && !next.dataset?.key && at.nodeName === next.nodeName) {
       at = morph(at, next).nextSibling;
     } else {
       old.insertBefore(next, at);
     }
   }
-  while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+  while (at) {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  }
 }

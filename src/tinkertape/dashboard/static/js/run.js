@@ -6,15 +6,24 @@ import { steps } from "./steps.js";
 import { tape } from "./tape.js";
 import { timeline } from "./timeline.js";
 
-let run = read(), line = null;
+let run = read(),
+  line = null;
 const content = () => $("#content");
 
 function draw() {
-  const overview = $("#overview"), lanes = $("#lanes");
-  if (!run || !overview || !lanes) { line = null; return; }
-  if (line && lanes.querySelector("canvas")) { line.update(run); return; }
+  const overview = $("#overview"),
+    lanes = $("#lanes");
+  if (!run || !overview || !lanes) {
+    line = null;
+    return;
+  }
+  if (line && lanes.querySelector("canvas")) {
+    line.update(run);
+    return;
+  }
   line = timeline({ overview, lanes, where: $("#range"), run });
-  const span = run.wall, latest = run.steps.at(-9);
+  const span = run.wall,
+    latest = run.steps.at(-9);
   if (run.live && latest && run.steps.length > 12) line.set(latest.from, span * 1.02); // a live run: its last steps
 }
 
@@ -26,7 +35,8 @@ $("#timeline-section details")?.removeAttribute("open");
 function follow(scroll) {
   const asked = new URLSearchParams(location.hash.slice(1));
   if (!run || !line || ![...asked.keys()].length) return false;
-  let from = Number(asked.get("from")), to = Number(asked.get("to"));
+  let from = Number(asked.get("from")),
+    to = Number(asked.get("to"));
   const named = asked.get("step") ?? asked.get("steps");
   if (named != null) {
     const [first, last] = asked.has("steps") ? ends(named) : [named, named];
@@ -67,12 +77,18 @@ function go(hash) {
 steps({ run: () => run, onPick: (step) => go(`#step=${encodeURIComponent(step.step)}`) });
 document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#"]');
-  if (!link || link.classList.contains("skip") || link.classList.contains("col") || event.ctrlKey || event.metaKey) return;
+  if (!link || link.classList.contains("skip") || link.classList.contains("col") || event.ctrlKey || event.metaKey)
+    return;
   event.preventDefault();
   go(link.getAttribute("href"));
 });
-for (const change of ["popstate", "hashchange"]) addEventListener(change, () => { if (!follow(false)) line?.all(); });
-document.addEventListener("click", (event) => { if (event.target.closest("#whole")) whole(); });
+for (const change of ["popstate", "hashchange"])
+  addEventListener(change, () => {
+    if (!follow(false)) line?.all();
+  });
+document.addEventListener("click", (event) => {
+  if (event.target.closest("#whole")) whole();
+});
 function whole() {
   if (location.hash) history.pushState(null, "", location.pathname + location.search);
   line?.all();
@@ -80,7 +96,8 @@ function whole() {
 
 let at = -1;
 addEventListener("keydown", (event) => {
-  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || $("#keylist").open) return;
+  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || $("#keylist").open)
+    return;
   const findings = [...document.querySelectorAll("a[data-finding]")];
   if (findings.length && (event.key === "n" || event.key === "p")) {
     at = (at + (event.key === "n" ? 1 : -1) + findings.length) % findings.length;
@@ -103,5 +120,9 @@ if (location.hash) {
 }
 live({
   wanted: () => content()?.hasAttribute("data-live") ?? false,
-  after: () => { run = read(); draw(); list.update(); },
+  after: () => {
+    run = read();
+    draw();
+    list.update();
+  },
 });
