@@ -232,6 +232,12 @@ def test_the_clients_install_is_enough_to_read(arguments: tuple[str, ...], direc
     assert told.stdout
 
 
+def test_the_clients_install_is_enough_to_record(directory: Path) -> None:
+    record(directory, "mine", **without(directory, *SERVER))
+
+    assert json.loads(call([*TINKERTAPE, "runs", "--json"], directory).stdout)[0]["name"] == "mine"
+
+
 def test_garbage_in_the_middle_of_a_tape_hides_nothing_else(tinkertape: Run, directory: Path) -> None:
     record(directory, "mine", count=5)
     [segment] = directory.glob("tapes/*/*.jsonl")
