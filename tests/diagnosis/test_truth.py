@@ -220,8 +220,6 @@ def told_wrong(run: Run) -> list[str]:
         steps = set(finding.evidence.steps)
         if finding.cause == "slow-service" and (len(steps & slow) < 3 or steps - slow):
             wrong.append(f"slow in steps {sorted(steps)}, truly in {sorted(slow)}")
-        if finding.cause == "user-error" and steps != {
-            line["nth"] for line in run.said("fault") if line["kind"] == "future"
-        }:
+        if finding.cause == "user-error" and steps != failed:
             wrong.append(f"the user's error is put at steps {sorted(steps)}")
     return wrong

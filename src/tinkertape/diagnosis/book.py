@@ -8,9 +8,10 @@ those that this event settled.
 from __future__ import annotations
 
 from tinkertape.context import Event
-from tinkertape.diagnosis.fold import Fold, Process
+from tinkertape.diagnosis.fold import Fold
 from tinkertape.diagnosis.history import History, is_usual
 from tinkertape.diagnosis.parts import COMPUTE
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation
 from tinkertape.diagnosis.segments import Cutter, OperationCut
 

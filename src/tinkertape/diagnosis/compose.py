@@ -12,8 +12,9 @@ import msgspec
 from tinkertape.diagnosis import words
 from tinkertape.diagnosis.detectors.user_error import code_line
 from tinkertape.diagnosis.findings import Finding, FindingOwner, evidence_json
-from tinkertape.diagnosis.fold import Fold, Process
+from tinkertape.diagnosis.fold import Fold
 from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, SEND, YOUR_CODE, PartOwner
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, OperationKey
 from tinkertape.diagnosis.report import ErrorRow, FindingRow, Owner, Part, PauseRow, Report, Role, State, Step, Verdict
 from tinkertape.diagnosis.tables import (

@@ -7,12 +7,13 @@ thread-safe: one thread feeds and reads.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import insort
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
 from tinkertape.context import Event
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import (
     Attempt,
     BusyRuns,
@@ -29,43 +30,8 @@ from tinkertape.diagnosis.records import (
 
 FAMILIES = ("training", "sampling", "service", "rest", "admin")
 POLL_PATHS = ("/api/v1/retrieve_future", "/api/v1/retrieve_futures")
-CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt", "GeneratorExit")
 
 _began = attrgetter("began_ns")
-
-
-class Process:
-    """What one process of the run did."""
-
-    def __init__(self, process: str, event: Event) -> None:
-        self.id = process
-        self.offset_ns = event.time_ns - event.monotonic_ns  # to wall time, of the first event: one clock, no jumps
-        self.first_ns = event.monotonic_ns
-        self.last_ns = event.monotonic_ns
-        self.operations: dict[int, Operation] = {}
-        self.order: list[Operation] = []  # by c0
-        self.training: list[Operation] = []  # those of the model's own queue, by c0
-        self.hold_ns: int | None = None  # how long the service holds a poll that it answers as pending
-        self.round_trip_ns: int | None = None  # the shortest answer seen
-        self.requests: dict[str, tuple[Operation, Request]] = {}
-        self.claims: list[Claim] = []  # by w0
-        self.open_claims: dict[Any, Claim] = {}
-        self.attempts: dict[Any, Attempt] = {}  # open ones, by http_id
-        self.submit_starts: list[int] = []  # every e, sorted
-        self.pauses: list[Pause] = []
-        self.open_pauses: dict[str, Pause] = {}
-        self.retries: list[Retry] = []
-        self.failures: list[Failure] = []  # of the program, not of an operation
-        self.sdk_busy = BusyRuns()
-        self.user_busy: dict[int, BusyRuns] = {}
-        self.session_began_ns: int | None = None
-        self.session_ended_ns: int | None = None
-        self.status: str | None = None
-        self.closed: list[Operation] = []  # in the order they ended: the history reads it from where it stopped
-
-    def wall_ns(self, monotonic_ns: int) -> int:
-        """Wall time of a stamp of this process: to order processes, never to measure."""
-        return monotonic_ns + self.offset_ns
 
 
 class Fold:
@@ -347,12 +313,6 @@ _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {
     "telemetry.session.stop": Fold._session_stop,
     "telemetry.exception": Fold._exception,
 }
-
-
-def next_submit_after(process: Process, at_ns: int) -> int | None:
-    """The next e of any request after this one: the loop is one thread, so ours was suspended by then."""
-    index = bisect_left(process.submit_starts, at_ns + 1)
-    return process.submit_starts[index] if index < len(process.submit_starts) else None
 
 
 def _end_operation(process: Process, operation: Operation, event: Event, at_ns: int) -> None:

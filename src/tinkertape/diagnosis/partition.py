@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tinkertape.diagnosis.fold import Process
 from tinkertape.diagnosis.lines import runs_within
 from tinkertape.diagnosis.parts import (
     BEHIND,
@@ -35,6 +34,7 @@ from tinkertape.diagnosis.parts import (
     Quality,
     Segment,
 )
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Claim, Operation, OperationKey
 from tinkertape.diagnosis.segments import Cutter, OperationCut
 

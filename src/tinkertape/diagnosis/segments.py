@@ -13,7 +13,6 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from tinkertape.diagnosis.fold import Process, next_submit_after
 from tinkertape.diagnosis.history import History
 from tinkertape.diagnosis.lines import Cut, Surroundings, cut_line
 from tinkertape.diagnosis.parts import (
@@ -29,6 +28,7 @@ from tinkertape.diagnosis.parts import (
     joined,
     rank_of,
 )
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation
 
 SETTLED_NS = 500_000_000  # after its end: by then the busy run that held its last stamp is on the tape too
@@ -150,7 +150,7 @@ class Cutter:
             around.held_until = max(held, default=None)
         for line in operation.lines.values():
             for submit in line.submits:
-                following = next_submit_after(process, submit.began_ns)
+                following = process.next_submit_ns(submit.began_ns)
                 if following is not None:
                     around.next_submit[submit.began_ns] = following
         return around

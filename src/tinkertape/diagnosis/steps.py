@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinkertape.diagnosis.fold import Process
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation
 
 TRAINING = ("forward_backward", "forward_backward_custom", "optim_step")

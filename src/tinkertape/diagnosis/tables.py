@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from tinkertape.diagnosis.fold import Process
 from tinkertape.diagnosis.partition import Partition
 from tinkertape.diagnosis.parts import PARTS, QUEUE, owner_of
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, Operation, OperationKey, Pause
 from tinkertape.diagnosis.report import ErrorRow, OperationRow, Part, PauseRow, RetryRow, Span, Step
 from tinkertape.diagnosis.segments import Cutter, claimed

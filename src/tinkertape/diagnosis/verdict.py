@@ -156,7 +156,9 @@ def _caused(facts: Facts) -> Verdict:
     phrases = _phrases(mine)
     sentence = f"It {' and '.join(phrases[:2])}." if first != "you" else f"{phrases[0]}."
     sentence = sentence.replace(" and computes", ", and computes").replace(" and computed", ", and computed")
-    return Verdict(first, LEADS[first], sentence, f"{_advice(facts, first, mine)} {_rest(facts, others)}".strip())
+    also = f"It also {words.listed(phrases[2:])}." if len(phrases) > 2 and first != "you" else ""
+    under = " ".join(each for each in (also, _advice(facts, first, mine), _rest(facts, others)) if each)
+    return Verdict(first, LEADS[first], sentence, under)
 
 
 def _advice(facts: Facts, owner: FindingOwner, mine: list[FindingRow]) -> str:
@@ -243,5 +245,5 @@ def _gap(facts: Facts, least: float) -> str:
     lost, recorded = sum(dropped.values()), ledger.get("recorded") or 0
     if not lost or lost <= least * recorded:
         return ""
-    of_all = words.count(recorded, "").strip()
+    of_all = words.thousands(recorded)
     return f"{words.count(lost, 'event')} of {of_all} could not be kept ({', '.join(sorted(dropped))})."

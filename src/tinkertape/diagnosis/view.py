@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Finding
-from tinkertape.diagnosis.fold import Process
 from tinkertape.diagnosis.partition import Partition
 from tinkertape.diagnosis.parts import COMPUTE
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation, OperationKey
 from tinkertape.diagnosis.segments import Cutter
 from tinkertape.diagnosis.steps import Stretch, main_process, main_thread, stretches

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeVar
 
-from tinkertape.diagnosis.fold import Process
 from tinkertape.diagnosis.partition import Overlap, Partition, partition
+from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Claim, Operation
 from tinkertape.diagnosis.segments import Cutter
 from tinkertape.diagnosis.steps import Stretch
@@ -43,25 +43,22 @@ class Windows:
 
     def cut(self, stretches: Sequence[Stretch], cutter: Cutter) -> list[Partition]:
         """One partition a stretch; `stretches` must tile their time, in order."""
-        known = 0
-        for kept, stretch in zip(self._kept, stretches, strict=False):
-            same = kept.began_ns == stretch.began_ns and kept.ended_ns == stretch.ended_ns
-            if not same or not kept.partition.final or stretch.open:
-                break
-            known += 1
-        del self._kept[known:]
-        operations = self._kept[-1].operations if self._kept else []
-        claims = self._kept[-1].claims if self._kept else []
-        for stretch in stretches[known:]:
-            kept = self._cut(stretch, operations, claims, cutter)
-            self._kept.append(kept)
-            operations, claims = kept.operations, kept.claims
-        return [kept.partition for kept in self._kept]
+        fresh: list[_Kept] = []
+        for index, stretch in enumerate(stretches):
+            kept = self._kept[index] if index < len(self._kept) else None
+            if kept is None or not _holds(kept, stretch):
+                kept = self._cut(stretch, fresh[-1] if fresh else None, cutter)
+            fresh.append(kept)
+        self._kept = fresh
+        return [kept.partition for kept in fresh]
 
-    def _cut(self, stretch: Stretch, operations: list[Operation], claims: list[Claim], cutter: Cutter) -> _Kept:
+    def _cut(self, stretch: Stretch, before: _Kept | None, cutter: Cutter) -> _Kept:
         began, ended = stretch.began_ns, stretch.ended_ns
-        inside = [*operations, *_between(self.process.order, began if self._kept else 0, ended)]
-        waits = [*claims, *_between(self.process.claims, began if self._kept else 0, ended)]
+        since = 0 if before is None else began
+        operations = [] if before is None else before.operations
+        claims = [] if before is None else before.claims
+        inside = [*operations, *_between(self.process.order, since, ended)]
+        waits = [*claims, *_between(self.process.claims, since, ended)]
         cuts = [cutter.cut(operation) for operation in inside]
         result = partition(self.process, self.thread, Overlap(cuts, waits), began, ended, cutter)
         return _Kept(
@@ -71,6 +68,12 @@ class Windows:
             [operation for operation in inside if operation.ended_ns is None or operation.ended_ns > ended],
             [claim for claim in waits if claim.ended_ns is None or claim.ended_ns > ended],
         )
+
+
+def _holds(kept: _Kept, stretch: Stretch) -> bool:
+    """Is what was cut before still the whole truth of this stretch?"""
+    same = kept.began_ns == stretch.began_ns and kept.ended_ns == stretch.ended_ns
+    return same and kept.partition.final and not stretch.open
 
 
 def _between(items: Sequence[T], began_ns: int, ended_ns: int) -> Sequence[T]:

@@ -35,10 +35,14 @@ def factor(value: float) -> str:
     return f"{value:.1f}×"
 
 
+def thousands(number: int) -> str:
+    """`2 418`, with narrow spaces."""
+    return f"{number:,}".replace(",", THIN)
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """`1 step`, `12 steps`, `2 418 events`."""
-    digits = f"{number:,}".replace(",", THIN)
-    return f"{digits} {noun if number == 1 else plural or noun + 's'}"
+    return f"{thousands(number)} {noun if number == 1 else plural or noun + 's'}"
 
 
 def steps(numbers: Sequence[int], *, goes_on: bool = False) -> str:

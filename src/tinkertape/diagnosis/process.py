@@ -1,0 +1,52 @@
+"""One process of a run: its operations, claims, pauses and busy runs, as `fold.py` fills them.
+
+Stamps are nanoseconds of its own `perf_counter`; `wall_ns` brings one to wall time, to place it beside another
+process's. No part is ever computed from two clocks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any
+
+from tinkertape.context import Event
+from tinkertape.diagnosis.records import Attempt, BusyRuns, Claim, Failure, Operation, Pause, Request, Retry
+
+
+class Process:
+    """What one process of the run did."""
+
+    def __init__(self, process: str, event: Event) -> None:
+        self.id = process
+        self.offset_ns = event.time_ns - event.monotonic_ns  # to wall time, of the first event: one clock, no jumps
+        self.first_ns = event.monotonic_ns
+        self.last_ns = event.monotonic_ns
+        self.operations: dict[int, Operation] = {}
+        self.order: list[Operation] = []  # by c0
+        self.training: list[Operation] = []  # those of the model's own queue, by c0
+        self.hold_ns: int | None = None  # how long the service holds a poll that it answers as pending
+        self.round_trip_ns: int | None = None  # the shortest answer seen
+        self.requests: dict[str, tuple[Operation, Request]] = {}
+        self.claims: list[Claim] = []  # by w0
+        self.open_claims: dict[Any, Claim] = {}
+        self.attempts: dict[Any, Attempt] = {}  # open ones, by http_id
+        self.submit_starts: list[int] = []  # every e, sorted
+        self.pauses: list[Pause] = []
+        self.open_pauses: dict[str, Pause] = {}
+        self.retries: list[Retry] = []
+        self.failures: list[Failure] = []  # of the program, not of an operation
+        self.sdk_busy = BusyRuns()
+        self.user_busy: dict[int, BusyRuns] = {}
+        self.session_began_ns: int | None = None
+        self.session_ended_ns: int | None = None
+        self.status: str | None = None
+        self.closed: list[Operation] = []  # in the order they ended: the history reads it from where it stopped
+
+    def next_submit_ns(self, at_ns: int) -> int | None:
+        """The next e of any request after this one: the loop is one thread, so ours was suspended by then."""
+        index = bisect_left(self.submit_starts, at_ns + 1)
+        return self.submit_starts[index] if index < len(self.submit_starts) else None
+
+    def wall_ns(self, monotonic_ns: int) -> int:
+        """Wall time of a stamp of this process: to order processes, never to measure."""
+        return monotonic_ns + self.offset_ns

@@ -1,0 +1,200 @@
+"""The answer in every state."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.diagnosis.builder import Script, training_run
+
+from tinkertape.diagnosis import Diagnoser, Report, diagnose
+from tinkertape.diagnosis.report import State
+from tinkertape.diagnosis.words import THIN, seconds, steps
+
+USER = {"error_type": "RequestFailedError", "reason": "datum 3 is too long", "fault_owner": "user"}
+SERVER = {"error_type": "RequestFailedError", "reason": "the worker was lost", "fault_owner": "service"}
+
+
+def answer(report: Report) -> str:
+    return f"{report.verdict.lead} {report.verdict.sentence}".replace(THIN, " ")
+
+
+def report_of(script: Script, state: State | None = None, ledger: object = None) -> Report:
+    diagnoser = Diagnoser()
+    for event in script.events():
+        diagnoser.feed(event)
+    return diagnoser.report(state=state, ledger=ledger)
+
+
+def test_healthy() -> None:
+    report = report_of(training_run([100] * 12))
+
+    assert answer(report) == "Healthy. 12 steps of about 0.16 s each, as usual; nothing waits on you."
+    assert report.verdict.under.replace(THIN, " ").endswith("% of the time is Tinker computing.")
+    assert {owner.owner: owner.role for owner in report.owners}["service"] == "usual"
+
+
+def test_a_healthy_run_that_is_mostly_idle_says_so() -> None:
+    report = report_of(training_run([20] * 12, optim=10, between=100))
+
+    assert "of the time nothing was in flight." in report.verdict.sentence
+    assert "Idle: your code ran between the calls" in report.verdict.under
+
+
+def test_it_is_tinker_with_two_phrases() -> None:
+    computes = [150.0] * 19 + [390.0] * 6 + [150.0] * 5
+    report = report_of(training_run(computes, pauses={12: (0, 3100)}))
+
+    assert (
+        answer(report)
+        == "It is Tinker. It paused this run for 3.1 s at step 12, and computed 2.6× slower in steps 20 to 25."
+    )
+    assert report.verdict.under.startswith(
+        "Nothing to change in your code. The pause ended by itself, and all 30 steps"
+    )
+    assert {owner.owner: owner.role for owner in report.owners} == {
+        "you": "not",
+        "network": "not",
+        "service": "cause",
+        "idle": "none",
+    }
+
+
+def test_a_small_error_of_yours_beside_a_pause_stands_below() -> None:
+    report = report_of(training_run([150] * 20, pauses={12: (0, 3100)}, failures={7: USER}))
+
+    assert answer(report) == "It is Tinker. It paused this run for 3.1 s at step 12."
+    assert "datum 3 is too long at step 7" in report.verdict.under
+
+
+def test_two_causes_name_both_with_their_shares() -> None:
+    failures = {step: USER for step in range(5, 12)}
+    report = report_of(training_run([400.0] * 15, hold=500, pauses={14: (0, 2600)}, failures=failures))
+
+    assert report.verdict.lead == "Two causes:"
+    assert "your code cost 2.9 s" in answer(report)
+    assert "Tinker 2.6 s" in answer(report)
+
+
+def test_a_request_that_the_service_failed() -> None:
+    report = report_of(training_run([150] * 20, failures={7: SERVER}))
+
+    assert answer(report) == "It is Tinker. It failed `forward_backward` at step 7."
+
+
+def test_too_early() -> None:
+    script = Script()
+    script.start(0)
+    for number in range(2):
+        call = script.call("forward_backward", 10 + 300 * number, compute=100)
+        script.claim(call, 11 + 300 * number, call.ended)
+        second = script.call("optim_step", call.ended + 1, compute=40)
+        script.claim(second, call.ended + 2, second.ended)
+    script.tick(900)
+
+    report = report_of(script)
+
+    assert (report.state, report.verdict.owner) == ("running", "none")
+    assert answer(report) == "Too early to say: 2 steps seen."
+
+
+def test_killed() -> None:
+    script = Script()
+    script.start(0)
+    call = script.call("forward_backward", 10, compute=5000, open_at=3000)
+    script.claim(call, 11, None)
+    script.tick(3000)
+
+    report = report_of(script, state="killed")
+
+    assert answer(report).startswith("Killed in step 1, from outside the program")
+    assert report.wall_s == 3
+
+
+def failed_run(owner: str) -> Script:
+    script = training_run([100] * 8)
+    traceback = 'Traceback\n  File "/home/me/data.py", line 88, in collate\n    batch["labels"]\n'
+    error = {
+        "exception_type": "KeyError",
+        "exception_message": "'labels'",
+        "fault_owner": owner,
+        "traceback": traceback,
+    }
+    script.event("telemetry.exception", 1200, {}, error)
+    return script
+
+
+def test_failed_by_your_code() -> None:
+    report = report_of(failed_run("user"), state="failed")
+
+    assert answer(report) == "Failed by your code. KeyError: 'labels' at data.py:88, step 8."
+    assert report.verdict.under == "Tinker and the network were healthy until then."
+
+
+@pytest.mark.parametrize(("status", "state"), [("success", "ended"), ("errored", "failed"), ("interrupted", "ended")])
+def test_how_the_recording_ended_is_the_state(status: str, state: str) -> None:
+    script = Script()
+    script.start(0)
+    script.stop(100, status)
+
+    report = report_of(script)
+
+    assert (report.state, report.status) == (state, status)
+
+
+def test_what_was_lost_of_the_record_is_said() -> None:
+    ledger = {"recorded": 2418, "stored": 2211, "pending": 0, "rejected": 0, "dropped": {"memory full": 207}}
+    report = report_of(training_run([100] * 8), ledger=ledger)
+
+    assert answer(report) == "Cannot say: 207 events of 2 418 could not be kept (memory full)."
+
+
+def test_no_call_at_all() -> None:
+    script = Script()
+    script.start(0)
+    script.stop(100)
+
+    assert answer(report_of(script)) == "Nothing to say: no call to Tinker was recorded."
+
+
+def test_nothing_at_all() -> None:
+    diagnosis = diagnose([])
+
+    assert diagnosis.healthy
+    assert diagnosis.report.wall_s == 0
+    assert json.loads(json.dumps(diagnosis.to_json()))["partition"] == {}
+
+
+def test_the_shape_that_scripts_read() -> None:
+    shape = json.loads(json.dumps(diagnose(training_run([100] * 8, pauses={3: (0, 2000)}).events()).to_json()))
+
+    assert list(shape) == ["run", "healthy", "findings", "partition", "ledger"]
+    [finding] = shape["findings"]
+    keys = ["cause", "owner", "severity", "confidence", "summary", "cost_s", "share", "evidence", "advice"]
+    assert sorted(finding) == sorted(keys)
+    assert finding["evidence"]["steps"] == [3]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (0.0066, "6.6 ms"),
+        (0.084, "84 ms"),
+        (0.27, "0.27 s"),
+        (47, "47.0 s"),
+        (141, "2 min 21 s"),
+        (3840, "1 h 4 min"),
+    ],
+)
+def test_durations_have_three_figures_at_most(value: float | None, words: str) -> None:
+    assert seconds(value).replace(THIN, " ") == words
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [((12,), "at step 12"), ((3, 7), "at steps 3 and 7"), ((20, 21, 22, 25), "in steps 20 to 25")],
+)
+def test_steps_are_named_shortly(numbers: tuple[int, ...], words: str) -> None:
+    assert steps(numbers) == words
