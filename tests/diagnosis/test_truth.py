@@ -26,6 +26,8 @@ from tinkertape.diagnosis.view import View
 from tinkertape.sim import FutureFault, Pause, Scenario, Slow, SubmitFault, read_truth
 from tinkertape.tape import open_tape
 
+pytestmark = pytest.mark.alone
+
 MS = 1_000_000
 STEPS = 14
 
