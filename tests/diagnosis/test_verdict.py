@@ -9,7 +9,7 @@ from tests.diagnosis.builder import Script, training_run
 
 from tinkertape.diagnosis import Diagnoser, Report, diagnose
 from tinkertape.diagnosis.report import State
-from tinkertape.diagnosis.words import THIN, seconds, steps
+from tinkertape.diagnosis.words import THIN, first_line, seconds, steps
 
 USER = {"error_type": "RequestFailedError", "reason": "datum 3 is too long", "fault_owner": "user"}
 SERVER = {"error_type": "RequestFailedError", "reason": "the worker was lost", "fault_owner": "service"}
@@ -198,3 +198,13 @@ def test_durations_have_three_figures_at_most(value: float | None, words: str) -
 )
 def test_steps_are_named_shortly(numbers: tuple[int, ...], words: str) -> None:
     assert steps(numbers) == words
+
+
+def test_a_message_is_the_services_own_words() -> None:
+    wrapped = (
+        "Request failed: datum 1 is too long for self.request_id='1aa9' and expected type self.model_cls=<class 'X'>"
+    )
+
+    assert first_line(wrapped) == "datum 1 is too long"
+    assert first_line("a\nb") == "a"
+    assert len(first_line("x" * 500)) == 120

@@ -64,7 +64,8 @@ def listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + f" and {items[-1]}" if items else ""
 
 
-def first_line(text: str, most: int = 160) -> str:
-    """The first line of a message, cut at `most` characters."""
+def first_line(text: str, most: int = 120) -> str:
+    """The first line of a message, without what the SDK wraps around the service's words, cut at `most` characters."""
     line = text.strip().splitlines()[0].strip() if text.strip() else ""
+    line = line.removeprefix("Request failed: ").partition(" for self.request_id=")[0]
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
