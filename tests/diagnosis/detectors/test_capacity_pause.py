@@ -53,6 +53,18 @@ def test_pauses_of_several_requests_at_once_are_one() -> None:
     assert finding.evidence.figures["requests"] == 3
 
 
+def test_the_bounds_of_pauses_that_overlap_hold_the_truth() -> None:
+    script = Script()
+    first = script.call("forward_backward", 0, compute=100, hold=400, paused=(0, 3000))
+    script.call("optim_step", 250, compute=50, hold=400, behind=3106.5, paused=(0, 2750))
+    script.claim(first, 1, first.ended)
+    script.stop(4000)
+
+    [finding] = diagnose(script.events(), only="capacity-pause")
+
+    assert finding.evidence.figures["min_s"] <= 3.0 <= finding.evidence.figures["max_s"]
+
+
 def test_two_pauses_apart_are_two_findings() -> None:
     diagnosis = diagnose(training_run([100] * 8, pauses={3: (0, 2000), 7: (0, 4000)}).events())
 

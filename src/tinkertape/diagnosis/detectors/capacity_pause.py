@@ -29,6 +29,7 @@ class _Stretch:
     ended_ns: int
     text: str = ""
     open: dict[str, int] = field(default_factory=dict)  # request → since
+    seen: dict[str, int] = field(default_factory=dict)  # request → the first answer that said so
     requests: list[str] = field(default_factory=list)
     operations: list[str] = field(default_factory=list)
     best: list[tuple[int, int]] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Detector:
             stretch = self._stretches[event.process] = _Stretch(event.process, since, at)
         stretch.began_ns = min(stretch.began_ns, since)
         stretch.ended_ns = max(stretch.ended_ns, at)
-        stretch.open[request] = since
+        stretch.open[request], stretch.seen[request] = since, at
         stretch.text = stretch.text or str(event.metadata.get("reason_text") or "")
         if request and request not in stretch.requests:
             stretch.requests.append(request)
@@ -80,11 +81,13 @@ class Detector:
         duration = _number(event, "duration") or 0
         if stretch is None or request not in stretch.open:
             stretch = self._pause(event, request, at - (_number(event, "duration_max") or duration), at)
+            stretch.seen[request] = at - duration
         del stretch.open[request]
         stretch.ended_ns = max(stretch.ended_ns, at)
         least = _number(event, "duration_min")
         stretch.best.append((at - duration, at))
-        stretch.least.append((at - (duration if least is None else least), at))
+        seen = stretch.seen[request]
+        stretch.least.append((seen, seen + (duration if least is None else least)))
         return stretch
 
 
