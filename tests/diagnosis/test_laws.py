@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.diagnosis.builder import MS, USER, Script, training_run
 from tests.diagnosis.test_operations import cut_of
@@ -130,6 +130,7 @@ def test_the_parts_sum_to_the_wall_whatever_happened(seed: int) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(seeds)
+@example(918290)  # a pause cut before there was a history to split it by
 def test_looks_at_a_live_run_change_nothing(seed: int) -> None:
     rng = random.Random(seed)
     looked, whole = Diagnoser(), Diagnoser()

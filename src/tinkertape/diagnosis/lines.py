@@ -306,7 +306,7 @@ def _cut_shared(cut: Cut, each: _Interval, reason: str, compute_ns: int, around:
     cut.add(COMPUTE, middle, ended)
     quality: Quality = "inferred" if by_history else "bounded"
     method = "split by this run's usual compute" if by_history else "pause and compute share the last poll"
-    cut.split_by_history = cut.split_by_history or by_history
+    cut.split_by_history = True  # now, or as soon as there is one
     cut.doubt(QUEUE + reason, COMPUTE, began, middle, ended, quality, method)
 
 
