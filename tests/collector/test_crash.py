@@ -8,10 +8,22 @@ import subprocess
 import sys
 import threading
 
+import pytest
 from tests.collector.conftest import ROOT, Served, WrittenTape, wire_body, wire_event
 from tests.waiting import wait_until
 
 KILLS = 3
+RECORDER = """
+import sys
+from tests.collector.conftest import WrittenTape
+from tinkertape.config import process_started
+import os, platform
+from pathlib import Path
+tape = WrittenTape(Path(sys.argv[1]), pid=os.getpid(), pid_started=process_started(os.getpid()), host=platform.node())
+tape.append(4)
+print(tape.run, flush=True)
+sys.stdin.read()
+"""
 
 
 class Sender:
@@ -113,21 +125,11 @@ def test_a_lost_store_is_loaded_again_from_inbox_and_tapes(collector: Served, se
     collector.settled(session, 1)
 
 
-def test_a_process_that_was_killed_is_a_killed_run(collector: Served):
-    recorder = """
-import sys
-from tests.collector.conftest import WrittenTape
-from tinkertape.config import process_started
-import os, platform
-from pathlib import Path
-tape = WrittenTape(Path(sys.argv[1]), pid=os.getpid(), pid_started=process_started(os.getpid()), host=platform.node())
-tape.append(4)
-print(tape.run, flush=True)
-sys.stdin.read()
-"""
+@pytest.mark.parametrize("collector_sees_it", [True, False])
+def test_a_process_that_was_killed_is_a_killed_run(collector: Served, collector_sees_it):
     collector.start()
     program = subprocess.Popen(
-        [sys.executable, "-c", recorder, str(collector.tapes)],
+        [sys.executable, "-c", RECORDER, str(collector.tapes)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -140,7 +142,11 @@ sys.stdin.read()
         return str(next((row["state"] for row in collector.json("/api/v1/runs") if row["run"] == run), ""))
 
     wait_until(lambda: state() == "running", otherwise=state)
+    if not collector_sees_it:
+        collector.stop()
     program.kill()
     program.wait()
+    if not collector_sees_it:
+        collector.start()
 
     wait_until(lambda: state() == "killed", otherwise=state)

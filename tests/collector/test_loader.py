@@ -180,3 +180,28 @@ def test_two_processes_of_a_run_are_one_run(served: Served, tape):
     assert page["report"]["processes"] == 2
     by_process = [(line["process"], line["event_session_index"]) for line in served.events(tape.run)]
     assert [index for process, index in by_process if process == tape.process] == list(range(15))
+
+
+def test_a_long_tape_does_not_hold_up_a_short_one(collector: Served):
+    long, short = sorted((WrittenTape(collector.tapes) for _ in range(2)), key=lambda tape: tape.run)
+    long.append(60_000)
+    short.append(10)
+
+    collector.start()
+
+    collector.settled(short.run, 10)
+    assert collector.ledger(long.run)["pending"] > 0
+    collector.settled(long.run, 60_000, within_s=60)
+
+
+def test_a_file_that_comes_late_into_an_old_folder_is_found(served: Served, tape):
+    tape.append(2)
+    tape.end()
+    served.settled(tape.run, 2)
+    os.utime(tape.path.parent, (1, 1))
+    served.settled(tape.run, 2)
+
+    child = WrittenTape(served.tapes, tape.run)
+    child.append(3)
+
+    served.settled(tape.run, 5)

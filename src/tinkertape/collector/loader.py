@@ -24,13 +24,14 @@ import msgspec
 
 from tinkertape.collector.batch import Batch
 from tinkertape.collector.pending import Pending, pending_of
-from tinkertape.collector.tape_file import Progress, TapeFile, find_files
+from tinkertape.collector.tape_file import Finder, Progress, TapeFile
 from tinkertape.context import Event
 from tinkertape.errors import StoreError, TapeError, TapeNotFound
 from tinkertape.guard import guarded
 from tinkertape.store import Store
 
 ROWS_MAX = 10_000
+FILE_ROWS = 2_500  # of one file before the next has its turn
 BYTES_MAX = 16_000_000  # of one file in one turn
 LOOK_AGAIN_S = 0.1
 FIND_AGAIN_S = 0.2  # new files
@@ -65,8 +66,7 @@ class Loader:
         is_receiving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
-        self._inbox = inbox
-        self._tapes = tapes
+        self._finder = Finder(tapes, inbox)
         self._on_stored = on_stored
         self._on_refiled = on_refiled
         self._is_receiving = is_receiving
@@ -186,53 +186,63 @@ class Loader:
         if now_s - self._found_s < FIND_AGAIN_S:
             return
         self._found_s = now_s
-        for path, inbox in find_files(self._tapes, self._inbox):
+        for path, inbox in self._finder.files():
             if path not in self._files:
                 self._files[path] = TapeFile(path, self._store.id, inbox=inbox)
 
     def _gather(self) -> tuple[Batch, list[_Step]]:
+        """A batch from all files that grew, round and round: a long one must not hold up the run that goes on now."""
         batch = Batch()
-        steps: list[_Step] = []
+        steps: dict[Path, _Step] = {}
+        waiting = self._to_look_at()
+        while waiting and len(batch) < ROWS_MAX:
+            waiting = [tape for tape in waiting if len(batch) < ROWS_MAX and self._read(tape, batch, steps)]
+        return batch, list(steps.values())
+
+    def _to_look_at(self) -> list[TapeFile]:
         now_s = time.monotonic()
         look_at_ended = now_s - self._looked_at_ended_s > ENDED_AGAIN_S
         if look_at_ended:
             self._looked_at_ended_s = now_s
-        for tape in list(self._files.values()):
-            if len(batch) >= ROWS_MAX:
-                break
-            if (tape.ended and not look_at_ended) or tape.not_before_s > now_s:
-                continue
-            step = self._read(tape, batch)
-            if step is not None:
-                steps.append(step)
-        return batch, steps
+        return [
+            tape for tape in self._files.values() if tape.not_before_s <= now_s and (look_at_ended or not tape.ended)
+        ]
 
-    def _read(self, tape: TapeFile, batch: Batch) -> _Step | None:
-        before = tape.progress
+    def _read(self, tape: TapeFile, batch: Batch, steps: dict[Path, _Step]) -> bool:
+        """Take some lines of a file; True: there may be more."""
+        step = steps.get(tape.path)
+        before = step.progress if step else tape.progress
         try:
             size = tape.size()
             if size < before.offset:  # cut: begin again, the store's key absorbs what it has
                 before = Progress()
-            return self._read_from(tape, before, batch) if size > before.offset else None
+            grown = self._read_from(tape, before, batch) if size > before.offset else None
         except (FileNotFoundError, TapeNotFound):
             del self._files[tape.path]
+            return False
         except (OSError, TapeError):
             tape.not_before_s = time.monotonic() + RETRY_S
             with guarded("collector.loader.file"):
                 raise
-        return None
+            return False
+        if step is None:
+            tape.note_growth(grown is not None)
+        if grown is None:
+            return False
+        steps[tape.path] = grown
+        return grown.progress.offset < size
 
     @staticmethod
     def _read_from(tape: TapeFile, before: Progress, batch: Batch) -> _Step | None:
-        """Take lines until there are no more, or the batch is full."""
-        rows, set_aside = len(batch.events), len(batch.rejected)
+        """Take lines until there are no more, or it is another file's turn."""
+        rows, set_aside, lines = len(batch.events), len(batch.rejected), len(batch)
         was_ended, tape.ended = tape.ended, False
         reader = tape.reader(before.offset)
         offset = before.offset
         for record in reader.records():
             batch.take(tape, record)
             offset = record.next_offset
-            if len(batch) >= ROWS_MAX or offset - before.offset > BYTES_MAX:
+            if len(batch) >= ROWS_MAX or len(batch) - lines >= FILE_ROWS or offset - before.offset > BYTES_MAX:
                 break
         else:
             offset = reader.offset

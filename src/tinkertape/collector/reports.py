@@ -27,6 +27,7 @@ from tinkertape.store import Store, Summary
 from tinkertape.tape.ledger import Ledger
 
 KEPT = 16
+LIVE_MAX = 1_000  # of the newest runs: those that went on when the collector ended may be over by now
 PERIOD_S = 0.25  # the news of a run, at most so often
 REST, REST_RECEIVING = 4, 30  # times as long as a report took, it is not made again
 ROW_PERIOD_S = 2.0  # the row of a run that goes on is written at most so often
@@ -124,10 +125,12 @@ class Reports:
             followed.catch_up(self._store)
             return self._made(followed) if followed.events else None
 
-    def row(self, run: str) -> dict[str, Any] | None:
-        """A run as the list shows it, made anew."""
+    def run(self, run: str) -> dict[str, Any] | None:
+        """A run as the list shows it, and its report: `{"run", "report"}`."""
         report = self.report(run)
-        return None if report is None else row_of(report, self._follow(run).last_event_ns)
+        if report is None:
+            return None
+        return {"run": row_of(report, self._follow(run).last_event_ns), "report": report}
 
     def live_rows(self) -> dict[str, dict[str, Any]]:
         """The rows that are newer than the store's, by run."""
@@ -182,6 +185,7 @@ class Reports:
     def _follow_loop(self) -> None:
         with guarded("collector.reports"):
             self.grown(self._store.runs_behind())
+            self.grown([row.run for row in self._store.runs(LIVE_MAX) if row.summary.get("state") in LIVE])
         looked_s = 0.0
         while not self._closing:
             self._wake.wait(PERIOD_S)

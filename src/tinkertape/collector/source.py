@@ -33,9 +33,12 @@ class StoreSource:
         """The newest runs first. Each row carries its `cursor`; `before` is one, or a run's id."""
         limit = max(1, min(limit, RUNS_MAX))
         cursor = self._cursor(before)
+        live = self._reports.live_rows()  # first: a run that ends leaves this table after its row is in the store
         rows = {summary.run: summary.summary for summary in self._store.runs(limit, cursor)}
-        for run, row in self._reports.live_rows().items():
-            if run in rows or cursor is None or (row["began_us"], run) < cursor:
+        for run, row in live.items():
+            if run in rows:
+                rows[run] = row if row["events"] > rows[run]["events"] else rows[run]
+            elif cursor is None or (row["began_us"], run) < cursor:
                 rows[run] = row
         newest = sorted(rows.values(), key=lambda row: (row["began_us"], row["run"]), reverse=True)[:limit]
         return [{**row, "cursor": f"{row['began_us']}:{row['run']}"} for row in newest]
@@ -51,8 +54,7 @@ class StoreSource:
 
     def run(self, run: str) -> dict[str, Any] | None:
         """One run: its row of the list and its report."""
-        row = self._reports.row(run)
-        return None if row is None else {"run": row, "report": self._reports.report(run)}
+        return self._reports.run(run)
 
     def report(self, run: str) -> dict[str, Any] | None:
         """A run's report."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 PERIOD_S = 0.25  # between two messages to one listener
 SILENCE_S = 15.0  # then a comment, which finds out that the listener has gone
@@ -97,8 +98,10 @@ class Hub:
             self._listeners.discard(listener)
 
 
-def stream_response(hub: Hub, request: Request) -> StreamingResponse:
+def stream_response(hub: Hub, request: Request) -> Response:
     """The answer to `GET /api/v1/stream[?run=RUN]`."""
+    if hub.listeners >= LISTENERS_MAX:
+        return PlainTextResponse("too many pages listen; close some\n", HTTPStatus.SERVICE_UNAVAILABLE)
     messages = hub.messages(request.query_params.get("run") or None)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(messages, media_type="text/event-stream", headers=headers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.reader import Reader
 from tinkertape.tape.tape import SUFFIX
 
+SETTLED_NS = 2_000_000_000
+IDLE_DIVISOR, IDLE_MAX_S = 30, 2.0  # a file that was silent for a minute is looked at each two seconds
 STORE_ID_CHARS = 8  # of the store's id, in the name of a mark
 
 
@@ -40,7 +43,8 @@ class TapeFile:
         self.progress = _progress(self.mark)
         self.header: Header | None = None
         self.ended = False  # its last line says that nothing follows
-        self.not_before_s = 0.0  # after a failure: when to try again (monotonic)
+        self.not_before_s = 0.0  # when to look again (monotonic): soon, unless it is silent or cannot be read
+        self._grew_s = time.monotonic()
 
     @property
     def run(self) -> str:
@@ -60,6 +64,13 @@ class TapeFile:
         with contextlib.suppress(OSError):
             write_mark(self.mark, msgspec.structs.asdict(progress))
 
+    def note_growth(self, grew: bool) -> None:
+        """Whoever is silent is looked at less and less often."""
+        now_s = time.monotonic()
+        if grew:
+            self._grew_s = now_s
+        self.not_before_s = now_s + min((now_s - self._grew_s) / IDLE_DIVISOR, IDLE_MAX_S)
+
     def size(self) -> int:
         return self.path.stat().st_size
 
@@ -77,22 +88,43 @@ def _progress(mark: Path) -> Progress:
         return Progress()
 
 
-def find_files(tapes: Path | None, inbox: Path) -> Iterator[tuple[Path, bool]]:
-    """The files there are: (path, whether it is of the inbox), by name in each folder."""
-    yield from ((path, True) for path in _segments(inbox))
-    for folder in _folders(tapes) if tapes is not None else ():
-        yield from ((path, False) for path in _segments(folder))
+class Finder:
+    """Finds files that were not there before, without reading every folder each time: one that did not change for a
+    while holds nothing new.
+    """
+
+    def __init__(self, tapes: Path | None, inbox: Path) -> None:
+        self._tapes = tapes
+        self._inbox = inbox
+        self._unchanged: dict[str, int] = {}  # folder → its mtime when it was read
+
+    def files(self) -> Iterator[tuple[Path, bool]]:
+        """(path, whether it is of the inbox) of the files in folders that may have changed, by name in each."""
+        yield from ((path, True) for path in _segments(str(self._inbox)))
+        for folder in _folders(self._tapes) if self._tapes is not None else ():
+            yield from ((path, False) for path in self._new_segments(folder))
+
+    def _new_segments(self, folder: str) -> list[Path]:
+        try:
+            changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116  ten thousand of them, five times a second
+        except OSError:
+            return []
+        if self._unchanged.get(folder) == changed_ns:
+            return []
+        if time.time_ns() - changed_ns > SETTLED_NS:  # else a file may come yet within the clock's tick
+            self._unchanged[folder] = changed_ns
+        return _segments(folder)
 
 
-def _folders(tapes: Path) -> list[Path]:
+def _folders(tapes: Path) -> list[str]:
     try:
         with os.scandir(tapes) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+            return sorted(entry.path for entry in entries if entry.is_dir())
     except OSError:
         return []
 
 
-def _segments(folder: Path) -> list[Path]:
+def _segments(folder: str) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             return sorted(Path(entry.path) for entry in entries if entry.name.endswith(SUFFIX))
