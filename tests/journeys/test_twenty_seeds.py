@@ -1,0 +1,172 @@
+"""Twenty runs of the real SDK, end to end, each held against the truth of the service that it trained against.
+
+Both are on one machine's clock. What is compared came out of the collector: its report, and its events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.journeys.seeds import HEALTHY_SEED, HOLDS_S, PAUSE_MIN_S, SEEDS, USER_ERROR_SEED, held_name, seed_name
+from tests.journeys.trained import MS, Trained
+
+from tinkertape.diagnosis.report import PauseRow, Report
+from tinkertape.diagnosis.segments import OperationCut
+
+FIGURE_SHARE, FIGURE_NS = 0.02, 5 * MS
+PAUSE_SHARE = 0.05
+SUM_SHARE = 0.001
+OWNERS = {
+    "capacity-pause": "service",
+    "slow-service": "service",
+    "service-errors": "service",
+    "user-error": "you",
+}
+EVERY_RUN = [seed_name(seed) for seed in SEEDS] + [held_name(hold_s) for hold_s in HOLDS_S]
+
+pytestmark = pytest.mark.timeout(300)  # the first test waits for all runs
+
+
+@pytest.fixture(params=EVERY_RUN)
+def run(request: pytest.FixtureRequest, trained: dict[str, Trained]) -> Trained:
+    return trained[request.param]
+
+
+def true_causes(run: Trained) -> dict[str, str]:
+    """What the truth file tells of, by cause, with its owner."""
+    causes = {"capacity-pause" for line in run.said("paused", reason="capacity") if line["length_s"] >= PAUSE_MIN_S}
+    causes |= {"slow-service" for _ in run.said("slow")}
+    for line in run.said("fault"):
+        by_user = line.get("category") == "user" or (line["status"] or 500) < 500
+        causes.add("user-error" if by_user else "service-errors")
+    return {cause: OWNERS[cause] for cause in causes}
+
+
+def test_every_finding_is_in_the_truth_and_every_injected_fault_is_found_with_its_owner(run: Trained) -> None:
+    assert run.report is not None
+    assert {finding.cause: finding.owner for finding in run.report.findings} == true_causes(run), [
+        finding.summary for finding in run.report.findings
+    ]
+    assert len(run.report.findings) == len(true_causes(run))
+
+
+def test_a_run_without_a_fault_is_healthy_and_a_users_error_is_the_users_alone(trained: dict[str, Trained]) -> None:
+    healthy, mistaken = trained[seed_name(HEALTHY_SEED)].report, trained[seed_name(USER_ERROR_SEED)].report
+    assert healthy is not None and mistaken is not None
+
+    assert (healthy.findings, healthy.errors, healthy.pauses, healthy.verdict.owner) == ([], [], [], "none")
+    assert [(finding.cause, finding.owner) for finding in mistaken.findings] == [("user-error", "you")]
+    assert (mistaken.verdict.owner, [error.owner for error in mistaken.errors]) == ("you", ["you"])
+
+
+def test_the_injected_faults_are_in_the_steps_where_they_were(run: Trained) -> None:
+    assert run.report is not None
+    slow = {line["nth"] for line in run.said("slow")}
+    failed = {line["nth"] for line in run.said("fault", kind="future")}
+    paused = {line["nth"] for line in run.said("paused")}
+    steps = {finding.cause: set(finding.evidence["steps"]) for finding in run.report.findings}
+
+    if slow:
+        assert len(steps["slow-service"] & slow) >= len(slow) - 1
+        assert all(was_starved(run, step) for step in steps["slow-service"] - slow)
+    assert {step.step for step in run.report.steps if step.failed} == failed
+    assert paused <= {pause.step for pause in run.report.pauses}
+    assert not paused or paused <= steps["capacity-pause"]
+
+
+def was_starved(run: Trained, number: int) -> bool:
+    """Was the machine too busy in a step for it to be told from a slow one?"""
+    assert run.report is not None
+    [step] = [step for step in run.report.steps if step.step == number]
+    began, ended = (run.view.began_ns + int(at_s * 1e9) for at_s in (step.began_s, step.ended_s))
+    return run.starved_ns(began, ended) > 0.1 * (ended - began)
+
+
+def test_a_pause_is_as_long_as_it_was(run: Trained) -> None:
+    assert run.report is not None
+    resumed = run.said("resumed")
+    rows: dict[str, PauseRow] = {pause.request_id: pause for pause in run.report.pauses}
+
+    assert {request for line in resumed for request in line["request_ids"]} == set(rows)
+    for line in resumed:
+        true_s = line["duration_ns"] / 1e9
+        spare_s = run.starved_ns(line["at_ns"] - line["duration_ns"], line["at_ns"] + 500 * MS) / 1e9 + 0.005
+        for request in line["request_ids"]:
+            pause = rows[request]
+            assert pause.reason == line["reason"] and pause.min_s <= pause.length_s <= pause.max_s
+            close = abs(pause.length_s - true_s) <= PAUSE_SHARE * true_s + spare_s
+            held = request != line["request_id"]  # it came to a queue that was held already: its part is shorter
+            assert close or held or pause.min_s - spare_s <= true_s <= pause.max_s + spare_s, (pause, true_s)
+
+
+def test_compute_queue_and_send_of_every_request_are_the_services_own(run: Trained) -> None:
+    wrong, compared = [], 0
+    for cut, figures in cuts(run):
+        spare = run.starved_ns(cut.operation.began_ns, cut.ended_ns)
+        for part, true_ns in figures.items():
+            seen = cut.nanoseconds(part)
+            less, more = cut.doubt_ns(part)
+            off = max(FIGURE_NS, true_ns * FIGURE_SHARE) + spare
+            compared += 1
+            if not seen - less - off <= true_ns <= seen + more + off:
+                wrong.append(
+                    (cut.operation.name, part, *(round(ns / MS, 1) for ns in (seen, true_ns, less, more, spare)))
+                )
+
+    assert wrong == []
+    assert compared >= 3 * 2 * 5
+
+
+def test_bounds_are_no_wider_than_they_must_be(run: Trained) -> None:
+    """Bounds that hold everything say nothing: without a pause, compute is known to a fifth of itself and 5 ms."""
+    vague, compared = [], 0
+    for cut, figures in cuts(run):
+        if figures["queue:capacity"] == 0:
+            width = sum(cut.doubt_ns("compute", in_order=True)) - run.starved_ns(cut.operation.began_ns, cut.ended_ns)
+            compared += 1
+            if width > 0.2 * figures["compute"] + FIGURE_NS:
+                vague.append((cut.operation.name, width / MS, figures["compute"] / MS))
+
+    assert len(vague) <= 0.2 * compared, vague
+
+
+def cuts(run: Trained) -> Iterator[tuple[OperationCut, dict[str, int]]]:
+    """Every operation with one request, and what the service says of it, in ns."""
+    ready = {line["request_id"]: line for line in run.said("ready")}
+    for operation in run.view.process.order:
+        if len(operation.requests) == 1:
+            truth = ready[operation.request_ids[0]]
+            figures = {"compute": truth["compute_ns"], "queue:capacity": truth["queue_ns"], "send": sent_ns(run, truth)}
+            yield run.view.cutter.cut(operation), figures
+
+
+def sent_ns(run: Trained, ready: dict[str, Any]) -> int:
+    """From the first attempt's headers at the service to the answer of the one that it took."""
+    [accepted] = [
+        line
+        for line in run.said("exchange", request_id=ready["request_id"], status=200)
+        if "retrieve" not in line["path"]
+    ]
+    refused = run.said("fault", kind="submit", request_type=ready["request_type"], nth=ready["nth"])
+    first = min([accepted["headers_ns"], *(line["at_ns"] for line in refused)])
+    return int(accepted["handled_ns"] - first)
+
+
+def test_the_parts_of_every_step_and_of_the_run_add_up_to_the_wall(run: Trained) -> None:
+    report: Report | None = run.report
+    assert report is not None and report.steps
+    assert sum(part.seconds for part in report.parts) == pytest.approx(report.wall_s, rel=SUM_SHARE)
+    for step in report.steps:
+        assert sum(step.parts.values()) == pytest.approx(step.wall_s, rel=SUM_SHARE)
+        assert step.wall_s == pytest.approx(step.ended_s - step.began_s, rel=SUM_SHARE)
+    assert all(part.min_s <= part.seconds <= part.max_s for part in report.parts)
+
+
+def test_every_event_of_the_run_is_stored_and_the_ledger_balances_exactly(run: Trained) -> None:
+    ledger = run.ledger
+
+    assert run.report is not None
+    assert ledger["recorded"] == ledger["stored"] == run.report.events
+    assert (ledger["pending"], ledger["rejected"], ledger["dropped"]) == (0, 0, {})
