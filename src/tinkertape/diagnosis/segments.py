@@ -88,7 +88,6 @@ class Cutter:
         return known
 
     def _cut(self, operation: Operation) -> OperationCut:
-        process = self.process
         until = operation.ended_ns if operation.ended_ns is not None else max(self.now_ns, operation.began_ns)
         first = operation.first_submit_ns
         left = operation.call_ended_ns
@@ -107,15 +106,22 @@ class Cutter:
             max(left, call_ended),
             call_ended,
             until,
-            operation.ended_ns is not None and all(cut.operation.ended_ns is not None for _, cut in ahead),
+            self._is_settled(operation) and not whole.split_by_history and all(self._holds(cut) for _, cut in ahead),
             _own_runs(operation, whole),
             [(ready, cut) for ready, cut in ahead if ready > call_ended],
         )
-        settled = process.last_ns >= until + SETTLED_NS or process.session_ended_ns is not None
-        result.final = result.final and settled and not whole.split_by_history
         if result.final:
             operation.segments = result
         return result
+
+    def _is_settled(self, operation: Operation) -> bool:
+        if operation.ended_ns is None:
+            return False
+        return self.process.last_ns >= operation.ended_ns + SETTLED_NS or self.process.session_ended_ns is not None
+
+    def _holds(self, cut: OperationCut) -> bool:
+        """Can nothing change this cut, as far as those that stand behind it look at it?"""
+        return self._is_settled(cut.operation) and not cut.cut.split_by_history
 
     def _ahead(self, operation: Operation) -> list[tuple[int, OperationCut]]:
         """Operations of the same model, handed over before and not ended when this one was: it takes them in order."""
