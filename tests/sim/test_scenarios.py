@@ -28,7 +28,7 @@ def test_the_demo_has_one_slow_stretch_one_pause_and_one_refused_request_apart_f
     [slow], [pause], [fault] = scenario.slow, scenario.pauses, scenario.submit_faults
     slow_steps = set(range(slow.first, slow.last + 1))
     assert slow.first > 8 and slow.last <= DEMO_STEPS and len(slow_steps) == 6
-    assert 2.5 <= slow.factor <= 3.0 and 2.5 <= pause.length_s <= 3.5
+    assert 2.5 <= slow.factor <= 3.0 and 2.0 <= pause.length_s <= 3.0
     assert 1 < pause.nth < DEMO_STEPS and 1 < fault.nth < DEMO_STEPS
     assert not slow_steps & {pause.nth - 1, pause.nth, pause.nth + 1}
     assert not slow_steps & {fault.nth - 1, fault.nth, fault.nth + 1}

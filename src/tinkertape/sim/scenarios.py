@@ -12,8 +12,8 @@ from tinkertape.sim.scenario import FutureFault, Pause, RequestType, Scenario, S
 DEMO_STEPS = 30
 DEMO_COMPUTE_S: dict[RequestType, float] = {
     "CreateModel": 0.2,
-    "ForwardBackward": 0.15,
-    "OptimStep": 0.06,
+    "ForwardBackward": 0.12,
+    "OptimStep": 0.05,
     "SaveWeights": 0.12,
     "SaveWeightsForSampler": 0.12,
     "Sample": 0.08,
@@ -48,7 +48,7 @@ def demo_scenario(seed: int = 0) -> Scenario:
         healthy_scenario(seed),
         name="demo",
         slow=(slow,),
-        pauses=(Pause(nth=paused, length_s=round(rng.uniform(2.5, 3.5), 2), text=rng.choice(PAUSE_TEXTS)),),
+        pauses=(Pause(nth=paused, length_s=round(rng.uniform(2.0, 3.0), 2), text=rng.choice(PAUSE_TEXTS)),),
         submit_faults=(
             SubmitFault(
                 nth=refused,
