@@ -77,18 +77,19 @@ SCRIPTS = {
         raise ValueError("mine")
     """,
     "the order of the end": """
-        import atexit, threading, time
+        import atexit, threading
         atexit.register(print, "atexit: first registered")
         atexit.register(print, "atexit: last registered")
         def late():
-            while threading.main_thread().is_alive() and not over.is_set(): time.sleep(0.001)
+            over.wait()
             print("thread")
         over = threading.Event()
-        thread = threading.Thread(target=late); thread.start(); over.set()
+        thread = threading.Thread(target=late); thread.start()
         class Last:
             def __del__(self): print("finalized")
         last = Last()
         print("end of code")
+        over.set()
     """,
     "an exception in a thread": """
         import threading
