@@ -48,7 +48,7 @@ def test_an_exception_is_told_once_however_many_decorators_it_passes(told: Told)
     def outer() -> None:
         inner()
 
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         outer()
 
     assert [name for name, _ in told] == ["exception.inner"]
