@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 import time
@@ -139,6 +141,24 @@ def collector(tmp_path: Path) -> Iterator[Served]:
 @pytest.fixture
 def session() -> str:
     return f"session_{new_ulid()}"
+
+
+def paths_below(folder: Path) -> list[Path]:
+    """The folder, and everything in it that is no link; what the engine merges away meanwhile is left out."""
+    found = [folder]
+    for place, folders, files in os.walk(folder):
+        found += [path for name in (*folders, *files) if not (path := Path(place) / name).is_symlink()]
+    return [path for path in found if path.exists()]
+
+
+def files_with(text: str, folder: Path) -> list[Path]:
+    """The files below a folder that hold a text."""
+    holders = []
+    for path in paths_below(folder):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            if text.encode() in path.read_bytes():
+                holders.append(path)
+    return holders
 
 
 def wire_event(index: int, **changes: Any) -> dict[str, Any]:

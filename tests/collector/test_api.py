@@ -10,7 +10,7 @@ import urllib.parse
 
 import msgspec
 import pytest
-from tests.collector.conftest import Served, WrittenTape, wire_body, wire_event
+from tests.collector.conftest import Served, WrittenTape, paths_below, wire_body, wire_event
 from tests.waiting import wait_until
 
 from tinkertape.diagnosis.report import Report
@@ -145,7 +145,7 @@ def test_a_parameter_that_is_no_number_is_one_line(served: Served, query):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_id_is_a_run_like_any_other_and_never_a_path(served: Served, session, text):
     run = f"{session}{text}"
-    before = {path for path in served.folder.parent.rglob("*") if path.parent != served.store}
+    before = set(paths_below(served.folder.parent))
     body = wire_body(run, [wire_event(0, event_id=text, event_name=text)], process_uuid=text, sdk_version=text)
 
     served.post(body)
@@ -154,7 +154,7 @@ def test_a_hostile_id_is_a_run_like_any_other_and_never_a_path(served: Served, s
     [line] = served.events(run)
     assert (line["run"], line["event_id"], line["event_name"], line["process"]) == (run, text, text, text)
     assert served.json(f"/api/v1/runs/{urllib.parse.quote(run, safe='')}")["run"]["events"] == 1
-    made = {path for path in served.folder.parent.rglob("*") if path.parent != served.store} - before
+    made = set(paths_below(served.folder.parent)) - before
     assert [path for path in made if not path.is_relative_to(served.store) and path.parent != served.inbox] == []
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tests.collector.conftest import ROOT, Served
+from tests.collector.conftest import ROOT, Served, files_with
 
 SECRET = "tml-9f8e7d6c5b4a39281706f5e4d3c2b1a0"
 PROGRAM = """
@@ -63,5 +63,4 @@ def test_the_sdks_own_telemetry_is_accepted_and_stored_without_its_key(served: S
     assert [line["event_data"]["index"] for line in stored[1:-2]] == list(range(count))
     assert stored[-2]["event_data"]["error_type"] == "ValueError"
     assert SECRET not in json.dumps(stored)
-    files = [path for path in served.folder.rglob("*") if path.is_file()]
-    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+    assert files_with(SECRET, served.folder) == []

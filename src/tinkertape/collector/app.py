@@ -50,7 +50,7 @@ class Collector:
             inbox,
             tapes,
             on_stored=self._on_stored,
-            on_refiled=self._on_refiled,
+            on_moving=self._on_moving,
             is_receiving=lambda: self.inbox.is_busy,
         )
         self.books = Books(store, self.loader)
@@ -60,7 +60,7 @@ class Collector:
     def _on_stored(self, runs: list[str]) -> None:
         self.reports.grown(runs)
 
-    def _on_refiled(self, session_id: str) -> None:
+    def _on_moving(self, session_id: str) -> None:
         self.reports.forget(session_id)
 
     def open(self) -> None:

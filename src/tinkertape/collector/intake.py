@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -220,7 +219,9 @@ def _tolerant_json(body: bytes) -> Any:
 
 
 def _coerced(rest: dict[str, Any]) -> Body:
-    text: Callable[[str], str] = lambda key: "" if rest.get(key) is None else str(rest[key])  # noqa: E731
+    def text(key: str) -> str:
+        return "" if rest.get(key) is None else str(rest[key])
+
     tape, ledger = rest.get("tape"), rest.get("ledger")
     return Body(
         events=[],

@@ -62,13 +62,13 @@ class Loader:
         tapes: Path | None,
         *,
         on_stored: Callable[[list[str]], None] = lambda runs: None,
-        on_refiled: Callable[[str], None] = lambda session_id: None,
+        on_moving: Callable[[str], None] = lambda session_id: None,
         is_receiving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._finder = Finder(tapes, inbox)
         self._on_stored = on_stored
-        self._on_refiled = on_refiled
+        self._on_moving = on_moving
         self._is_receiving = is_receiving
         self._files: dict[Path, TapeFile] = {}
         self._found_s = self._looked_at_ended_s = 0.0
@@ -123,9 +123,9 @@ class Loader:
             self._wake.wait(STORE_RETRY_S)
         deadline_s = None
         while True:
-            began_s = time.monotonic()
+            began_s, closing = time.monotonic(), self._closing  # asked before: the last turn sees all that is there
             loaded = self._turn_guarded()
-            if self._closing:
+            if closing:
                 deadline_s = deadline_s or time.monotonic() + 5.0
                 if loaded <= 0 or time.monotonic() > deadline_s:
                     break
@@ -143,6 +143,7 @@ class Loader:
         try:
             self._sessions = self._store.sessions()
             for session_id in self._store.sessions_unfiled():
+                self._on_moving(session_id)
                 self._store.refile(session_id, *self._sessions[session_id])
             for row in self._store.stored_by_process():
                 if row.ours == row.highest + 1:
@@ -183,7 +184,7 @@ class Loader:
 
     def _find(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._found_s < FIND_AGAIN_S:
+        if now_s - self._found_s < FIND_AGAIN_S and not self._closing:
             return
         self._found_s = now_s
         for path, inbox in self._finder.files():
@@ -201,11 +202,13 @@ class Loader:
 
     def _to_look_at(self) -> list[TapeFile]:
         now_s = time.monotonic()
-        look_at_ended = now_s - self._looked_at_ended_s > ENDED_AGAIN_S
+        look_at_ended = self._closing or now_s - self._looked_at_ended_s > ENDED_AGAIN_S
         if look_at_ended:
             self._looked_at_ended_s = now_s
         return [
-            tape for tape in self._files.values() if tape.not_before_s <= now_s and (look_at_ended or not tape.ended)
+            tape
+            for tape in self._files.values()
+            if (self._closing or tape.not_before_s <= now_s) and (look_at_ended or not tape.ended)
         ]
 
     def _read(self, tape: TapeFile, batch: Batch, steps: dict[Path, _Step]) -> bool:
@@ -277,9 +280,9 @@ class Loader:
                 continue
             self._store.note_session(session_id, project, run)
             self._sessions[session_id] = (project, run)
+            self._on_moving(session_id)
             if self._store.refile(session_id, project, run):
                 grown.add(run)
-                self._on_refiled(session_id)
         return grown
 
     def _unknown(self, events: Iterable[Event]) -> list[Event]:

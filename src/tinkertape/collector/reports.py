@@ -88,6 +88,8 @@ class Reports:
         self._grown: set[str] = set()
         self._not_before_s: dict[str, float] = {}  # by run, as the next two, in monotonic seconds
         self._written_s: dict[str, float] = {}
+        self._moved: set[str] = set()
+        self._write_lock = threading.Lock()  # held while a row is written
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._follow_loop, name="tinkertape-reports", daemon=True)
@@ -112,7 +114,9 @@ class Reports:
         self._wake.set()
 
     def forget(self, run: str) -> None:
-        """A run whose events were filed under another."""
+        """A session whose events are about to be filed under another run: from now on it gets no row."""
+        with self._write_lock:
+            self._moved.add(run)
         with self._table_lock:
             self._grown.discard(run)
             for table in (self._followed, self._rows, self._not_before_s, self._written_s):
@@ -222,7 +226,8 @@ class Reports:
         rest = REST_RECEIVING if self._is_receiving() else REST
         with self._table_lock:
             before = self._rows.get(run)
-            self._rows[run] = row
+            if run not in self._moved:
+                self._rows[run] = row
             self._not_before_s[run] = ended_s + max(PERIOD_S, rest * (ended_s - began_s))
         changed = before is None or before["state"] != row["state"]
         if changed or (before is not None and before["events"] != row["events"]):
@@ -239,7 +244,9 @@ class Reports:
         cursor = self._follow(run).cursor
         self._written_s[run] = time.monotonic()
         try:
-            self._store.note_summary(Summary(run, row["began_us"], cursor, dict(row)), row["project"])
+            with self._write_lock:
+                if run not in self._moved:
+                    self._store.note_summary(Summary(run, row["began_us"], cursor, dict(row)), row["project"])
         except StoreError:
             with self._table_lock:
                 self._grown.add(run)

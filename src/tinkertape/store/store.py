@@ -155,8 +155,8 @@ class Store:
         count = self.extent(session_id).events
         if count and run != session_id:
             queries.refile_events(self._engine, session_id, project, run, self._arrivals(count))
-            queries.forget_run_events(self._engine, session_id)
             queries.forget_run_summary(self._engine, session_id)
+            queries.forget_run_events(self._engine, session_id)  # last: while there are some, a cut-off move is found
         return count
 
     def note_summary(self, row: queries.Summary, project: str = "default") -> None:
