@@ -29,7 +29,7 @@ def log_all():
     pause = threading.Event()
     for number in range(1_000_000):
         assert telemetry.log("my.event", {"number": number})
-        print(number, time.monotonic_ns(), flush=True)
+        print(f"{number} {time.monotonic_ns()}", flush=True)
         pause.wait(0.001)
 
 service = tinker.ServiceClient()
@@ -56,13 +56,13 @@ def test_what_a_killed_training_process_recorded_100_ms_before_is_stored_after_t
     logged: list[list[int]] = []  # for each process, when each number was logged
     killed: list[int] = []
     for program in programs:
-        assert program.stdout is not None
+        assert program.stdout is not None and program.stderr is not None
         lines = list(itertools.islice(program.stdout, ENOUGH))
         killed.append(time.monotonic_ns())
         program.kill()
-        rest, complained = program.communicate(timeout=30)
-        assert complained == ""
-        lines += [line for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+        lines += [line for line in program.stdout if line.endswith("\n")]
+        assert program.stderr.read() == ""
+        program.wait(30)
         logged.append([int(line.split()[1]) for line in lines])
         assert len(logged[-1]) >= ENOUGH
 

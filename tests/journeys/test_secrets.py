@@ -45,7 +45,7 @@ telemetry = tinkertape.get_telemetry()
 @tinkertape.capture_exceptions
 def connect():
     try:
-        raise ConnectionError("refused: api_key=" + word)
+        raise ConnectionError(f"refused: api_key={word}")
     except ConnectionError as error:
         raise RuntimeError("cannot connect to the warehouse") from error
 
@@ -203,4 +203,5 @@ def test_the_secrets_were_there_to_be_found(searched: Searched) -> None:
         b"request_headers",
     ):
         assert word in searched.texts["the store, row by row"], word
+    assert b"refused: api_key=[redacted]" in searched.texts["the store, row by row"]
     assert len(searched.texts) > 30
