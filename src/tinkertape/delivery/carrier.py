@@ -97,9 +97,12 @@ class Delivery:
 
         True if all of it was acknowledged; the tape keeps the rest.
         """
+        deadline_s = time.monotonic() + timeout_s
         delivered = self.drain(timeout_s)
         self._closing.set()
         self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return delivered
 
     def _run(self) -> None:
