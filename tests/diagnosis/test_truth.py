@@ -202,10 +202,16 @@ def test_twenty_seeds_are_told_as_they_were(trainer: Trainer, tmp_path: Path) ->
     assert wrong == []
 
 
+def was_starved(run: Run, view: View, step: int) -> bool:
+    """Did this machine hold up a step by 20 ms or more? The service then looks slow in it."""
+    [stretch] = [stretch for stretch in view.stretches if stretch.step == step]
+    return run.starved_ns(stretch.began_ns, stretch.ended_ns) >= 20 * MS
+
+
 def told_wrong(run: Run) -> list[str]:
     """What the diagnosis of a run says that is not so, or does not say."""
     diagnosis = diagnose(run.tape)
-    report = diagnosis.report
+    view, report = view_of(run)
     found = {finding.cause for finding in diagnosis}
     wrong = []
     if found != true_causes(run):
@@ -220,7 +226,8 @@ def told_wrong(run: Run) -> list[str]:
     failed = {line["nth"] for line in run.said("fault") if line["kind"] == "future"}
     for finding in diagnosis:
         steps = set(finding.evidence.steps)
-        if finding.cause == "slow-service" and (len(steps & slow) < 3 or steps - slow):
+        untrue = {step for step in steps - slow if not was_starved(run, view, step)}
+        if finding.cause == "slow-service" and (len(steps & slow) < 3 or untrue):
             wrong.append(f"slow in steps {sorted(steps)}, truly in {sorted(slow)}")
         if finding.cause == "user-error" and steps != failed:
             wrong.append(f"the user's error is put at steps {sorted(steps)}")

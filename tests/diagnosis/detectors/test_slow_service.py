@@ -92,3 +92,19 @@ def test_a_stretch_that_goes_on_says_since_when() -> None:
     assert report.verdict.lead == "It is Tinker."
     assert report.verdict.sentence == "It computes 3.0× slower since step 11."
     assert report.findings[0].evidence["ended_s"] is None
+
+
+def test_a_single_stall_after_the_stretch_is_no_part_of_it() -> None:
+    computes = [100.0] * 8 + [300.0] * 5 + [100.0, 300.0] + [100.0] * 6
+
+    [finding] = diagnose(training_run(computes, hold=500).events())
+
+    assert finding.evidence.steps == (9, 10, 11, 12, 13)
+
+
+def test_one_usual_call_inside_does_not_end_the_stretch() -> None:
+    computes = [100.0] * 8 + [300.0] * 4 + [100.0] + [300.0] * 3 + [100.0] * 6
+
+    [finding] = diagnose(training_run(computes, hold=500).events())
+
+    assert finding.evidence.steps == (9, 10, 11, 12, 14, 15, 16)

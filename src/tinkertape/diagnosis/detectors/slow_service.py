@@ -23,6 +23,7 @@ from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.history import group_of, is_usual, median
 from tinkertape.diagnosis.parts import COMPUTE, SEND
+from tinkertape.diagnosis.records import Operation
 from tinkertape.diagnosis.segments import OperationCut
 from tinkertape.diagnosis.words import seconds
 
@@ -52,14 +53,33 @@ class _Group:
     compute: list[int] = field(default_factory=list)  # sorted
     send: list[int] = field(default_factory=list)  # sorted
     above: list[_Call] = field(default_factory=list)  # slow or unclear, since the last usual one
-    usual_in_a_row: int = 0
 
 
 @dataclass
 class _Stretch:
     opened_by: Hashable
-    calls: list[_Call]
+    calls: list[_Call]  # those that surely belong to it
+    tail: list[_Call] = field(default_factory=list)  # since its last sure one: a stall looks like them
+    usual: int = 0  # calls of the group that opened it, usual since the last sure one
+    row: int = 0  # and slow ones since the last usual one
     told: int = 0  # calls in its last finding
+
+    def above(self, call: _Call, *, opening: bool) -> None:
+        """A slow or unclear call. After a usual one, only two slow ones of the opening group go on with the stretch."""
+        self.tail.append(call)
+        if opening and call.certain:
+            self.row += 1
+            if self.usual == 0 or self.row >= USUAL_AGAIN:
+                self.calls += self.tail
+                self.tail, self.usual = [], 0
+
+    def usual_again(self, operation: Operation) -> bool:
+        """A usual call of the opening group: is the stretch over?"""
+        if self.usual == 0:
+            self.calls += [call for call in self.tail if call.cut.operation.began_ns < operation.began_ns]
+            self.tail = []
+        self.usual, self.row = self.usual + 1, 0
+        return self.usual >= USUAL_AGAIN
 
 
 class Detector:
@@ -88,16 +108,13 @@ class Detector:
         if kind == "usual":
             _remember(group, compute, sent)
             group.above.clear()
-            group.usual_in_a_row += 1
-            if stretch is not None and stretch.opened_by == key and group.usual_in_a_row >= USUAL_AGAIN:
+            if stretch is not None and stretch.opened_by == key and stretch.usual_again(cut.operation):
                 del self._stretches[process]
                 yield _finding(process, stretch, goes_on=False)
             return
         call = _Call(cut, compute, median(group.compute), kind == "slow")
-        if call.certain:
-            group.usual_in_a_row = 0
         if stretch is not None:
-            stretch.calls.append(call)
+            stretch.above(call, opening=stretch.opened_by == key)
         else:
             group.above.append(call)
             if sum(each.certain for each in group.above) >= IN_A_ROW:
