@@ -4,14 +4,13 @@ Each number is counted where it is known: *stored* by the store, *pending* on ta
 *rejected* in the table of what was set aside, *recorded* and *dropped* by the process itself, in the end of its tape;
 while that is missing, by the rules of `tinkertape.tape.ledger`, as for a tape alone. A plain SDK declares nothing: of
 its events recorded are those that came. All counts of one answer are taken while the loader stands still, so that they
-fit together; an answer that took long is given again for a while: old, but whole.
+fit together; while much waits to be loaded, one count of everything is given again for a while: old, but whole.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 
 import msgspec
 
@@ -20,10 +19,8 @@ from tinkertape.collector.pending import Identity, Key, Pending
 from tinkertape.store import LedgerRow, Store
 from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 
-QUICK_S = 0.05  # what takes no longer is counted anew each time
-REST = 4  # times as long as an answer took, it is given again
-REST_MAX_S = 5.0
-KEPT = 64
+BACKLOG_LARGE = 4_000_000  # bytes that are not loaded
+REST = 9  # times as long as a large one took to count, it is given again
 
 
 class Counts(msgspec.Struct):
@@ -44,25 +41,31 @@ class Books:
     def __init__(self, store: Store, loader: Loader) -> None:
         self._store = store
         self._loader = loader
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str | None, tuple[float, Ledger]] = OrderedDict()
+        self._snapshot_lock = threading.Lock()
+        self._snapshot: tuple[float, dict[str, Ledger]] = (0.0, {})  # until when (monotonic), by run
 
     def ledger(self, run: str | None = None) -> Ledger:
         """The ledger of one run, or of everything here. Raises `StoreError`."""
-        with self._lock:
-            kept = self._kept.get(run)
-        if kept is not None and time.monotonic() < kept[0]:
-            return kept[1]
+        if self._loader.backlog_bytes() > BACKLOG_LARGE:  # reading it takes long: once for all runs
+            with self._snapshot_lock:
+                by_run = self._kept_or_made()
+            return by_run.get(run, Ledger()) if run is not None else total(by_run.values())
+        with self._loader.still():
+            return total(process_ledger(entry) for entry in self._counts(run).values())
+
+    def _kept_or_made(self) -> dict[str, Ledger]:
+        until_s, by_run = self._snapshot
+        if time.monotonic() < until_s:
+            return by_run
         with self._loader.still():
             began_s = time.monotonic()
-            counts = self._counts(run)
+            counts = self._counts(None)
             took_s = time.monotonic() - began_s
-        ledger = total(process_ledger(entry) for entry in counts.values())
-        with self._lock:
-            self._kept[run] = (time.monotonic() + min(REST * (took_s - QUICK_S), REST_MAX_S), ledger)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return ledger
+        made: dict[str, Ledger] = {}
+        for (run, _process), entry in counts.items():
+            made[run] = made.get(run, Ledger()) + process_ledger(entry)
+        self._snapshot = (time.monotonic() + REST * took_s, made)
+        return made
 
     def _counts(self, run: str | None) -> dict[Key, Counts]:
         counts: dict[Key, Counts] = {}

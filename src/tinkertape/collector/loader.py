@@ -38,8 +38,8 @@ FIND_AGAIN_S = 0.2  # new files
 ENDED_AGAIN_S = 10.0  # closed files: nobody should write to them, so it is looked less often
 RETRY_S = 5.0  # a file that cannot be read
 STORE_RETRY_S = 1.0
-YIELD = 3  # times as long as a turn took, while something is received
-YIELD_MAX_S = 0.5
+YIELD = 5  # times as long as a turn took, while something is received
+YIELD_MAX_S = 2.0
 
 _log = logging.getLogger("tinkertape")
 
@@ -77,6 +77,7 @@ class Loader:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closing = False
+        self._stop = threading.Event()  # set with `_closing`
         self._thread = threading.Thread(target=self._load_loop, name="tinkertape-loader", daemon=True)
         self.rows = 0
         self.duplicates = 0
@@ -94,6 +95,7 @@ class Loader:
     def close(self) -> None:
         """Load what is there, for a few seconds at most, then stop."""
         self._closing = True
+        self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
@@ -136,7 +138,7 @@ class Loader:
                 self._wake.wait(LOOK_AGAIN_S)
                 self._wake.clear()
             elif self._is_receiving():  # who sends waits for an answer; what stands on the disk can wait
-                time.sleep(min(YIELD * (time.monotonic() - began_s), YIELD_MAX_S))
+                self._stop.wait(min(YIELD * (time.monotonic() - began_s), YIELD_MAX_S))
 
     def _prepare(self) -> bool:
         """Ask the store for what an earlier life knew."""

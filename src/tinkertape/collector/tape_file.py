@@ -17,7 +17,7 @@ import msgspec
 
 from tinkertape.tape.format import Header
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
-from tinkertape.tape.reader import Reader
+from tinkertape.tape.reader import Reader, first_header
 from tinkertape.tape.tape import SUFFIX
 
 SETTLED_NS = 2_000_000_000
@@ -73,6 +73,11 @@ class TapeFile:
 
     def size(self) -> int:
         return self.path.stat().st_size
+
+    def first_header(self) -> Header | None:
+        """The header in the file's first line, if it is good. Raises `OSError`."""
+        with self.path.open("rb") as file:
+            return first_header(file)
 
     def reader(self, offset: int) -> Reader:
         """A reader from an offset on, which knows the header already if this file's was read."""

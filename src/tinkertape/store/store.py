@@ -30,7 +30,7 @@ from tinkertape.store.lock import FolderLock
 from tinkertape.store.rows import EVENT_COLUMNS, event_columns, event_of
 
 ID_FILE = "tinkertape.id"
-PAGE = 5_000  # events read at a time by `event_stream`
+PAGE = 20_000  # events read at a time by `event_stream`; each page merges the keys of the whole run
 _encode = msgspec.json.Encoder().encode
 
 
