@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -75,11 +74,9 @@ class Collector(Served):
         return met
 
 
-def recorded(
-    script: Path | str, *arguments: str, directory: Path, service: str, python: Sequence[str] = (), **more: str
-) -> subprocess.Popen[str]:
+def recorded(script: Path | str, *arguments: str, directory: Path, service: str, **more: str) -> subprocess.Popen[str]:
     """Start a program that trains, under `tinkertape run --quiet`."""
-    command = [*(python or [sys.executable, "-u"]), "-m", "tinkertape", "run", "--quiet", str(script), *arguments]
+    command = [sys.executable, "-u", *TINKERTAPE[1:], "run", "--quiet", str(script), *arguments]
     return started(command, directory=directory, service=service, **more)
 
 
@@ -127,7 +124,3 @@ def lines_on(tape: Path) -> int:
     """Events that are on a run's tape: its lines, less headers and ends."""
     lines = [line for file in tape.glob("*.jsonl") for line in file.read_bytes().splitlines()]
     return sum(not line.startswith((b'{"tape":', b'{"tape_end":')) for line in lines)
-
-
-def processors() -> int:
-    return len(os.sched_getaffinity(0))
