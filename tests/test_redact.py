@@ -250,3 +250,10 @@ def test_a_shaped_secret_survives_in_no_surrounding(text: str) -> None:
 @pytest.mark.timeout(20)
 def test_hostile_text_cannot_make_a_scan_run_away(text: str) -> None:
     redact_text(text)
+
+
+def test_a_source_line_that_ends_a_quote_after_a_secret_key_hides_no_other_line() -> None:
+    text = 'raise ConnectionError("refused: api_key=" + word)\nConnectionError: refused: api_key=hunter2hunter2'
+
+    assert redact_text(text).splitlines()[1] == f"ConnectionError: refused: api_key={MARK}"
+    assert "hunter2" not in redact_text(text)

@@ -1,0 +1,60 @@
+"""What a key says about its value: a secret, a count, or nothing. Pure."""
+
+from __future__ import annotations
+
+import re
+
+KEY_CHARS = 200
+KEEP, SECRET, BY_VALUE, NOT_COUNTS, PAIRED, RENAME = range(6)
+
+
+def _set_of(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+_SECRET_PARTS = (
+    "secret", "password", "passwd", "passphrase", "passcode", "credential", "authorization", "authorisation", "apikey",
+    "accesskey", "privatekey", "cfaccess", "csrftoken", "xsrftoken", "authtoken", "accesstoken", "refreshtoken",
+    "xamzsignature", "xgoogsignature",
+)  # fmt: skip
+_SECRET_ENDS = ("cookie", "cookies")
+_SECRET_WORDS = frozenset({"pwd", "passkey", "authkey", "otp", "totp"})
+_KEYS_OF = _set_of(
+    "account api auth consumer decryption deploy encryption hmac license master private secret service shared signing",
+    "ssh storage subscription",
+)
+_TOKEN_OF = _set_of(
+    "access admin api auth bearer bot client csrf deploy device github gh gitlab hf hub huggingface id jwt login npm",
+    "oauth oauth2 personal private pypi refresh root sas secret security service session signing slack tinker user",
+    "vault wandb webhook xsrf",
+)
+_TOKENS_OF = _set_of("access api auth bearer csrf oauth refresh")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NO_WORD = re.compile(r"[^a-z0-9]+")
+
+
+def words_of(key: str) -> list[str]:
+    return [word for word in _NO_WORD.split(_CAMEL.sub("_", key[-KEY_CHARS:]).lower()) if word]
+
+
+def verdict_of(key: str) -> int:
+    """What a key says about its value; the words decide, so that `apiKey`, `API-KEY` and `my.api_key` are one."""
+    words = words_of(key)
+    if not words or key in ("PWD", "OLDPWD"):  # the shell's working folder
+        return KEEP
+    flat, last, before = "".join(words), words[-1], words[-2] if len(words) > 1 else ""
+    if (
+        any(part in flat for part in _SECRET_PARTS)
+        or flat.endswith(_SECRET_ENDS)
+        or not _SECRET_WORDS.isdisjoint(words)
+    ):
+        return SECRET
+    if (last == "key" and before in _KEYS_OF) or (last == "token" and before in _TOKEN_OF):
+        return SECRET
+    if last == "tokens" and before in _TOKENS_OF:
+        return NOT_COUNTS
+    if last in ("auth", "jwt", "bearer"):
+        return NOT_COUNTS
+    if flat in ("token", "sig", "signature"):
+        return BY_VALUE
+    return PAIRED if flat == "value" else KEEP

@@ -1,0 +1,158 @@
+"""Secrets inside a text: by their shape, and as the value of a `key: value` whose key is a secret's."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, RENAME, SECRET, verdict_of, words_of
+from tinkertape.redact.shapes import MARK, SHAPES, SHORTEST, looks_random
+
+CACHE_MAX = 8192  # entries; a cache that is full begins anew
+CACHED_CHARS = 120  # longer texts are rarely seen twice
+_ROUNDS = 8
+
+verdicts: dict[Any, int] = {}  # by key
+clean: dict[str, None] = {}  # texts without a secret
+
+
+def verdict_on(key: Any) -> int:
+    """The verdict on a dict's key, remembered."""
+    known = verdicts.get(key)
+    if known is not None:
+        return known
+    if isinstance(key, bytes):
+        key = key.decode("utf-8", "replace")
+    if not isinstance(key, str):
+        return KEEP
+    found = verdict_of(key)
+    if redact_text(key) != key:
+        return RENAME  # not remembered: the cache must hold no secret
+    if len(key) <= CACHED_CHARS:
+        if len(verdicts) >= CACHE_MAX:
+            verdicts.clear()
+        verdicts[key] = found
+    return found
+
+
+def is_secret_key(key: str) -> bool:
+    """Does a key of this name hold a secret, whatever its value?"""
+    return verdict_on(key) == SECRET
+
+
+_PAIR_WORDS = re.compile(
+    "secret|passw|passph|passc|pwd|credential|auth|cookie|key|token|cf-access|cf_access|jwt|bearer|otp|signature"
+)
+_PAIR = re.compile(
+    r"""(?<![\w.\-])(?P<key>(?:(?:api|access|private|secret|signing|auth)[ ])?[\w.\-]{1,200}+)  # a word is tried once
+        (?P<quote>\\*["'])?\s{0,8}(?P<sign>:|=>|={1,2}|,)\s{0,8}""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_OPENS_PAIR = re.compile(r"[(\[]\s{0,8}[bB]?\\*[\"']\Z")  # what stands before the key in ('x-api-key', 'value')
+_QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*(?:\"\"\"|'''|[\"']))")
+_BARE = re.compile(r"(?:[^\s,;&\"'<>)}\]\\]|\\(?![nrt\"'\\]))+")
+_LINE = re.compile(r"(?:[^\r\n\"'\\]|=\\*\"[^\"\r\n]*\"|\\(?![nr\"'\\]))+")
+_BRACKET = re.compile(r"[(\[{)\]}]")
+_HARMLESS = frozenset({"None", "null", "True", "true", "False", "false", "..."})
+
+
+def _redact_pairs(text: str) -> str:
+    """Replace the value of every `key: value`, `key=value` or `('key', 'value')` whose key is a secret's."""
+    parts: list[str] = []
+    done = 0
+    for match in _PAIR.finditer(text):
+        if match.start() < done:
+            continue
+        verdict = _text_verdict(text, match)
+        if verdict not in (SECRET, BY_VALUE, NOT_COUNTS):
+            continue
+        begin, end = _value_span(text, match)
+        value = text[begin:end]
+        if not value or value in _HARMLESS:
+            continue
+        if verdict == SECRET or value[0] in "([{" or looks_random(value):
+            parts += text[done:begin], MARK
+            done = end
+    return "".join(parts) + text[done:] if parts else text
+
+
+def _text_verdict(text: str, match: re.Match[str]) -> int:
+    start = match.start()
+    if match["sign"] == "," and not (match["quote"] and _OPENS_PAIR.search(text, max(0, start - 20), start)):
+        return KEEP
+    key = match["key"]
+    verdict = verdict_on(key)
+    if verdict == KEEP and key[0] in "nrt" and text[start - 1 : start] == "\\":
+        return verdict_on(key[1:])  # after the escape "\n"
+    return verdict
+
+
+def _value_span(text: str, match: re.Match[str]) -> tuple[int, int]:
+    """Where the value after a key begins and ends, quotes left outside; an unfinished one ends with the text."""
+    start = match.end()
+    quote = _QUOTE.match(text, start)
+    if quote:
+        return quote.end(), _closing_quote(text, quote.end(), quote[1])
+    if text[start : start + 1] in ("(", "[", "{"):
+        return start, _closing_bracket(text, start)
+    is_header = any(word.endswith(("authorization", "cookie")) for word in words_of(match["key"]))
+    value = (_LINE if is_header else _BARE).match(text, start)
+    return (start, value.end()) if value else (start, start)
+
+
+def _closing_quote(text: str, begin: int, quote: str) -> int:
+    """The place of the closing quote, of the same escaping, or else the line's end: in a traceback's source line
+    (`"api_key=" + word`) what looks like an opening quote was a closing one, and the next line is another matter.
+    """
+    end = text.find("\n", begin)
+    end = len(text) if end < 0 else end
+    place = text.find(quote, begin, end)
+    while place > begin and text[place - 1] == "\\":
+        place = text.find(quote, place + 1, end)
+    return end if place < 0 else place
+
+
+def _closing_bracket(text: str, start: int) -> int:
+    depth = 0
+    for bracket in _BRACKET.finditer(text, start):
+        depth += 1 if bracket[0] in "([{" else -1
+        if depth == 0:
+            return bracket.end()
+    return len(text)
+
+
+_ANY_SHAPE = re.compile("|".join(re.escape(trigger) for shape in SHAPES for trigger in shape.triggers))
+
+
+def redact_text(text: str) -> str:
+    """The text with every secret in it replaced by the mark; the same object if there is none."""
+    if len(text) < SHORTEST or text in clean:
+        return text
+    redacted = _redact_once(text)
+    if redacted != text:
+        for _ in range(_ROUNDS):  # a mark may lay bare what stood glued to a secret
+            before, redacted = redacted, _redact_once(redacted)
+            if redacted == before:
+                break
+        return redacted
+    if len(text) <= CACHED_CHARS:
+        if len(clean) >= CACHE_MAX:
+            clean.clear()
+        clean[text] = None
+    return text
+
+
+def _redact_once(text: str) -> str:
+    redacted = text
+    if _ANY_SHAPE.search(text):
+        for shape in SHAPES:
+            if any(trigger in redacted for trigger in shape.triggers):
+                redacted = shape.pattern.sub(shape.replacement, redacted)
+    if (":" in text or "=" in text or "', " in text or '", ' in text) and _PAIR_WORDS.search(text.lower()):
+        redacted = _redact_pairs(redacted)
+    return redacted
+
+
+def redact_bytes(raw: bytes) -> str:
+    """Bytes as a redacted text: JSON has no bytes, and base64 would only hide a secret from the eye."""
+    return redact_text(raw.decode("utf-8", "backslashreplace"))
