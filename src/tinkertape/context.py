@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     `time_ns` is wall time in UTC, `monotonic_ns` the process's `time.perf_counter_ns`: durations are computed from the
     second, and never between two processes. `run`, `process` and `index` are the identity that the recorder gave; empty
     and -1 where nobody recorded it. `kind` is the wire's (`GENERIC_EVENT`, …); `event_id` is set only for foreign
-    events, ours is derived from process and index.
+    events, ours is derived from process and index. `logged` says that it was given to `log`.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     process: str = ""
     index: int = -1
     kind: str = "GENERIC_EVENT"
+    logged: bool = False
     event_id: str = ""
     session_id: str = ""
     project: str = "default"

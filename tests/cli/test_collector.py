@@ -55,7 +55,7 @@ def test_a_collector_answers_what_the_tapes_say(serve: Serve, directory: Path) -
     assert report["run"] == row["run"] and report["events"] == row["events"]
     ledger = report["ledger"]
     assert ledger["recorded"] == ledger["stored"] == report["events"]
-    logged = [line.get("event_data", line.get("metadata")) for line in lines if line["event_name"] == "my.event"]
+    logged = [line["event_data"] for line in lines if line["event_name"] == "my.event"]
     assert [data["number"] for data in logged] == list(range(30))
     assert json.loads(told("diagnose", "--json").stdout)["healthy"] is True
     for arguments in (("runs",), ("show", "last"), ("tail", "--no-follow"), ("diagnose", row["run"][:6])):

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 from tinkertape.bus import Bus
 from tinkertape.context import Event, SpanIds, current_scope, current_span, replaying, with_severity
 from tinkertape.errors import TapeError
-from tinkertape.tape import Recorder, open_tape
+from tinkertape.tape import Recorder, encode_line, open_tape
 from tinkertape.tape.ledger import Ledger
 
 
@@ -367,3 +367,14 @@ def test_the_disk_is_synced_where_power_may_fail(folder: Path) -> None:
     assert recorder.flush(10)
     assert disk.synced >= 1
     recorder.close()
+
+
+def test_what_was_logged_is_known_as_such_and_its_line_comes_out_as_it_went_in(recorder: Recorder) -> None:
+    recorder.log("my.log", {"a": 1})
+    recorder.record("my.event", {}, {"a": 1}, None)
+    recorder.flush()
+
+    lines = [line for line in recorder.path.read_bytes().splitlines() if b'"my.' in line]
+    events = events_of(recorder)
+    assert [event.logged for event in events] == [True, False]
+    assert [encode_line(event).rstrip() for event in events] == lines

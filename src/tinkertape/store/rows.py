@@ -20,6 +20,7 @@ EVENT_COLUMNS = (
     "arrival",
     "name",
     "kind",
+    "logged",
     "severity",
     "session_id",
     "sdk_version",
@@ -70,6 +71,7 @@ def _event_row(event: Event, arrival: int) -> tuple[Any, ...]:
         arrival,
         event.name,
         event.kind,
+        event.logged,
         event.severity,
         event.session_id or "",
         event.sdk_version,
@@ -97,8 +99,8 @@ def _numbers(measurements: dict[str, Any]) -> dict[str, Any]:
 
 def event_of(row: Sequence[Any]) -> tuple[Event, int]:
     """The event of a row of `run_events.sql`, and its arrival."""
-    (project, run, time_us, process, index, event_id, name, kind, severity, session_id, sdk_version) = row[:11]
-    (monotonic_ns, trace_id, span_id, measurements, metadata, scope, arrival) = row[11:]
+    (project, run, time_us, process, index, event_id, name, kind, logged, severity, session_id, sdk_version) = row[:12]
+    (monotonic_ns, trace_id, span_id, measurements, metadata, scope, arrival) = row[12:]
     event = Event(
         name=name,
         measurements=_numbers(_decode(measurements)) if measurements else {},
@@ -113,6 +115,7 @@ def event_of(row: Sequence[Any]) -> tuple[Event, int]:
         process=process,
         index=index,
         kind=kind,
+        logged=bool(logged),
         event_id=event_id,
         session_id=session_id,
         project=project,

@@ -132,6 +132,7 @@ def _fields(made: msgspec.Struct) -> list[tuple[str, Any]]:
 def event_line(event: Event) -> EventLine:
     """The line of an event: the bus's form for ours, the wire's form for a foreign one."""
     ours = not event.event_id and bool(event.process)
+    as_data = event.logged or bool(event.event_id)
     metadata: dict[str, Any] = event.metadata
     return EventLine(
         event=event.kind,
@@ -140,9 +141,9 @@ def event_line(event: Event) -> EventLine:
         severity=event.severity,
         timestamp=timestamp(event.time_ns),
         event_name=event.name,
-        event_data=metadata if event.event_id else msgspec.UNSET,
-        measurements=finite_words(event.measurements) if event.measurements or not event.event_id else msgspec.UNSET,
-        metadata=msgspec.UNSET if event.event_id else metadata,
+        event_data=metadata if as_data else msgspec.UNSET,
+        measurements=finite_words(event.measurements) if event.measurements or not as_data else msgspec.UNSET,
+        metadata=msgspec.UNSET if as_data else metadata,
         scope=dict(event.scope) or None,
         trace_id=event.trace_id,
         span_id=event.span_id,
@@ -209,6 +210,7 @@ def _event_of(line: EventLine, header: Header | None) -> Event:
         process=process,
         index=index,
         kind=line.event,
+        logged=ours and line.event_data is not msgspec.UNSET,
         event_id="" if ours else line.event_id,
         session_id=line.session_id or (header.session_id if header else ""),
         project=line.project or (header.project if header else "default"),

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS events
     precedence UInt64 MATERIALIZED 18446744073709551615 - arrival CODEC(Delta, ZSTD(1)),
     name LowCardinality(String),
     kind LowCardinality(String),
+    logged Bool,  -- given to `log`: its data is event_data on the tape
     severity LowCardinality(String),
     session_id LowCardinality(String),
     sdk_version LowCardinality(String),
