@@ -22,8 +22,12 @@ def compare(
     number: int = 20_000,
     rounds: int = 15,
     names: dict[str, Any] | None = None,
+    settle: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
-    """Print ns a call of `ours` and of each peer; the median ratio peer / ours comes back by peer."""
+    """Print ns a call of `ours` and of each peer; the median ratio peer / ours comes back by peer.
+
+    `settle` is called before each timing: what the calls before left to do in the background is done then.
+    """
     calls = {"tinkertape": ours, **peers}
     times: dict[str, list[float]] = {name: [] for name in calls}
     timers = {name: timeit.Timer(call, globals=names) for name, call in calls.items()}
@@ -31,6 +35,7 @@ def compare(
         timer.timeit(number // 10)
     for _ in range(rounds):
         for name, timer in timers.items():
+            settle()
             times[name].append(timer.timeit(number) / number * 1e9)
     print(f"\n{title}")
     mine = times["tinkertape"]

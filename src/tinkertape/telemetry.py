@@ -42,6 +42,7 @@ from tinkertape.wire import SEVERITIES, SEVERITY_RANK
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
 
+_RANKS = {str(severity): rank for severity, rank in SEVERITY_RANK.items()}
 _log = logging.getLogger("tinkertape")
 _start_lock = threading.RLock()
 _current: Telemetry | None = None
@@ -61,7 +62,9 @@ class Telemetry:
         self.watcher: Watcher | None = None
         self._bus = bus
         self._recorder: Recorder | None = None
-        self._record: Callable[[str, Any, str], bool] = _refuse
+        self._take: Callable[[str, str, int, Any, Any, bool], bool] = _refuse
+        self._heard_by = bus.heard_by
+        self._our_handlers = 0  # the recorder, once it is attached
         self._delivery: Delivery | None = None
         self._exit_timeout_s = 2.0
         self._began_ns = time.perf_counter_ns()
@@ -88,11 +91,12 @@ class Telemetry:
         Never raises for the data. Raises `ValueError` for a severity that is none of DEBUG, INFO, WARNING, ERROR,
         CRITICAL.
         """
-        if severity not in SEVERITY_RANK:
+        rank = _RANKS.get(severity)
+        if rank is None:
             raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
-        accepted = self._record(event_name, event_data, severity)
-        heard_by = self._bus.heard_by.get(event_name)
-        if heard_by is None or len(heard_by) > 1 or not self.recording:  # somebody besides the recorder, or maybe
+        accepted = self._take(event_name, severity, rank, None, event_data, True)
+        heard_by = self._heard_by.get(event_name)
+        if heard_by is None or len(heard_by) > self._our_handlers:  # somebody besides the recorder, or maybe
             self._tell(event_name, event_data, severity)
         return accepted
 
@@ -122,7 +126,7 @@ class Telemetry:
             with guarded("telemetry.close"):
                 self._close_sources(status)
             self._closed = True
-            self._record = _refuse
+            self._take, self._our_handlers = _refuse, 0
             if _current is self:
                 _current = None
                 atexit.unregister(_close_at_exit)
@@ -176,7 +180,7 @@ class Telemetry:
             self._bus.execute("telemetry.exception", {}, metadata)
 
 
-def _refuse(event_name: str, event_data: Any, severity: str) -> bool:
+def _refuse(name: str, severity: str, rank: int, measurements: Any, data: Any, is_log: bool) -> bool:
     """What `log` does while nothing is recorded."""
     return False
 
@@ -229,7 +233,8 @@ def start(
             max_pending=max_pending,
             durability=durability,
         )
-        telemetry._record = telemetry._recorder.log
+        telemetry._take = telemetry._recorder.take
+        telemetry._our_handlers = 1
         telemetry._bus.attach_all(HANDLER_ID, telemetry._recorder.record, on_failure="keep")
         _switch_on(telemetry, settings, instrument, watch, flush_threshold, flush_interval_s)
         _current = telemetry

@@ -6,7 +6,7 @@ Locks    `_large_lock`: to count the bytes of large snapshots; what `tape/writer
 Fork     a child records under a new process id into a file of its own, from index 0; nothing of the parent's queue.
 Exit     `close` writes what is left, for as long as it is given, and the end line; afterwards nothing is accepted.
 
-What the program's thread does: look at two context variables and two clocks, encode the data (the snapshot), append
+What the program's thread does: look at two context variables and a clock, encode the data (the snapshot), append
 the bytes to a queue. It never writes to disk, but for an event of severity ERROR or above and for `flush`: these reach
 the file before they return, or after 50 ms are left to the writer and counted `late`. Memory is bounded in events and
 in the bytes of large ones; what finds no room has used its index and is counted: by the disk's reason while the disk
@@ -52,7 +52,7 @@ LARGE_MAX = 64 * 1024 * 1024  # bytes of large snapshots in memory
 _NAMES_MAX = 10_000
 _RANKS = {str(severity): rank for severity, rank in SEVERITY_RANK.items()}
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
-_time_ns, _perf_counter_ns = time.time_ns, time.perf_counter_ns
+_perf_counter_ns = time.perf_counter_ns
 _span_get, _scope_get = current_span.get, current_scope.get
 
 
@@ -128,16 +128,17 @@ class Recorder:
         given = current_severity()  # set while `Telemetry.log` executes its event
         if given is not None:
             severity, rank = given, _RANKS.get(given, 1)
-        self._take(event, severity, rank, measurements, metadata, False)
+        self.take(event, severity, rank, measurements, metadata, False)
 
     def log(self, name: str, data: Any = None, severity: str = "INFO") -> bool:
         """Record what `Telemetry.log` was given, past the bus. False: the recorder is closed, no index was used."""
-        return self._take(name, severity, _RANKS.get(severity, 1), None, data, True)
+        return self.take(name, severity, _RANKS.get(severity, 1), None, data, True)
 
-    def _take(self, name: str, severity: str, rank: int, measurements: Any, data: Any, is_log: bool) -> bool:
+    def take(self, name: str, severity: str, rank: int, measurements: Any, data: Any, is_log: bool) -> bool:
+        """Record one event; `rank` is its severity's. For `record`, `log`, and whoever spares itself their call."""
         span = _span_get()
         ids = None if span is None else (span.trace_id, span.span_id)
-        parts = (_time_ns(), _perf_counter_ns(), name, severity, measurements, data, _scope_get(), ids, is_log)
+        parts = (_perf_counter_ns(), name, severity, measurements, data, _scope_get(), ids, is_log)
         try:
             snapshot = encode_snapshot(parts)
         except UNENCODABLE:
