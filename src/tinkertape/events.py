@@ -82,6 +82,7 @@ _FAILED = {
     "status": "error",
 }
 _CALL = {"operation_id": "number of the public call in this process", "operation": "the public call's name"}
+_STARVED = {"starved": "ns that the threads of the exchange waited for a processor: its stamps may be as late"}
 _FAULT = {
     "fault_owner": "user, client, network, service or unknown",
     "fault_kind": "what kind of mistake",
@@ -199,6 +200,7 @@ SUBMIT = _span(
         "serialise_duration": "ns of encoding",
         "attempts": "HTTP attempts in it",
         "attempt": "number of the outer attempt",
+        **_STARVED,
     },
     {
         **_CALL,
@@ -230,6 +232,7 @@ POLL = _span(
         "headers_duration": "ns until the answer's headers",
         "iteration": "number of the poll",
         "elapsed": "ns since accepted",
+        **_STARVED,
     },
     {
         **_CALL,
@@ -301,6 +304,7 @@ HTTP_REQUEST = _span(
         "request_bytes": "bytes of the body sent",
         "response_bytes": "bytes of the body received",
         "attempt": "number of the HTTP client's retry, from 0",
+        **_STARVED,
     },
     {
         **_CALL,

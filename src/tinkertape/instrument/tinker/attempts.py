@@ -23,7 +23,7 @@ import msgspec
 
 from tinkertape.events import HTTP_REQUEST
 from tinkertape.guard import guard
-from tinkertape.instrument.tinker import loop, polls, sessions, submissions
+from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
 from tinkertape.instrument.tinker.flight import Operation, SubmitAttempt, call_of, current_operation, request_of
 from tinkertape.instrument.tinker.patches import Patches
 from tinkertape.instrument.tinker.polls import Poll
@@ -53,10 +53,12 @@ class Attempt:
         "request_bytes",
         "request_id",
         "route",
+        "starved_ns",
         "status_code",
         "submit",
         "transport",
         "url_path",
+        "waited_ns",
     )
 
     def __init__(self, route: Route, request: Any, transport: str) -> None:
@@ -76,6 +78,8 @@ class Attempt:
         self.status_code: int | None = None
         self.error_type: str | None = None
         self.began_ns = 0
+        self.waited_ns: int | None = None  # for a processor, by the threads of the exchanges, until it began
+        self.starved_ns: int | None = None  # the same, from its begin to its end
 
     def metadata(self) -> dict[str, Any]:
         return {
@@ -194,6 +198,7 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
         if route.kind == "call":
             attempt.submit = submissions.sending(route.path, attempt.method, attempt.operation)
     loop.watch_running("sdk")
+    attempt.waited_ns = starvation.waited_ns()
     attempt.began_ns = time.perf_counter_ns()
     if attempt.submit is not None:
         submissions.sent(attempt.submit, attempt.began_ns, attempt.request_bytes)
@@ -211,6 +216,7 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
 def _raised(attempt: Attempt, error: BaseException) -> None:
     global last
     now = time.perf_counter_ns()
+    attempt.starved_ns = starvation.since(attempt.waited_ns)
     last = attempt
     attempt.error_type = type(error).__name__
     if HTTP_REQUEST.exception.handlers:
@@ -218,8 +224,9 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
             _measured(attempt, now, None), {**attempt.metadata(), **failure_of(error), "error": str(error)}
         )
     if attempt.submit is not None:
-        submissions.answered(attempt.submit, now, None, None, error)
+        submissions.answered(attempt.submit, now, attempt.starved_ns, None, None, error)
     elif attempt.poll is not None:
+        attempt.poll.starved_ns = attempt.starved_ns
         polls.raised(attempt.poll, attempt.began_ns, now, error)
     elif attempt.heartbeat is not None:
         sessions.heartbeat_raised(attempt.heartbeat, attempt.began_ns, now, error)
@@ -233,6 +240,7 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
 def _answered(attempt: Attempt, response: Any) -> None:
     global last
     now = time.perf_counter_ns()
+    attempt.starved_ns = starvation.since(attempt.waited_ns)
     last = attempt
     status = attempt.status_code = response.status_code
     content: bytes | None = getattr(response, "_content", None)  # unread while it is streamed
@@ -248,8 +256,9 @@ def _answered(attempt: Attempt, response: Any) -> None:
             {**attempt.metadata(), "status": "success" if ok else "error", "status_code": status},
         )
     if attempt.submit is not None:
-        submissions.answered(attempt.submit, now, status, attempt.request_id, None)
+        submissions.answered(attempt.submit, now, attempt.starved_ns, status, attempt.request_id, None)
     elif attempt.poll is not None:
+        attempt.poll.starved_ns = attempt.starved_ns
         polls.answered(attempt.poll, attempt.began_ns, attempt.headers_ns or now, now, response, content)
     elif attempt.heartbeat is not None:
         sessions.heartbeat_answered(attempt.heartbeat, attempt.began_ns, now, status)
@@ -266,6 +275,7 @@ def _accepted(attempt: Attempt, submit: SubmitAttempt, now_ns: int) -> None:
     request.submission = submit.submission
     request.submitted_ns = submit.began_ns
     request.accepted_ns = now_ns
+    request.late_ns = attempt.starved_ns or 0
     request.data_size = attempt.request_bytes
 
 
@@ -280,6 +290,8 @@ def _measured(attempt: Attempt, now_ns: int, response_bytes: int | None) -> dict
         measured["headers_duration"] = attempt.headers_ns - attempt.began_ns
     if response_bytes is not None:
         measured["response_bytes"] = response_bytes
+    if attempt.starved_ns is not None:
+        measured["starved"] = attempt.starved_ns
     return measured
 
 

@@ -135,6 +135,7 @@ class SubmitAttempt:
         "request_bytes",
         "request_id",
         "serialised_ns",
+        "starved_ns",
         "status_code",
         "submission",
         "suspended_ns",
@@ -150,6 +151,7 @@ class SubmitAttempt:
         self.suspended_ns: int | None = None  # another submission began on the same loop: this one was put aside
         self.serialised_ns: int | None = None
         self.answered_ns: int | None = None
+        self.starved_ns: int | None = None  # how long the threads of its exchanges waited for a processor
         self.http_attempts = 0
         self.request_bytes = 0
         self.request_id: str | None = None
@@ -159,7 +161,7 @@ class SubmitAttempt:
 class Pause:
     """A request's queue is held."""
 
-    __slots__ = ("last_ns", "reason", "reason_text", "seen_ns", "since_ns")
+    __slots__ = ("last_late_ns", "last_ns", "reason", "reason_text", "seen_ns", "since_late_ns", "since_ns")
 
     def __init__(self, reason: str, reason_text: str | None, since_ns: int, seen_ns: int) -> None:
         self.reason = reason
@@ -167,6 +169,7 @@ class Pause:
         self.since_ns = since_ns
         self.seen_ns = seen_ns
         self.last_ns = seen_ns  # the last answer that said so
+        self.since_late_ns = self.last_late_ns = 0  # by how much those two stamps may be late
 
 
 class Request:
@@ -179,6 +182,7 @@ class Request:
         "data_size",
         "failed_poll",
         "iterations",
+        "late_ns",
         "model_id",
         "operation",
         "pause",
@@ -199,6 +203,7 @@ class Request:
         self.accepted_ns: int | None = None  # a
         self.began_ns = 0  # the future was made
         self.answered_ns: int | None = None  # headers of the newest poll's answer
+        self.late_ns = 0  # by how much that stamp, or a, may be late: its threads waited for a processor
         self.read_ns: int | None = None  # its body was read
         self.failed_poll: Failure | None = None
         self.iterations = 0

@@ -26,6 +26,7 @@ from tinkertape.instrument.tinker import (
     requests,
     retries,
     sdk_events,
+    starvation,
     submissions,
 )
 from tinkertape.instrument.tinker.flight import forget_all
@@ -68,6 +69,7 @@ def uninstall() -> None:
         _patches.restore()
         _patched.clear()
         loop.unwatch()
+        starvation.forget()
         forget_all()
 
 

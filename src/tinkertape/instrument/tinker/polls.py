@@ -45,11 +45,12 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 class Poll:
     """One poll under way."""
 
-    __slots__ = ("iteration", "request")
+    __slots__ = ("iteration", "request", "starved_ns")
 
     def __init__(self, request: Request, iteration: int) -> None:
         self.request = request
         self.iteration = iteration
+        self.starved_ns: int | None = None  # how long its threads waited for a processor, once it has ended
 
     @classmethod
     def asked(cls, body: bytes, headers: Any) -> Poll:
@@ -114,8 +115,12 @@ def answered(poll: Poll, began_ns: int, headers_ns: int, now_ns: int, response: 
     answer = _read(status, response.headers.get("content-type", ""), content)
     outcome = _outcome(status, answer)
     should_retry = outcome == "pending" or outcome == "metadata" or (outcome == "error" and status not in _FINAL)
-    queue.observe(request, answer.queue_state, answer.queue_state_reason, headers_ns, finished=outcome in _FINISHED)
+    late_ns = poll.starved_ns or 0
+    queue.observe(
+        request, answer.queue_state, answer.queue_state_reason, headers_ns, late_ns, finished=outcome in _FINISHED
+    )
     request.answered_ns = headers_ns
+    request.late_ns = late_ns
     request.read_ns = now_ns
     if outcome == "error" and should_retry:
         request.failed_poll = Failure(now_ns, poll.iteration, None, "APIStatusError", status)
@@ -163,4 +168,6 @@ def _measured(poll: Poll, began_ns: int, headers_ns: int | None, now_ns: int) ->
         measured["elapsed"] = now_ns - accepted_ns
     if headers_ns is not None:
         measured["headers_duration"] = headers_ns - began_ns
+    if poll.starved_ns is not None:
+        measured["starved"] = poll.starved_ns
     return measured

@@ -2,7 +2,7 @@
 
 An answer that says *paused* describes the interval since the answer before: the pause began in (since, answer]. It
 ended between the last paused answer and the first that says otherwise: all of it is known to one poll, and said so by
-`duration_min` and `duration_max` (facts/partition.md §2, §7.2).
+`duration_min` and `duration_max` (facts/partition.md §2, §7.2), which allow for answers that were stamped late.
 Threads  the SDK's loop; a cancelled request is finished in the thread that cancels.
 """
 
@@ -14,20 +14,26 @@ from tinkertape.instrument.tinker.flight import Pause, Request, call_of
 _REASONS = {"paused_capacity": "capacity", "paused_rate_limit": "rate_limit"}
 
 
-def observe(request: Request, state: str | None, text: str | None, at_ns: int, *, finished: bool = False) -> None:
-    """One answer came at `at_ns` (its headers). `state` None says nothing, unless the request is finished."""
+def observe(
+    request: Request, state: str | None, text: str | None, at_ns: int, late_ns: int = 0, *, finished: bool = False
+) -> None:
+    """One answer came at `at_ns` (its headers), or up to `late_ns` earlier. `state` None says nothing, unless the
+    request is finished.
+    """
     pause = request.pause
     if state is None and not finished:
         return
     reason = _REASONS.get(state, "unknown") if state is not None and state.startswith("paused") else None
     if pause is not None and reason == pause.reason:
-        pause.last_ns = at_ns
+        pause.last_ns, pause.last_late_ns = at_ns, late_ns
         return
     if pause is not None:
         _resumed(request, pause, at_ns)
     if reason is not None:
         since = request.answered_ns or request.accepted_ns or request.began_ns or at_ns
-        _paused(request, Pause(reason, text, since, at_ns))
+        pause = Pause(reason, text, since, at_ns)
+        pause.since_late_ns, pause.last_late_ns = request.late_ns, late_ns
+        _paused(request, pause)
 
 
 def _paused(request: Request, pause: Pause) -> None:
@@ -47,8 +53,8 @@ def _resumed(request: Request, pause: Pause, at_ns: int) -> None:
             {
                 "monotonic_time": at_ns,
                 "duration": at_ns - pause.since_ns,
-                "duration_min": pause.last_ns - pause.seen_ns,
-                "duration_max": at_ns - pause.since_ns,
+                "duration_min": max(0, pause.last_ns - pause.last_late_ns - pause.seen_ns),
+                "duration_max": at_ns - pause.since_ns + pause.since_late_ns,
             },
             _metadata(request, pause),
         )

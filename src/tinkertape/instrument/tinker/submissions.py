@@ -159,10 +159,17 @@ def sent(attempt: SubmitAttempt, now_ns: int, request_bytes: int) -> None:
 
 @guard("instrument.tinker.submit")
 def answered(
-    attempt: SubmitAttempt, now_ns: int, status: int | None, request_id: str | None, error: BaseException | None
+    attempt: SubmitAttempt,
+    now_ns: int,
+    starved_ns: int | None,
+    status: int | None,
+    request_id: str | None,
+    error: BaseException | None,
 ) -> None:
     """An HTTP attempt of it ended: x. A direct one has nobody else to say that it is over."""
     attempt.answered_ns = now_ns
+    if starved_ns is not None:
+        attempt.starved_ns = (attempt.starved_ns or 0) + starved_ns
     attempt.status_code = status
     attempt.request_id = request_id
     if attempt.call is None:
@@ -261,6 +268,8 @@ def _measured(attempt: SubmitAttempt) -> dict[str, int]:
     }
     if attempt.serialised_ns is not None:
         measured["serialise_duration"] = attempt.serialised_ns - attempt.began_ns
+    if attempt.starved_ns is not None:
+        measured["starved"] = attempt.starved_ns
     return measured
 
 

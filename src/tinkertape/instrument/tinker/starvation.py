@@ -1,0 +1,124 @@
+"""How long the threads that carry the SDK's exchanges waited for a processor: the kernel's own count.
+
+A stamp is taken when our thread runs, not when something happened: on a busy machine the answer lies there, and the
+thread waits in a run queue. Linux counts that wait by thread, in the second field of `/proc/self/task/<id>/schedstat`,
+up to date whenever the thread runs. Two threads stand between an answer and its stamp: the SDK's loop, and the HTTP
+transport's own (a pool of Rust's, which wakes the loop); their waits may follow each other, so they are added.
+
+Each file is opened once a thread and read in place, 1.1 us; new threads are looked for at most once a second (5 us).
+Absent where the system does not count: None, and no measurement. What it cannot see: a thread that waits for the GIL
+whose holder waits for a processor, and a hypervisor that runs somebody else.
+
+Threads  the SDK's loop.
+Fork     the files name the parent's threads: closed in the child, which opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from tinkertape.guard import guard
+
+NETWORK_THREAD = b"tokio-"  # what the transport's threads are called: `tokio-rt-worker`, or `tokio-runtime-w`
+NETWORK_THREADS_MAX = 8  # read at most: there are as many as cores, or twice
+_TASKS = Path("/proc/self/task")
+_LOOK_FIRST_NS = 10_000_000  # the transport starts its threads during the first exchange
+_LOOK_MAX_NS = 1_000_000_000
+
+
+class _Thread:
+    """One thread's count; `waited_ns` is the last that was read. The file is closed when nobody has it any more."""
+
+    __slots__ = ("_descriptor", "waited_ns")
+
+    def __init__(self, thread_id: str) -> None:
+        """Raises OSError where the system does not count, or the thread has ended."""
+        self._descriptor = -1
+        self._descriptor = os.open(_TASKS / thread_id / "schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        self.waited_ns = 0
+        self.read()
+
+    def read(self) -> int:
+        with suppress(ProcessLookupError):  # it has ended
+            self.waited_ns = int(os.pread(self._descriptor, 64, 0).split()[1])
+        return self.waited_ns
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+class _Threads:
+    """The threads that are read: each caller's own, and the transport's."""
+
+    def __init__(self) -> None:
+        self._counted = True  # by this system, as far as is known
+        self._callers: dict[str, _Thread] = {}
+        self._network: dict[str, _Thread] = {}
+        self._ended_ns = 0  # what those had waited that are gone
+        self._others: set[str] = set()  # threads known to be no transport's
+        self._look_at_ns = 0
+        self._look_after_ns = _LOOK_FIRST_NS
+
+    def waited_ns(self) -> int | None:
+        if not self._counted:
+            return None
+        if time.perf_counter_ns() >= self._look_at_ns:
+            self._look()
+        thread_id = str(threading.get_native_id())
+        caller = self._callers.get(thread_id)
+        if caller is None:
+            try:
+                caller = self._callers[thread_id] = _Thread(thread_id)
+            except OSError:
+                self._counted = False
+                return None
+        return self._ended_ns + caller.read() + sum([thread.read() for thread in self._network.values()])
+
+    def _look(self) -> None:
+        """Find the transport's threads that are new, and let go of what has ended."""
+        self._look_at_ns = time.perf_counter_ns() + self._look_after_ns
+        self._look_after_ns = min(2 * self._look_after_ns, _LOOK_MAX_NS)
+        try:
+            now = set(os.listdir(_TASKS))  # noqa: PTH208  the names alone
+        except OSError:
+            return
+        for gone in set(self._network) - now:
+            self._ended_ns += self._network.pop(gone).waited_ns
+        for gone in set(self._callers) - now:
+            del self._callers[gone]
+        self._others &= now
+        for thread_id in now - self._others - set(self._network):
+            with suppress(OSError):  # it has just ended
+                if not (_TASKS / thread_id / "comm").read_bytes().startswith(NETWORK_THREAD):
+                    self._others.add(thread_id)
+                elif len(self._network) < NETWORK_THREADS_MAX:
+                    self._network[thread_id] = _Thread(thread_id)
+
+
+_threads = _Threads()
+
+
+@guard("instrument.tinker.starvation")
+def waited_ns() -> int | None:
+    """How long the calling thread and the transport's have waited for a processor so far, ns. None: not counted."""
+    return _threads.waited_ns()
+
+
+def since(began_ns: int | None) -> int | None:
+    """How much longer they have waited since `waited_ns()` said `began_ns`, in the same thread."""
+    now_ns = None if began_ns is None else waited_ns()
+    return None if began_ns is None or now_ns is None else max(0, now_ns - began_ns)
+
+
+def forget() -> None:
+    """Let go of every file: after `uninstall`, and in the child of a fork."""
+    global _threads
+    _threads = _Threads()
+
+
+os.register_at_fork(after_in_child=forget)
