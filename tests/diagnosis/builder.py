@@ -76,7 +76,14 @@ class Script:
             self.event("tinker.claim.stop", ended, {"duration": round((ended - began) * MS)}, metadata)
 
     def poll(
-        self, call_md: dict[str, Any], began: float, headers: float, ended: float, outcome: str, state: str
+        self,
+        call_md: dict[str, Any],
+        began: float,
+        headers: float,
+        ended: float,
+        outcome: str,
+        state: str,
+        starved: float | None = None,
     ) -> None:
         metadata = {
             **call_md,
@@ -85,7 +92,7 @@ class Script:
             "status_code": 200 if outcome != "pending" else 408,
         }
         duration = round((ended - began) * MS)
-        measured = {"duration": duration, "headers_duration": round((headers - began) * MS)}
+        measured = {"duration": duration, "headers_duration": round((headers - began) * MS), **waited(starved)}
         self.event("tinker.future.poll.stop", ended, measured, metadata)
 
     def call(
@@ -111,9 +118,11 @@ class Script:
         step: int | None = None,
         thread: int = USER,
         open_at: float | None = None,
+        starved: tuple[float, float] | None = None,
     ) -> Call:
         """One call with one request. `compute` begins at acceptance (or `behind`, when the model was free); `paused` is
-        a stretch in ms after acceptance; `hold` is how long the service holds a poll; `open_at`: cut off there.
+        a stretch in ms after acceptance; `hold` is how long the service holds a poll; `open_at`: cut off there;
+        `starved`: how long the threads of the submission, and of each poll, waited for a processor.
         """
         self._ids += 1
         self._submissions += 1
@@ -131,14 +140,17 @@ class Script:
         http = {**sub, "http_id": number, "path": f"/api/v1/{operation}", "method": "POST"}
         self.event("tinker.submit.start", e, {"attempt": 0}, sub)
         self.event("tinker.http.request.start", s, {}, http)
-        ended_http = {"duration": round((a - s) * MS), "headers_duration": round((a - s) * MS) - 1000}
+        kept = waited(starved and starved[0])
+        ended_http = {"duration": round((a - s) * MS), "headers_duration": round((a - s) * MS) - 1000, **kept}
         self.event("tinker.http.request.stop", a, ended_http, {**http, "request_id": request, "status_code": 200})
-        submitted = {"duration": round((a - e) * MS), "serialise_duration": round(serialise * MS), "attempts": 1}
+        encoded = round(serialise * MS)
+        submitted = {"duration": round((a - e) * MS), "serialise_duration": encoded, "attempts": 1, **kept}
         self.event("tinker.submit.stop", a, submitted, {**sub, "request_id": request})
         req = {**md, "request_id": request, "request_type": operation, "model_id": model}
         self.event("tinker.request.start", a, {}, req)
         ready = max(a, behind) + compute + (paused[1] - paused[0] if paused else 0)
-        h = self._polls(req, a, ready, hold, paused, reason, retrieve, failure is not None, open_at)
+        late = starved and starved[1]
+        h = self._polls(req, a, ready, hold, paused, reason, retrieve, failure is not None, open_at, late)
         q = h + retrieve
         d = q + deliver
         if open_at is not None and d > open_at:
@@ -164,6 +176,7 @@ class Script:
         retrieve: float,
         failed: bool,
         open_at: float | None,
+        starved: float | None,
     ) -> float:
         """Polls as a service answers them: at once when ready, else after `hold`, with the state of that moment."""
         began, seen = accepted, accepted
@@ -177,7 +190,7 @@ class Script:
             state = f"paused_{reason}" if held and not is_ready else "active"
             outcome = ("failed" if failed else "ready") if is_ready else "pending"
             q = h + (retrieve if is_ready else 0)
-            self.poll(req, began, h, q, outcome, state)
+            self.poll(req, began, h, q, outcome, state, starved)
             if held and not is_ready and pause is None:
                 pause = (seen, h)
                 times = {"since": self.ns(seen)}
@@ -211,6 +224,11 @@ class Script:
                 )
             )
         return out
+
+
+def waited(starved: float | None) -> dict[str, int]:
+    """The measurement of an exchange whose threads waited for a processor; None: it was not counted."""
+    return {} if starved is None else {"starved": round(starved * MS)}
 
 
 def training_run(

@@ -116,7 +116,7 @@ class Fold:
         if "serialise_duration" in event.measurements:
             submit.serialise_ns = _int(event.measurements["serialise_duration"])
         request_id = event.metadata.get("request_id")
-        if event.name.endswith(".stop") and (request_id or not _turned_away(line)):
+        if event.name.endswith(".stop") and (request_id or not line.turned_away):
             submit.accepted_ns = at_ns
             submit.request_id = request_id
             if request_id:
@@ -143,6 +143,7 @@ class Fold:
         attempt.ended_ns = at_ns
         if "headers_duration" in event.measurements:
             attempt.headers_ns = min(at_ns, attempt.began_ns + _int(event.measurements["headers_duration"]))
+        attempt.starved_ns = _int(event.measurements.get("starved"))
         attempt.status_code = event.metadata.get("status_code")
         attempt.failed = event.name.endswith(".exception") or (attempt.status_code or 0) >= 400
         if not attempt.failed:
@@ -166,10 +167,11 @@ class Fold:
             str(metadata.get("queue_state") or ""),
             str(metadata.get("queue_state_reason") or ""),
             metadata.get("status_code"),
+            _int(event.measurements.get("starved")),
         )
         insort(request.polls, poll, key=attrgetter("headers_ns"))
         if outcome == "pending" and poll.paused is None:
-            process.hold_ns = max(headers_ns - began_ns, process.hold_ns or 0)
+            process.hold_ns = max(poll.held_ns, process.hold_ns or 0)
 
     def _request_start(self, process: Process, event: Event, at_ns: int) -> None:
         request = _request_of(process, event)
@@ -357,11 +359,6 @@ def _line_of_attempt(operation: Operation, event: Event) -> Line:
     """The submission's line; an exchange outside every submission is a line of its own."""
     submission_id = event.metadata.get("submission_id")
     return _line(operation, ("http", event.metadata.get("http_id")) if submission_id is None else submission_id)
-
-
-def _turned_away(line: Line) -> bool:
-    """Was the last attempt answered 429 or 402? The SDK's submit function then returns without a request."""
-    return bool(line.attempts) and line.attempts[-1].status_code in (429, 402)
 
 
 def _request(process: Process, operation: Operation, request_id: str) -> Request:

@@ -8,12 +8,12 @@ Rules that come from measurements (facts/partition.md):
   usual compute of the same operation and size (§7.2); without history it counts as queue, and the bounds say so;
 - ready is only known to lie between the last pending answer and h (§7.1);
 - when the SDK's loop was busy for more than 40 % of the sending, acceptance was stamped late and compute is counted
-  from the last send (§7.3); a stamp at the end of a busy run may be as old as the run's begin (§7.4).
+  from the last send (§7.3); a stamp at the end of a busy run may be as old as the run's begin (§7.4);
+- what was stamped may have happened earlier by as much as the threads of its exchange waited for a processor.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -35,9 +35,9 @@ from tinkertape.diagnosis.parts import (
     joined,
 )
 from tinkertape.diagnosis.records import Attempt, BusyRuns, Line, Poll, Request, Submit
+from tinkertape.diagnosis.stamps import STARVED, busy_ns, earliest
 
 LOOP_BUSY_SHARE = 0.4  # of the sending; above it acceptance was stamped late (facts/partition.md §7.3)
-STAMP_LAG_NS = 3_000_000  # a stamp this soon after a busy run was held up by it (below 3 ms is noise there)
 SAME_HOLD = 0.01  # two polls this alike were both answered at the service's timeout (704 and 703 ms, §7.1)
 SAME_HOLD_NS = 4_000_000
 LATE = 3  # a submission of so many round trips and more may have been accepted long before its end
@@ -176,17 +176,26 @@ def _cut_send(cut: Cut, each: _Round, cursor: int, end: int, around: Surrounding
     if each.request is None:  # a plain call: its answer is its result
         answered = last.headers_ns if last.headers_ns is not None and not last.failed else end
         cursor = cut.add(SEND, cursor, min(answered, end))
+        low = max(last.began_ns, answered - last.starved_ns)
+        cut.doubt(SEND, RETRIEVE, low, answered, answered, "bounded", STARVED)
         return cut.add(RETRIEVE, cursor, end)
     span = end - last.began_ns
     if span > 0 and busy_ns(around.busy, last.began_ns, end) > LOOP_BUSY_SHARE * span:
         cut.doubt(SEND, COMPUTE, last.began_ns, last.began_ns, end, "inferred", "counted from the last send: busy loop")
         return cut.add(SEND, cursor, last.began_ns)
-    low = max(earliest_ns(around.busy, end), last.began_ns)
-    method = "the SDK's loop was busy when it was accepted"
-    if span > LATE * around.round_trip_ns + LATE_NS:  # uploading, or accepted long before we were told
-        low, method = last.began_ns + around.round_trip_ns, "accepted somewhere while it was sent"
-    cut.doubt(SEND, COMPUTE, low, end, end, "bounded", method)
+    low, method = earliest(around.busy, end, last.starved_ns, "the SDK's loop was busy when it was accepted")
+    if span - last.starved_ns > LATE * around.round_trip_ns + LATE_NS:  # uploading, or accepted long before
+        low = min(low, last.began_ns + around.round_trip_ns)
+        method = "accepted somewhere while it was sent"
+    cut.doubt(SEND, _first_part(each.request), max(low, last.began_ns), end, end, "bounded", method)
     return cut.add(SEND, cursor, end)
+
+
+def _first_part(request: Request) -> str:
+    """The part that acceptance begins: a request that finds its queue held is not computed."""
+    first = min(request.polls, key=lambda poll: poll.headers_ns, default=None)
+    paused = first.paused if first is not None else None
+    return COMPUTE if paused is None else QUEUE + paused
 
 
 def _cut_request(cut: Cut, request: Request, accepted: int, until_ns: int, around: Surroundings) -> int:
@@ -217,6 +226,7 @@ class _Interval:
 
     began_ns: int
     ended_ns: int
+    late_ns: int  # its first answer may have been given so much earlier
     paused: str | None
     shared: str | None = None  # the reason of the pause before: this interval may hold its rest
     first: bool = False  # the first paused answer: the pause began somewhere in here
@@ -228,7 +238,7 @@ def _intervals(
 ) -> list[_Interval]:
     out: list[_Interval] = []
     before: str | None = None
-    cursor = accepted
+    cursor, late_ns = accepted, 0
     for poll in waiting:
         unknown = poll.outcome == "error" and poll.paused is None
         paused = poll.paused
@@ -236,6 +246,7 @@ def _intervals(
             _Interval(
                 cursor,
                 max(cursor, poll.headers_ns),
+                late_ns,
                 paused,
                 before if paused is None and not unknown else None,
                 paused is not None and before is None,
@@ -243,12 +254,12 @@ def _intervals(
             )
         )
         before = before if unknown else paused
-        cursor = max(cursor, poll.headers_ns)
+        cursor, late_ns = max(cursor, poll.headers_ns), poll.starved_ns
     if out and request.done_ns is not None and result is None and waiting[-1].outcome == "error":
         return out  # it failed of that answer; what is left is delivering the failure
     tail = max(cursor, ended)
     still_paused = before if result is None and request.done_ns is None else None
-    out.append(_Interval(cursor, tail, still_paused, before if still_paused is None else None))
+    out.append(_Interval(cursor, tail, late_ns, still_paused, before if still_paused is None else None))
     return out
 
 
@@ -258,8 +269,8 @@ def _cut_waiting(cut: Cut, intervals: list[_Interval], around: Surroundings) -> 
         if each.paused is not None:
             cut.add(QUEUE + each.paused, each.began_ns, each.ended_ns)
             if each.first:
-                low, high = each.began_ns, each.ended_ns
-                cut.doubt(COMPUTE, QUEUE + each.paused, low, low, high, "bounded", "known at the polls' answers")
+                low, at, high = each.began_ns - each.late_ns, each.began_ns, each.ended_ns
+                cut.doubt(COMPUTE, QUEUE + each.paused, low, at, high, "bounded", "known at the polls' answers")
         elif each.shared is not None:
             _cut_shared(cut, each, each.shared, shares[index], around)
         else:
@@ -292,13 +303,14 @@ def _compute_shares(intervals: list[_Interval], around: Surroundings) -> dict[in
 
 def _cut_shared(cut: Cut, each: _Interval, reason: str, compute_ns: int, around: Surroundings) -> None:
     began, ended, behind = each.began_ns, each.ended_ns, around.behind_until
+    earliest_end = began - each.late_ns
     if behind is not None and behind > began:  # the pause was the predecessor's too: it ended when that one's did
         middle = max(began, min(around.held_until or began, behind, ended))
         cut.add(QUEUE + reason, began, middle)
         _cut_compute(cut, middle, ended, behind)
         cut.split_by_history = True
         method = "by the predecessor's pause"
-        cut.doubt(QUEUE + reason, BEHIND, began, middle, min(behind, ended), "inferred", method)
+        cut.doubt(QUEUE + reason, BEHIND, earliest_end, middle, min(behind, ended), "inferred", method)
         return
     by_history = around.usual_compute_ns is not None
     middle = ended - compute_ns
@@ -307,7 +319,7 @@ def _cut_shared(cut: Cut, each: _Interval, reason: str, compute_ns: int, around:
     quality: Quality = "inferred" if by_history else "bounded"
     method = "split by this run's usual compute" if by_history else "pause and compute share the last poll"
     cut.split_by_history = True  # now, or as soon as there is one
-    cut.doubt(QUEUE + reason, COMPUTE, began, middle, ended, quality, method)
+    cut.doubt(QUEUE + reason, COMPUTE, earliest_end, middle, ended, quality, method)
 
 
 def _cut_compute(cut: Cut, began: int, ended: int, behind_until: int | None) -> None:
@@ -323,18 +335,30 @@ def _cut_compute(cut: Cut, began: int, ended: int, behind_until: int | None) -> 
 
 def _doubt_ready(cut: Cut, waiting: Sequence[Poll], result: Poll, accepted: int, around: Surroundings) -> None:
     ready = result.headers_ns
-    pending = max(accepted, waiting[-1].headers_ns) if waiting else accepted
-    held = result.headers_ns - result.began_ns
-    own = [poll.headers_ns - poll.began_ns for poll in waiting if poll.paused is None and poll.outcome == "pending"]
-    hold = max(own) if own else around.hold_ns
-    low, method = max(earliest_ns(around.busy, ready), pending), "the SDK's loop was busy when it was ready"
-    if hold is not None and abs(held - hold) <= max(SAME_HOLD * hold, SAME_HOLD_NS):
-        low, method = pending, "the service answers at its timeout"
-    elif held <= AT_ONCE * around.round_trip_ns + AT_ONCE_NS:
-        low, method = pending, "the last poll was answered at once"
+    pending = max(accepted, waiting[-1].headers_ns - waiting[-1].starved_ns) if waiting else accepted
+    low, method = earliest(around.busy, ready, result.starved_ns, "the SDK's loop was busy when it was ready")
     after_pause = bool(waiting) and waiting[-1].paused is not None
-    if not after_pause:
-        cut.doubt(COMPUTE, RETRIEVE, low, ready, ready, "bounded", method)
+    if after_pause:
+        pass  # where in that interval it was ready is the doubt about the pause's end
+    elif _at_the_timeout(waiting, result, around.hold_ns):
+        low, method = pending, "the service answers at its timeout"
+    elif result.held_ns <= AT_ONCE * around.round_trip_ns + AT_ONCE_NS:
+        low, method = pending, "the last poll was answered at once"
+    cut.doubt(COMPUTE, RETRIEVE, max(low, pending), ready, ready, "bounded", method)
+
+
+def _at_the_timeout(waiting: Sequence[Poll], result: Poll, hold_ns: int | None) -> bool:
+    """Was the result held as long as an answer that says "not yet"? Late stamps make both look longer."""
+    own = [poll for poll in waiting if poll.paused is None and poll.outcome == "pending"]
+    if own:
+        longest = max(own, key=lambda poll: poll.held_ns)
+        least, most = longest.held_ns, longest.headers_ns - longest.began_ns
+    elif hold_ns is not None:
+        least = most = hold_ns
+    else:
+        return False
+    alike = max(int(SAME_HOLD * least), SAME_HOLD_NS)
+    return result.held_ns - alike <= most and least <= result.headers_ns - result.began_ns + alike
 
 
 def _cut_retrieve(cut: Cut, polls: Sequence[Poll], cursor: int) -> int:
@@ -343,34 +367,7 @@ def _cut_retrieve(cut: Cut, polls: Sequence[Poll], cursor: int) -> int:
     for poll in polls[1:]:
         cursor = cut.add(WAIT_LOCAL, cursor, poll.began_ns)
         cursor = cut.add(RETRIEVE, cursor, poll.ended_ns)
+    last = polls[-1]
+    low = max(last.headers_ns, last.ended_ns - last.starved_ns)
+    cut.doubt(RETRIEVE, DELIVER, low, cursor, cursor, "bounded", STARVED)
     return cursor
-
-
-def busy_ns(runs: BusyRuns, began: int, ended: int) -> int:
-    """How much of [began, ended) the loop ran callbacks, as far as its runs of 5 ms and more say."""
-    total = 0
-    for low, high in runs_within(runs, began, ended):
-        total += min(high, ended) - max(low, began)
-    return total
-
-
-def runs_within(runs: BusyRuns, began: int, ended: int) -> list[tuple[int, int]]:
-    """The busy runs that overlap [began, ended)."""
-    out = []
-    for index in range(bisect_right(runs.ended_ns, began), len(runs.began_ns)):
-        if runs.began_ns[index] >= ended:
-            break
-        out.append((runs.began_ns[index], runs.ended_ns[index]))
-    return out
-
-
-def earliest_ns(runs: BusyRuns, stamp: int) -> int:
-    """When the thing stamped at `stamp` may have happened at the earliest, the loop's busy runs considered."""
-    index = bisect_right(runs.began_ns, stamp) - 1
-    if index < 0 or stamp - runs.ended_ns[index] > STAMP_LAG_NS:
-        return stamp
-    low = runs.began_ns[index]
-    inside = runs.ended_ns[index] >= stamp
-    if inside and index > 0 and low - runs.ended_ns[index - 1] <= STAMP_LAG_NS // 3:
-        low = runs.began_ns[index - 1]
-    return low

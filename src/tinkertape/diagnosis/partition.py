@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tinkertape.diagnosis.lines import runs_within
 from tinkertape.diagnosis.parts import (
     BEHIND,
     COMPUTE,
@@ -37,9 +36,11 @@ from tinkertape.diagnosis.parts import (
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Claim, Operation, OperationKey
 from tinkertape.diagnosis.segments import Cutter, OperationCut
+from tinkertape.diagnosis.stamps import runs_within
 
 _BY_THE_LOOP = (SEND, RETRIEVE, DELIVER, WAIT_LOCAL)
 _OPEN = 1 << 62
+MATTER_NS = 2_000_000  # doubts of up to this, or 1 % of the part, leave it measured
 
 
 class Piece(NamedTuple):
@@ -80,8 +81,8 @@ class Partition:
         self.covered_ns += other.covered_ns
 
     def quality(self, part: str) -> tuple[Quality, str]:
-        """How a part's time is known, and by which method; doubts below 1 % or 5 ms do not count."""
-        matter = max(self.parts[part] // 100, 5_000_000)
+        """How a part's time is known, and by which method; doubts of up to 1 % or 2 ms do not count."""
+        matter = max(self.parts[part] // 100, MATTER_NS)
         methods = self.methods.get(part, Counter())
         for quality in ("inferred", "bounded"):
             found = {method: ns for (kind, method), ns in methods.items() if kind == quality}

@@ -24,6 +24,12 @@ class Poll:
     queue_state: str = ""
     reason_text: str = ""
     status_code: int | None = None
+    starved_ns: int = 0  # how long the threads of the exchange waited for a processor: its stamps may be as late
+
+    @property
+    def held_ns(self) -> int:
+        """How long the service held it at least, and the way there and back."""
+        return max(0, self.headers_ns - self.began_ns - self.starved_ns)
 
     @property
     def paused(self) -> str | None:
@@ -50,6 +56,7 @@ class Attempt:
     status_code: int | None = None
     failed: bool = False
     submission_id: int | None = None
+    starved_ns: int = 0  # as of a poll
 
 
 @dataclass(slots=True)
@@ -92,6 +99,11 @@ class Line:
     submission_id: int | None
     submits: list[Submit] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def turned_away(self) -> bool:
+        """Was the last attempt answered 429 or 402? The SDK's submit function then returns without a request."""
+        return bool(self.attempts) and self.attempts[-1].status_code in (429, 402)
 
 
 @dataclass(slots=True)
