@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.diagnosis.builder import Script
+from tests.diagnosis.builder import MS, USER, Script
+from tests.diagnosis.test_operations import cut_of
 
 from tinkertape.diagnosis import Diagnosis, diagnose
 from tinkertape.diagnosis.report import Part
@@ -131,3 +132,34 @@ def test_an_answer_at_once_is_one_however_late_it_was_stamped() -> None:
 
     compute = part(diagnose(script.events()), "compute")
     assert (compute.min_s, compute.method) == (0, "the last poll was answered at once")
+
+
+def test_an_answer_sooner_than_nobody_asked_may_be_as_old_as_the_gap() -> None:
+    """The loop could not run for 200 ms after acceptance; then it asked, and was answered after 20."""
+    script = Script()
+    call = {"operation_id": 1, "operation": "optim_step"}
+    submission = {**call, "submission_id": 1}
+    request = {**call, "request_id": "req-1"}
+    script.event("tinker.training.optim_step.start", 0, {}, {**call, "thread": USER})
+    script.span("tinker.submit", 1, 3, {**submission, "request_id": "req-1"})
+    script.span("tinker.http.request", 1, 3, {**submission, "path": "/api/v1/optim_step", "status_code": 200})
+    script.poll(request, 203, 223, 224, "ready", "active", 0)
+    script.event("tinker.request.stop", 225, {"duration": 222 * MS}, request)
+    script.event("tinker.training.optim_step.stop", 225, {"duration": 225 * MS}, {**call, "thread": USER})
+
+    cut = cut_of(script.events())
+
+    assert cut.nanoseconds("compute") == 220 * MS
+    assert cut.doubt_ns("compute") == (220 * MS, 0)
+
+
+def test_what_stands_behind_a_call_that_was_told_late_may_have_begun_earlier() -> None:
+    """The first call is told at 106.5, up to 10 ms late; the second was answered "not yet" at 97 and asked anew."""
+    script = Script()
+    script.call("forward_backward", 0, compute=100, starved=(0, 10))
+    second = script.call("optim_step", 5, compute=50, behind=106.5, hold=85.5)
+
+    cut = cut_of(script.events(), second.operation_id)
+
+    assert cut.nanoseconds("compute") == 50 * MS
+    assert cut.doubt_ns("compute") == (0, 10 * MS)

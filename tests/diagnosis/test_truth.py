@@ -1,7 +1,8 @@
 """Held against the truth: the real SDK trains against the simulated service, which writes down what it did.
 
-Both are on one machine's clock. Where this machine kept a process from running, no stamp can be right: `starved` says
-how long, from the kernel's own count, and is added to what a figure may be off.
+Both are on one machine's clock. That this machine kept the client from running is in the bounds that it shows. That it
+kept the service from running no client can see: how late the service answered is in its own stamps, and how late it
+read, in the kernel's count for its process; by that much a figure may be off.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Trainer:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
             answer = json.loads(self._process.stdout.readline())
-        return Run(Path(answer["tape"]), read_truth(truth), [here.end(), [tuple(each) for each in answer["starved"]]])
+        return Run(Path(answer["tape"]), read_truth(truth), here.end())
 
     def close(self) -> None:
         self._process.communicate(timeout=20)
@@ -64,7 +65,7 @@ class Trainer:
 class Run:
     """A tape, and the truth about it."""
 
-    def __init__(self, tape: Path, truth: list[dict[str, Any]], starved: list[list[tuple[int, int]]]) -> None:
+    def __init__(self, tape: Path, truth: list[dict[str, Any]], starved: list[tuple[int, int]]) -> None:
         self.tape = tape
         self.truth = truth
         self._starved = starved
@@ -73,14 +74,11 @@ class Run:
         return [line for line in self.truth if line["what"] == what]
 
     def starved_ns(self, began: int, ended: int) -> int:
-        """How long the two processes were kept from running between two instants."""
-        total = 0
-        for samples in self._starved:
-            times = [at for at, _ in samples]
-            low = samples[max(0, bisect_right(times, began) - 1)][1]
-            high = samples[min(len(samples) - 1, bisect_left(times, ended))][1]
-            total += high - low
-        return total
+        """How long the service's process was kept from running between two instants: no client can see it."""
+        times = [at for at, _ in self._starved]
+        low = self._starved[max(0, bisect_right(times, began) - 1)][1]
+        high = self._starved[min(len(times) - 1, bisect_left(times, ended))][1]
+        return high - low
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +104,36 @@ def cuts_of(view: View) -> Iterator[tuple[OperationCut, str]]:
             yield view.cutter.cut(operation), operation.request_ids[0]
 
 
+def outside(run: Run, view: View) -> tuple[list[tuple[Any, ...]], int]:
+    """The figures whose truth lies neither within 2 % or 5 ms nor inside their bounds; and how many were compared."""
+    ready = {line["request_id"]: line for line in run.said("ready")}
+    accepted = {line["request_id"]: line["at_ns"] for line in run.said("accepted")}
+    submits, polls = {}, {}
+    for line in run.said("exchange"):
+        if line.get("request_id"):
+            (polls if "retrieve" in line["path"] else submits)[line["request_id"]] = line
+
+    wrong, compared = [], 0
+    for cut, request_id in cuts_of(view):
+        truth, submit, poll = ready[request_id], submits[request_id], polls[request_id]
+        told_late = submit["at_ns"] - accepted[request_id] + poll["at_ns"] - max(truth["at_ns"], poll["headers_ns"])
+        read_late = run.starved_ns(cut.operation.began_ns, submit["at_ns"])
+        sent = submit["handled_ns"] - submit["headers_ns"]
+        for part, true_ns, late in (
+            ("compute", truth["compute_ns"], told_late),
+            ("queue:capacity", truth["queue_ns"], run.starved_ns(cut.operation.began_ns, cut.ended_ns)),
+            ("send", sent, read_late),
+        ):
+            seen = cut.nanoseconds(part)
+            less, more = cut.doubt_ns(part)
+            off = max(5 * MS, true_ns // 50) + late
+            compared += 1
+            if not seen - less - off <= true_ns <= seen + more + off:
+                off_ms = [round(each / MS, 1) for each in (seen, true_ns, less, more, late)]
+                wrong.append((cut.operation.name, part, *off_ms))
+    return wrong, compared
+
+
 @pytest.mark.parametrize("pipelined", [False, True], ids=["one by one", "pipelined"])
 @pytest.mark.parametrize("hold_s", [0.4, 2.0, 30.0])
 def test_compute_queue_and_send_are_the_services_own(
@@ -120,33 +148,46 @@ def test_compute_queue_and_send_are_the_services_own(
     )
     run = trainer.run(scenario, tmp_path, steps=5, pipelined=pipelined)
     view, report = view_of(run)
-    ready = {line["request_id"]: line for line in run.said("ready")}
-    exchanges = {
-        line["request_id"]: line
-        for line in run.said("exchange")
-        if line.get("request_id") and "retrieve" not in line["path"]
-    }
 
-    wrong, compared = [], 0
-    for cut, request_id in cuts_of(view):
-        truth = ready[request_id]
-        allowed = run.starved_ns(cut.operation.began_ns, cut.ended_ns)
-        sent = exchanges[request_id]["handled_ns"] - exchanges[request_id]["headers_ns"]
-        figures = {"compute": truth["compute_ns"], "queue:capacity": truth["queue_ns"], "send": sent}
-        for part, true_ns in figures.items():
-            seen = cut.nanoseconds(part)
-            less, more = cut.doubt_ns(part)
-            off = max(5 * MS, true_ns // 50) + allowed
-            compared += 1
-            if not seen - less - off <= true_ns <= seen + more + off:
-                off_ms = [round(each / MS, 1) for each in (seen, true_ns, less, more, allowed)]
-                wrong.append((cut.operation.name, part, *off_ms))
+    wrong, compared = outside(run, view)
 
     assert wrong == []
     assert compared >= 30
     assert sum(part.seconds for part in report.parts) == pytest.approx(report.wall_s, rel=1e-9)
     assert all(sum(step.parts.values()) == pytest.approx(step.wall_s, rel=1e-9) for step in report.steps)
     assert len(report.steps) == 5
+
+
+BURNER = "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
+
+
+@pytest.fixture
+def crowded() -> Iterator[None]:
+    """Every processor of this machine has something else to do, too."""
+    burners = [subprocess.Popen([sys.executable, "-c", BURNER]) for _ in os.sched_getaffinity(0)]
+    yield
+    for burner in burners:
+        burner.kill()
+        burner.wait()
+
+
+@pytest.mark.usefixtures("crowded")
+@pytest.mark.parametrize("pipelined", [False, True], ids=["one by one", "pipelined"])
+def test_the_truth_lies_inside_the_bounds_on_a_crowded_machine(
+    trainer: Trainer, tmp_path: Path, pipelined: bool
+) -> None:
+    compute_s = {"ForwardBackward": 0.1, "OptimStep": 0.03}
+    scenario = Scenario(name="crowded", seed=5, compute_s=compute_s, poll_hold_s=2.0)
+    run = trainer.run(scenario, tmp_path, steps=10, pipelined=pipelined)
+    view, report = view_of(run)
+
+    wrong, compared = outside(run, view)
+
+    assert wrong == []
+    assert compared >= 60
+    starved_ns = sum(poll.starved_ns for _, request in view.process.requests.values() for poll in request.polls)
+    assert starved_ns > 0 or not Path("/proc/self/schedstat").exists()
+    assert sum(part.seconds for part in report.parts) == pytest.approx(report.wall_s, rel=1e-9)
 
 
 def any_scenario(seed: int) -> Scenario:

@@ -1,8 +1,7 @@
 """A program that trains against simulated services, recorded; run as a process of its own.
 
 It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined"}, trains, and answers one line:
-{"tape", "starved"}. `starved` is how long this process's threads waited for a processor, as [perf_counter_ns, ns so
-far] about every 5 ms: on a crowded machine no stamp is better than that.
+{"tape"}.
 """
 
 from __future__ import annotations
@@ -73,14 +72,13 @@ def train(client: tinker.TrainingClient, steps: int, pipelined: bool) -> None:
 def run(order: dict[str, object]) -> dict[str, object]:
     os.environ.pop("TINKERTAPE_RUN", None)  # each order is a run of its own
     telemetry = tinkertape.start("truth", directory=str(order["directory"]))
-    starvation = Starvation()
     try:
         with tinker.ServiceClient(base_url=str(order["url"]), api_key="tml-made-up") as service:
             client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
             train(client, int(str(order["steps"])), bool(order["pipelined"]))
     finally:
         telemetry.close()
-    return {"tape": str(telemetry.tape), "starved": starvation.end()}
+    return {"tape": str(telemetry.tape)}
 
 
 def main() -> None:

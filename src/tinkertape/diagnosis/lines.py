@@ -44,6 +44,7 @@ LATE = 3  # a submission of so many round trips and more may have been accepted 
 LATE_NS = 5_000_000
 AT_ONCE = 1.2  # a last poll of so many round trips was answered at once: ready may be older (§6, latency)
 AT_ONCE_NS = 2_000_000
+UNASKED_NS = 5_000_000  # between two polls lies the loop's own work, 1 ms; more is a loop that could not run
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Surroundings:
     hold_ns: int | None = None  # how long the service holds a poll that it answers as pending
     round_trip_ns: int = 0
     behind_until: int | None = None  # the predecessors' h: until then the model worked for them
+    behind_from: int = 0  # the earliest that it may have been free of them: their h may be late
     held_until: int | None = None  # the end of the predecessors' pause, as best known
     next_submit: dict[int, int] = field(default_factory=dict)  # e → the next e of any request
 
@@ -274,7 +276,7 @@ def _cut_waiting(cut: Cut, intervals: list[_Interval], around: Surroundings) -> 
         elif each.shared is not None:
             _cut_shared(cut, each, each.shared, shares[index], around)
         else:
-            _cut_compute(cut, each.began_ns, each.ended_ns, around.behind_until)
+            _cut_compute(cut, each.began_ns, each.ended_ns, around)
             if each.unknown:
                 low, high = each.began_ns, each.ended_ns
                 cut.doubt(QUEUE + "unknown", COMPUTE, low, low, high, "inferred", "polls answered with an error")
@@ -307,7 +309,7 @@ def _cut_shared(cut: Cut, each: _Interval, reason: str, compute_ns: int, around:
     if behind is not None and behind > began:  # the pause was the predecessor's too: it ended when that one's did
         middle = max(began, min(around.held_until or began, behind, ended))
         cut.add(QUEUE + reason, began, middle)
-        _cut_compute(cut, middle, ended, behind)
+        _cut_compute(cut, middle, ended, around)
         cut.split_by_history = True
         method = "by the predecessor's pause"
         cut.doubt(QUEUE + reason, BEHIND, earliest_end, middle, min(behind, ended), "inferred", method)
@@ -322,13 +324,17 @@ def _cut_shared(cut: Cut, each: _Interval, reason: str, compute_ns: int, around:
     cut.doubt(QUEUE + reason, COMPUTE, earliest_end, middle, ended, quality, method)
 
 
-def _cut_compute(cut: Cut, began: int, ended: int, behind_until: int | None) -> None:
+def _cut_compute(cut: Cut, began: int, ended: int, around: Surroundings) -> None:
+    behind_until = around.behind_until
     if behind_until is not None and behind_until > began:
         middle = min(behind_until, ended)
         cut.add(BEHIND, began, middle)
         cut.add(COMPUTE, middle, ended)
         if middle < ended:
             cut.doubt(BEHIND, COMPUTE, began, middle, middle, "inferred", "in the order of submission")
+        else:
+            low = max(began, around.behind_from)
+            cut.doubt(BEHIND, COMPUTE, low, middle, middle, "bounded", "the one before it may have been ready earlier")
         return
     cut.add(COMPUTE, began, ended)
 
@@ -342,9 +348,15 @@ def _doubt_ready(cut: Cut, waiting: Sequence[Poll], result: Poll, accepted: int,
         pass  # where in that interval it was ready is the doubt about the pause's end
     elif _at_the_timeout(waiting, result, around.hold_ns):
         low, method = pending, "the service answers at its timeout"
-    elif result.held_ns <= AT_ONCE * around.round_trip_ns + AT_ONCE_NS:
+    elif result.held_ns <= max(AT_ONCE * around.round_trip_ns + AT_ONCE_NS, _unasked_ns(waiting, result, accepted)):
         low, method = pending, "the last poll was answered at once"
     cut.doubt(COMPUTE, RETRIEVE, max(low, pending), ready, ready, "bounded", method)
+
+
+def _unasked_ns(waiting: Sequence[Poll], result: Poll, accepted: int) -> int:
+    """How long nobody asked before the last poll: an answer that comes sooner than this may be as old as the gap."""
+    gap_ns = result.began_ns - (waiting[-1].ended_ns if waiting else accepted)
+    return gap_ns if gap_ns > UNASKED_NS else 0
 
 
 def _at_the_timeout(waiting: Sequence[Poll], result: Poll, hold_ns: int | None) -> bool:

@@ -20,6 +20,7 @@ from tinkertape.diagnosis.parts import (
     CALL,
     DELIVER,
     QUEUE,
+    RETRIEVE,
     SERIALISE,
     UNCLAIMED,
     WAIT_LOCAL,
@@ -53,6 +54,11 @@ class OperationCut:
     def nanoseconds(self, part: str) -> int:
         """How long the operation was in a part."""
         return sum(ended - began for name, began, ended in self.segments if name == part)
+
+    @property
+    def ready_doubt_ns(self) -> int:
+        """By how much earlier its result may have been there than its answer was stamped."""
+        return max((doubt.at_ns - doubt.low_ns for doubt in self.cut.doubts if doubt.after == RETRIEVE), default=0)
 
     def doubt_ns(self, part: str, *, in_order: bool = False) -> tuple[int, int]:
         """By how much less, and by how much more, a part may have lasted; `in_order`: given that the model takes its
@@ -152,6 +158,7 @@ class Cutter:
         )
         if ahead:
             around.behind_until = max(ready for ready, _ in ahead)
+            around.behind_from = max(ready - cut.ready_doubt_ns for ready, cut in ahead)
             held = [segment.ended_ns for _, cut in ahead for segment in cut.segments if segment.part.startswith(QUEUE)]
             around.held_until = max(held, default=None)
         for line in operation.lines.values():
