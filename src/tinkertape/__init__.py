@@ -77,7 +77,13 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = import_module(home)
+    try:
+        room = import_module(home)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tinkertape"):
+            raise
+        what = f"tinkertape.{name} needs {error.name}, which is not installed"
+        raise AttributeError(f'{what}: pip install "tinkertape[server]"') from error
     found = room if home == f"{__name__}.{name}" else getattr(room, name)
     globals()[name] = found
     return found

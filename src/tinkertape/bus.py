@@ -329,7 +329,8 @@ def _named_execute(table: dict[Any, Dispatch], dispatch_of: Callable[[Any], Disp
     ) -> None:
         """Call every handler of this event, in attach order, in this thread.
 
-        Never raises for a handler. A name that nobody knows matches nobody.
+        Never raises an `Exception` of a handler (an exit or an interrupt passes). A name that nobody knows matches
+        nobody.
         """
         try:
             dispatch = table[event]

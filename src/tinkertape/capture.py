@@ -18,7 +18,7 @@ from tinkertape.bus import default_bus
 from tinkertape.context import with_severity
 from tinkertape.events import TELEMETRY_EXCEPTION
 from tinkertape.faults import classify, is_user_error
-from tinkertape.guard import guarded
+from tinkertape.guard import guarded, message_of
 from tinkertape.telemetry import Telemetry, get_telemetry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,7 +61,7 @@ class _Capture:
         user = is_user_error(error)
         data = {
             "exception_type": type(error).__name__,
-            "exception_message": str(error),
+            "exception_message": message_of(error),
             "traceback": "".join(traceback.format_exception(type(error), error, trace)),
             "fault_owner": classify(error).owner,
             "is_user_error": user,

@@ -105,12 +105,14 @@ def _from_pyproject() -> dict[str, str]:
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder that only its owner can read, with all its parents.
+    """Make a folder that only its owner can read (0700), with those above it that do not exist yet.
 
-    An existing one is tightened to 0700 if it is ours alone to change.
+    One that exists and is empty was made for us, and is tightened; one that holds something is not ours to close.
     """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():
+    for folder in (*reversed(path.parents), path):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    found = path.stat()
+    if found.st_mode & 0o077 and found.st_uid == os.getuid() and not any(path.iterdir()):
         path.chmod(0o700)
     return path
 

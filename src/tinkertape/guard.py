@@ -79,6 +79,14 @@ def guard(place: str) -> Callable[[Callable[P, T]], Callable[P, T | None]]:
     return decorate
 
 
+def message_of(exception: BaseException) -> str:
+    """The text of an exception, even of one whose own `__str__` fails."""
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001  the one guarded place
+        return "<exception str() failed>"
+
+
 def count_failure(place: str, error: BaseException) -> None:
     """Count one failure, and log the first of a place."""
     with _lock:

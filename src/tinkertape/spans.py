@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import Token
 from time import perf_counter_ns, time_ns
 from types import TracebackType
@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 
 from tinkertape.bus import Attachment, Bus, Dispatch, default_bus, event_name
 from tinkertape.context import SpanIds, current_span
+from tinkertape.guard import message_of
 
 _EMPTY: Mapping[str, Any] = {}
 F = TypeVar("F", bound=Callable[..., Any])
@@ -132,7 +133,7 @@ class span(SpanIds):
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: F) -> F:
-        """Decorate: every call of `function` is a span of its own."""
+        """Decorate a function, coroutine function or generator function: every call of it is a span of its own."""
         prefix, metadata, bus = self._dispatch.prefix, self._metadata, self._bus
         if inspect.iscoroutinefunction(function):
 
@@ -142,6 +143,15 @@ class span(SpanIds):
                     return await function(*args, **kwargs)
 
             return traced_coroutine  # type: ignore[return-value]
+
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def traced_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                with span(prefix, metadata, bus=bus):
+                    return (yield from function(*args, **kwargs))
+
+            return traced_generator  # type: ignore[return-value]
 
         @functools.wraps(function)
         def traced(*args: Any, **kwargs: Any) -> Any:
@@ -164,7 +174,7 @@ def failure_of(error: BaseException) -> dict[str, Any]:
     return {
         "status": "error",
         "kind": "error" if isinstance(error, Exception) else "exit",
-        "reason": str(error),
+        "reason": message_of(error),
         "error_type": type(error).__name__,
         "stacktrace": "".join(traceback.format_exception(error)),
     }

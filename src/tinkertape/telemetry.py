@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import importlib.metadata
 import logging
 import os
@@ -26,14 +27,14 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from tinkertape.bus import Bus, default_bus
-from tinkertape.config import Settings, is_run_id, load_settings, new_ulid
+from tinkertape.config import Settings, is_run_id, load_settings, new_ulid, private_folder
 from tinkertape.context import with_severity
 from tinkertape.delivery import Delivery
 from tinkertape.diagnosis import Watcher
 from tinkertape.diagnosis import watch as watch_bus
-from tinkertape.errors import HandlerNotFound
+from tinkertape.errors import ConfigError, EventNameError, HandlerNotFound, TapeError
 from tinkertape.faults import classify, is_user_error
-from tinkertape.guard import guarded
+from tinkertape.guard import guarded, message_of
 from tinkertape.instrument import clock
 from tinkertape.instrument import tinker as tinker_source
 from tinkertape.tape import Ledger, Recorder
@@ -70,6 +71,8 @@ class Telemetry:
         self._began_ns = time.perf_counter_ns()
         self._instrumented = False
         self._closed = False
+        self._depth = 0  # `with` blocks inside each other
+        self.kept = False  # by whoever runs the program: `close` leaves it open
         self._process = os.getpid()
 
     @property
@@ -89,13 +92,15 @@ class Telemetry:
         `event_data` may hold anything: what JSON cannot say is rendered safely. Returns whether it was accepted: False
         while recording is off and after `close`. What was accepted and found no room is in the ledger, as dropped.
         Never raises for the data. Raises `ValueError` for a severity that is none of DEBUG, INFO, WARNING, ERROR,
-        CRITICAL.
+        CRITICAL, and `EventNameError` for a name that is no text.
         """
         rank = _RANKS.get(severity)
         if rank is None:
             raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
-        accepted = self._take(event_name, severity, rank, None, event_data, True)
         heard_by = self._heard_by.get(event_name)
+        if heard_by is None:
+            _check_name(event_name)
+        accepted = self._take(event_name, severity, rank, None, event_data, True)
         if heard_by is None or len(heard_by) > self._our_handlers:  # somebody besides the recorder, or maybe
             self._tell(event_name, event_data, severity)
         return accepted
@@ -117,8 +122,13 @@ class Telemetry:
 
     def close(self, status: Status = "success") -> None:
         """End the run's recording in this process: the last event, the tape's end, and what delivery still manages in
-        `exit_timeout_s`.
+        `exit_timeout_s`. Under `tinkertape run` the run goes on: it is the command that ends it.
         """
+        if not self.kept:
+            self.end(status)
+
+    def end(self, status: Status) -> None:
+        """Close, also what is kept open: at the end of the program."""
         global _current
         with _start_lock:
             if self._closed or self._process != os.getpid():
@@ -153,11 +163,15 @@ class Telemetry:
             self.watcher.close()
 
     def __enter__(self) -> Self:
+        self._depth += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._depth -= 1
+        if self._depth > 0 or self.kept:  # whoever opened it may still catch the exception
+            return
         if error is not None:
             self.record_fatal(error)
         self.close(_status_of(error))
@@ -172,7 +186,7 @@ class Telemetry:
         with guarded("telemetry.record_fatal"):
             metadata = {
                 "exception_type": type(error).__name__,
-                "exception_message": str(error),
+                "exception_message": message_of(error),
                 "traceback": "".join(traceback.format_exception(error)),
                 "fault_owner": classify(error).owner,
                 "is_user_error": is_user_error(error),
@@ -213,11 +227,13 @@ def start(
     foreign server; a collector of ours is sent 500 events, 256 kB or 1 s at a time. `max_pending` events at most wait
     in memory. `durability="power"` syncs every write to the disk.
 
-    Raises `ConfigError` for a setting that cannot be used and `TapeError` for a folder that cannot be written.
+    Raises `ConfigError` for an argument or setting that cannot be used and `TapeError` for a folder that cannot be
+    written.
     """
     global _current
+    _check(max_pending, flush_threshold, flush_interval_s, exit_timeout_s, durability, metadata, tags)
     with _start_lock:
-        if _current is not None and _current.recording and _current._process == os.getpid():
+        if _current is not None and _is_running():
             _log.warning("tinkertape: already recording run %s; start() gives it back", _current.run)
             return _current
         settings = load_settings(directory=directory, url=url, key=key, name=name)
@@ -225,6 +241,7 @@ def start(
         telemetry = Telemetry(run, session_id, settings.tapes / run, bus or default_bus)
         if settings.off:
             return telemetry
+        _make_folder(telemetry.tape)
         telemetry._exit_timeout_s = exit_timeout_s
         telemetry._recorder = Recorder(
             telemetry.tape,
@@ -241,6 +258,51 @@ def start(
         os.environ["TINKERTAPE_RUN"] = run
         atexit.register(_close_at_exit)
     return telemetry
+
+
+def _check_name(event_name: object) -> None:
+    if not isinstance(event_name, str) or not event_name:
+        raise EventNameError(f"cannot log {event_name!r}: an event's name is a text, 'my.thing.done'")
+
+
+def _check(
+    max_pending: int,
+    flush_threshold: int,
+    flush_interval_s: float,
+    exit_timeout_s: float,
+    durability: str,
+    metadata: object,
+    tags: object,
+) -> None:
+    """Refuse what cannot be meant, before anything changes."""
+    least: dict[str, tuple[float, int]] = {
+        "max_pending": (max_pending, 1),
+        "flush_threshold": (flush_threshold, 1),
+        "flush_interval_s": (flush_interval_s, 0),
+        "exit_timeout_s": (exit_timeout_s, 0),
+    }
+    for name, (value, minimum) in least.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= minimum:
+            raise ConfigError(f"cannot start with {name}={value!r}: it must be a number, {minimum} or more")
+    if durability not in ("kill", "power"):
+        raise ConfigError(f"cannot start with durability={durability!r}: use 'kill' or 'power'")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise ConfigError(f"cannot start with metadata={metadata!r}: it must be a dict")
+    if tags is not None and (isinstance(tags, str) or not isinstance(tags, Sequence)):
+        raise ConfigError(f"cannot start with tags={tags!r}: it must be a list of texts")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the run's folder now: who cannot record should hear it before the program has run for hours."""
+    try:
+        private_folder(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise TapeError(
+            f"cannot record into {folder}: {reason}; set TINKERTAPE_DIRECTORY to a folder of yours"
+        ) from error
 
 
 def _header(
@@ -300,10 +362,20 @@ def _switch_on(
 def record(name: str | None = None, **settings: Any) -> Iterator[Telemetry]:
     """Record what happens inside: `with tinkertape.record("nightly") as telemetry:`.
 
-    Takes what `start` takes; an exception that leaves the block is recorded, and goes on.
+    Takes what `start` takes; an exception that leaves the block is recorded, and goes on. Inside a run that is being
+    recorded it joins that run, and leaves it open.
     """
-    with start(name, **settings) as telemetry:
+    joins = _is_running()
+    telemetry = start(name, **settings)
+    if joins:
         yield telemetry
+    else:
+        with telemetry:
+            yield telemetry
+
+
+def _is_running() -> bool:
+    return _current is not None and _current.recording and _current._process == os.getpid()
 
 
 def get_telemetry() -> Telemetry | None:
@@ -318,7 +390,7 @@ def _close_at_exit() -> None:
     error = getattr(sys, "last_value", None)  # set by the interpreter when an exception ended the program
     if error is not None:
         telemetry.record_fatal(error)
-    telemetry.close(_status_of(error))
+    telemetry.end(_status_of(error))
 
 
 def _status_of(error: BaseException | None) -> Status:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -315,6 +316,18 @@ class TestSpan:
             "my.inner.stop",
             "my.coroutine.stop",
         ]
+
+    def test_a_generator_function_is_one_span_until_it_is_done(self, bus: Bus, heard: Heard) -> None:
+        @span("my.rows", bus=bus)
+        def rows() -> Iterator[int]:
+            yield 1
+            yield 2
+
+        source = rows()
+        first = next(source)
+        assert (first, heard.names) == (1, ["my.rows.start"])
+        assert list(source) == [2]
+        assert heard.names == ["my.rows.start", "my.rows.stop"]
 
     def test_a_nested_span_knows_its_parent(self, bus: Bus) -> None:
         events: dict[str, Event] = {}

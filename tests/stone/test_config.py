@@ -63,14 +63,27 @@ def test_an_address_that_is_none_and_an_unknown_setting_are_refused(elsewhere: P
 
 
 def test_folders_are_0700_and_files_0600_whatever_the_umask(elsewhere: Path) -> None:
-    before = os.umask(0)
+    before = os.umask(0o022)
     try:
         folder = private_folder(elsewhere / "a" / "b")
         os.close(open_private(folder / "f", os.O_CREAT | os.O_WRONLY))
     finally:
         os.umask(before)
 
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "f")] == [0o700, 0o600]
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder.parent, folder, folder / "f")]
+    assert modes == [0o700, 0o700, 0o600]
+
+
+def test_a_folder_that_holds_something_of_others_is_not_closed_to_them(elsewhere: Path) -> None:
+    shared, empty = elsewhere / "shared", elsewhere / "empty"
+    for folder in (shared, empty):
+        folder.mkdir()
+        folder.chmod(0o755)
+    (shared / "theirs").touch()
+
+    modes = [stat.S_IMODE(private_folder(folder).stat().st_mode) for folder in (shared, empty)]
+
+    assert modes == [0o755, 0o700]
 
 
 def test_run_ids_sort_by_time_and_nothing_else_is_one() -> None:

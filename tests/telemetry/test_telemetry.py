@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import tinkertape
+from tinkertape.errors import ConfigError, EventNameError, TapeError
 from tinkertape.telemetry import Telemetry
 
 
@@ -196,12 +198,91 @@ os.waitpid(pid, 0)
     assert len([1 for lines in files for line in lines if line.get("event_name") == "from.parent"]) == 2
 
 
-def test_a_folder_that_cannot_be_written_says_so_in_one_line_or_keeps_the_program_whole(directory: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_in_one_line_at_the_start(directory: Path) -> None:
     (directory / "tapes").write_text("a file where a folder should be")
 
-    done = run_script(directory, "import tinkertape; tinkertape.start('x', instrument=False); print('went on')")
+    with pytest.raises(TapeError, match=r"cannot record into .*tapes.*TINKERTAPE_DIRECTORY") as refused:
+        tinkertape.start("x", instrument=False)
 
-    assert done.stdout.strip() == "went on" or "tapes" in done.stderr.strip().splitlines()[-1]
+    assert "\n" not in str(refused.value)
+    assert tinkertape.get_telemetry() is None
+
+
+def test_a_library_that_records_for_itself_does_not_end_its_caller_s_recording(directory: Path) -> None:
+    with tinkertape.record("program", instrument=False) as telemetry:
+        with tinkertape.record("library", instrument=False):
+            telemetry.log("from.library")
+        with contextlib.suppress(KeyError), tinkertape.record("another", instrument=False):
+            raise KeyError("caught outside")
+        accepted = telemetry.log("after.library")
+
+    lines = lines_of(telemetry.tape)
+    assert accepted
+    assert {"from.library", "after.library"} <= {line.get("event_name") for line in lines}
+    assert [line for line in lines if line.get("event") == "UNHANDLED_EXCEPTION"] == []
+    assert lines[-1]["status"] == "success"
+    assert telemetry.log("too.late") is False
+
+
+def test_a_program_that_records_under_tinkertape_run_does_not_end_the_run(directory: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import tinkertape\n"
+        "with tinkertape.record('mine') as telemetry:\n    telemetry.log('inside.it')\n"
+        "telemetry.log('after.it')\nraise ValueError('crash')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "tinkertape", "run", "-q", str(script)], capture_output=True, text=True, timeout=60
+    )
+
+    [folder] = (directory / "tapes").iterdir()
+    lines = lines_of(folder)
+    assert done.returncode == 1
+    assert {"inside.it", "after.it"} <= {line.get("event_name") for line in lines}
+    assert lines[-1]["status"] == "errored"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"durability": "powr"},
+        {"exit_timeout_s": -1},
+        {"flush_threshold": 0},
+        {"max_pending": True},
+        {"tags": "abc"},
+        {"metadata": 5},
+    ],
+)
+def test_an_argument_that_cannot_be_meant_is_refused_before_anything_changes(
+    directory: Path, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        tinkertape.start("x", instrument=False, **arguments)
+
+    assert not (directory / "tapes").exists()
+
+
+@pytest.mark.parametrize("name", [None, 5, ""])
+def test_a_name_that_is_no_text_is_refused_and_nothing_is_counted(directory: Path, name: Any) -> None:
+    with tinkertape.record(instrument=False) as telemetry:
+        with pytest.raises(EventNameError, match="cannot log"):
+            telemetry.log(name)
+        telemetry.flush()
+        ledger = telemetry.ledger()
+
+    assert ledger.dropped == {}
+
+
+def test_an_exception_whose_text_fails_is_recorded_all_the_same(directory: Path) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    with pytest.raises(Mute), tinkertape.record(instrument=False) as telemetry:
+        raise Mute
+
+    [fatal] = [line for line in lines_of(telemetry.tape) if line.get("event") == "UNHANDLED_EXCEPTION"]
+    assert fatal["metadata"]["exception_message"] == "<exception str() failed>"
 
 
 def test_importing_costs_no_large_package() -> None:

@@ -11,13 +11,23 @@ import atexit
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 from tinkertape.cli.program import Program, program_traceback
 from tinkertape.cli.text import escaped
 from tinkertape.config import load_settings
 from tinkertape.errors import TinkertapeError
 from tinkertape.guard import guarded
+from tinkertape.tape import Ledger
 from tinkertape.telemetry import Status, Telemetry, start
+
+DISK_REFUSES = {  # the recorder's reasons, for people
+    "disk_full": "the disk is full",
+    "disk_error": "the disk has an error",
+    "read_only": "the disk can only be read",
+    "no_permission": "the tape may not be written",
+    "write_failed": "the tape cannot be written",
+}
 
 
 class Recording:
@@ -38,7 +48,8 @@ class Recording:
             try:
                 settings = load_settings(name=name)
                 if not settings.off:
-                    recording.telemetry = start(settings.name or program.name)  # the report reads the tape
+                    recording.telemetry = start(settings.name or program.name)
+                    recording.telemetry.kept = True  # the report reads the tape
             except (TinkertapeError, OSError) as error:
                 recording._say(f"not recorded: {error}")
         atexit.register(recording.finish)
@@ -61,7 +72,10 @@ class Recording:
         if self.telemetry is None or os.getpid() != self._pid:
             return
         with guarded("cli.run.close"), contextlib.suppress(KeyboardInterrupt):
-            self.telemetry.close(self.status)
+            self.telemetry.end(self.status)  # also where the program has it open still
+        with guarded("cli.run.lost"):
+            for line in lost_to_the_disk(self.telemetry.ledger()):
+                self._say(line, always=True)
         if not self._quiet:
             sys.path[:] = self._path  # what the report imports is ours, never a `rich.py` beside the script
             with guarded("cli.run.report"), contextlib.suppress(KeyboardInterrupt):
@@ -73,13 +87,21 @@ class Recording:
         from tinkertape.cli.ending import print_ending  # noqa: PLC0415  rich is loaded when the program is over
 
         try:
-            print_ending(telemetry)
+            print_ending(telemetry, self.status)
         except TinkertapeError as error:
             self._say(f"not recorded: {error}")
 
-    def _say(self, line: str) -> None:
-        if not self._quiet and sys.stderr is not None:
+    def _say(self, line: str, *, always: bool = False) -> None:
+        if (always or not self._quiet) and sys.stderr is not None:
             sys.stderr.write(f"tinkertape: {escaped(line)}\n")
+
+
+def lost_to_the_disk(ledger: Ledger) -> Iterator[str]:
+    """A line for each way in which the disk refused events."""
+    for reason, said in DISK_REFUSES.items():
+        number = ledger.dropped.get(reason, 0)
+        if number:
+            yield f"{said}: {number:,} event{'s were' if number > 1 else ' was'} not recorded".replace(",", " ")
 
 
 def status_of(ended_by: BaseException | None) -> Status:

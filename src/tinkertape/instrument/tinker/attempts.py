@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.events import HTTP_REQUEST
-from tinkertape.guard import guard
+from tinkertape.guard import guard, message_of
 from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
 from tinkertape.instrument.tinker.flight import Operation, SubmitAttempt, call_of, current_operation, request_of
 from tinkertape.instrument.tinker.patches import Patches
@@ -221,7 +221,7 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
     attempt.error_type = type(error).__name__
     if HTTP_REQUEST.exception.handlers:
         HTTP_REQUEST.exception.execute(
-            _measured(attempt, now, None), {**attempt.metadata(), **failure_of(error), "error": str(error)}
+            _measured(attempt, now, None), {**attempt.metadata(), **failure_of(error), "error": message_of(error)}
         )
     if attempt.submit is not None:
         submissions.answered(attempt.submit, now, attempt.starved_ns, None, None, error)

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from tinkertape.events import REQUEST, RESULT_READY
-from tinkertape.guard import guard
+from tinkertape.guard import guard, message_of
 from tinkertape.instrument.tinker import queue, submissions
 from tinkertape.instrument.tinker.failures import failure_and_fault
 from tinkertape.instrument.tinker.flight import Request, call_of, current_operation, forget_request, request_of
@@ -94,7 +94,7 @@ def _ready(request: Request, now_ns: int) -> None:
 
 
 def _text(error: BaseException | None) -> str:
-    return str(error) if error is not None else "cancelled"
+    return message_of(error) if error is not None else "cancelled"
 
 
 def _measured(request: Request, now_ns: int) -> dict[str, int]:
