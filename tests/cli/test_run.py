@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -169,3 +170,29 @@ def test_the_console_script_and_the_module_are_the_same_command(directory: Path)
     ]
 
     assert said[0] == said[1] and "tinkertape demo" in said[0]
+
+
+FULL = """
+import resource, tinkertape
+telemetry = tinkertape.get_telemetry()
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # the disk's answer is the same as from a full one
+for number in range(5_000): telemetry.log("my.event", {"number": number, "words": 50 * "x"})
+"""
+
+
+def test_on_a_full_disk_the_ledger_is_true_and_one_line_says_what_was_lost(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", script(directory, FULL))
+
+    assert ran.returncode == 0
+    said = re.search(r"^tinkertape: the disk is full: (\d \d{3}) events were not recorded$", ran.stderr, re.MULTILINE)
+    ledger = re.search(r"(\d \d{3}) recorded = 0 stored \+ (\d+) pending .* \(disk_full (\d \d{3})\)", ran.stderr)
+    assert said and ledger
+    recorded, pending, lost = (int(figure.replace(" ", "")) for figure in ledger.groups())
+    assert recorded > 5_000 and recorded == pending + lost and said[1] == ledger[3]
+    assert "ended" in ran.stderr and "running" not in ran.stderr
+
+
+def test_quiet_still_says_that_the_disk_is_full(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", "-q", script(directory, FULL))
+
+    assert ran.stderr.startswith("tinkertape: the disk is full: ") and ran.stderr.count("\n") == 1

@@ -1,6 +1,7 @@
 """The report that `tinkertape run` prints when the program is over: on stderr, from the tape just closed.
 
-It takes `PATIENCE_S` at most; Ctrl-C skips it.
+Where the disk took no end line, what this process knows of its recording speaks for it. It takes `PATIENCE_S` at most;
+Ctrl-C skips it.
 """
 
 from __future__ import annotations
@@ -8,20 +9,23 @@ from __future__ import annotations
 from rich.text import Text
 
 from tinkertape.cli.render import print_report
-from tinkertape.cli.tapes import TapesSource, TapeTooLong
+from tinkertape.cli.tapes import Known, TapesSource, TapeTooLong
 from tinkertape.cli.terminal import talk
 from tinkertape.cli.text import escaped
 from tinkertape.config import load_settings
-from tinkertape.telemetry import Telemetry
+from tinkertape.telemetry import Status, Telemetry
 
 PATIENCE_S = 10.0  # the end of a program is not held up for longer; about 300 000 events
 
 
-def print_ending(telemetry: Telemetry) -> None:
+def print_ending(telemetry: Telemetry, status: Status) -> None:
     """Print the report of a closed recording, where its tape is, and where its page."""
     console = talk()
+    recorder = telemetry._recorder
+    known = Known(recorder.header, status, telemetry.ledger()) if recorder is not None else None
+    source = TapesSource(telemetry.tape.parent, patience_s=PATIENCE_S, known=known)
     try:
-        print_report(console, TapesSource(telemetry.tape.parent, patience_s=PATIENCE_S).report(telemetry.run))
+        print_report(console, source.report(telemetry.run))
     except TapeTooLong as error:
         console.print(Text(f"tinkertape: {error}"), soft_wrap=True)
     console.print(Text(f"Tape     {escaped(str(telemetry.tape))}", style="dim"), soft_wrap=True)

@@ -15,7 +15,8 @@ from tinkertape.diagnosis import Diagnoser
 from tinkertape.diagnosis.report import Report
 from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
-from tinkertape.tape import Reader, Tape, find_tapes, open_tape
+from tinkertape.tape import Header, Ledger, Reader, Tape, find_tapes, open_tape
+from tinkertape.tape.ledger import total
 
 BATCH = 1_000  # lines
 
@@ -24,16 +25,27 @@ class TapeTooLong(TapeError):
     """Reading it takes longer than there is time for."""
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What this process knows of its own recording, whether or not the disk took it."""
+
+    header: Header
+    status: str
+    ledger: Ledger
+
+
 class TapesSource:
     """The folders of runs below `place`."""
 
     every_s = 0.1
 
-    def __init__(self, folder: Path, *, patience_s: float = math.inf) -> None:
-        """`patience_s` is how long one tape may be read for its report; it is `TapeTooLong` after that."""
+    def __init__(self, folder: Path, *, patience_s: float = math.inf, known: Known | None = None) -> None:
+        """`patience_s` is how long one tape may be read for its report; it is `TapeTooLong` after that. `known` speaks
+        for its process where the tape has no end line.
+        """
         self.place = str(folder)
         self._folder = folder
         self._patience_s = patience_s
+        self._known = known
 
     def names(self) -> Sequence[tuple[str, str]]:
         return [(tape.path.name, _name(tape)) for tape in self._tapes()]
@@ -91,9 +103,10 @@ class TapesSource:
                 raise TapeTooLong(f'the tape is long; "tinkertape show {tape.path.name}" reads all of it')
         for header in tape.headers:
             diagnoser.describe(header)
-        ledger = msgspec.to_builtins(tape.ledger())
+        known = self._known if self._known is not None and self._known.header.process not in tape.ends else None
+        ledger = msgspec.to_builtins(_ledger(tape, known))
         now_ns = time.time_ns()
-        views = _views(tape, signs)
+        views = _views(tape, signs, known)
         state, status = run_state(views, {}, now_ns)
         if state in LIVE:
             so_far = msgspec.to_builtins(diagnoser.report(now_ns=now_ns, ledger=ledger))
@@ -122,15 +135,26 @@ def _name(tape: Tape) -> str:
     return headers[0].name if headers else ""
 
 
-def _views(tape: Tape, signs: dict[str, int]) -> list[ProcessView]:
+def _ledger(tape: Tape, known: Known | None) -> Ledger:
+    """The tape's count, but of this process what it knows itself."""
+    if known is None:
+        return tape.ledger()
+    others = {process: segments for process, segments in tape.processes().items() if process != known.header.process}
+    return total([*(Tape(tape.path, segments).ledger() for segments in others.values()), known.ledger])
+
+
+def _views(tape: Tape, signs: dict[str, int], known: Known | None = None) -> list[ProcessView]:
     """What is known of each process, the oldest first."""
-    ends = tape.ends
+    closed = {process: end.status or "success" for process, end in tape.ends.items()}
     headers = {header.process: header for header in reversed(tape.headers)}
+    if known is not None:
+        headers[known.header.process] = known.header
+        closed[known.header.process] = known.status
     views = [
         ProcessView(
             process=process,
             header=msgspec.to_builtins(headers[process]) if process in headers else {},
-            closed=ends[process].status or "success" if process in ends else "",
+            closed=closed.get(process, ""),
             last_sign_ns=signs.get(process, 0),
         )
         for process in tape.processes()
