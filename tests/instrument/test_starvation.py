@@ -31,10 +31,24 @@ def train_once(service: tinker.ServiceClient) -> None:
     training.optim_step(adam()).result()
 
 
+def all_open() -> dict[str, str]:
+    """The counts that this process has open, by descriptor."""
+    links = {link.name: link for link in list(Path("/proc/self/fd").iterdir()) if link.is_symlink()}
+    return {name: str(link.readlink()) for name, link in links.items() if link.readlink().name == "schedstat"}
+
+
+others: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def what_other_tests_left_open() -> None:
+    others.clear()
+    others.update(all_open())
+
+
 def open_counts() -> list[str]:
-    """The counts that this process has open, by the path of each."""
-    links = [link for link in list(Path("/proc/self/fd").iterdir()) if link.is_symlink()]
-    return [str(path) for path in (link.readlink() for link in links) if path.name == "schedstat"]
+    """The counts that were opened since this test began."""
+    return [path for name, path in all_open().items() if others.get(name) != path]
 
 
 @counted
@@ -105,7 +119,7 @@ def test_a_forked_child_counts_its_own_threads(events: Events) -> None:
     parent = open_counts()
     child = os.fork()
     if child == 0:
-        inherited = open_counts()
+        inherited = open_counts()  # the parent's would be named by its id
         starvation.waited_ns()
         own = [f"/proc/{os.getpid()}/task/{threading.get_native_id()}/schedstat"]
         os._exit(0 if inherited == [] and open_counts() == own else 1)
