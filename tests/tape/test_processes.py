@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from tests.waiting import wait_until
 
 from tinkertape.tape import Recorder, open_tape
@@ -99,3 +100,74 @@ def test_a_child_forked_while_the_writer_writes_is_not_held_up(folder: Path) -> 
     names = [event.name for event in open_tape(folder)]
     assert names.count("parent") == 1000
     assert names.count("child") == 1
+
+
+WORKERS = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from tinkertape.tape import Recorder
+recorder = Recorder(Path(sys.argv[1]), "run-1")
+
+def work(many):
+    for n in range(100):
+        recorder.log("worker", {"n": n})
+
+def nested(depth):
+    work(depth)
+    if depth:
+        child = context.Process(target=nested, args=(depth - 1,))
+        child.start()
+        child.join()
+
+def own(place):  # its own recorder
+    mine = Recorder(Path(place), "run-1")
+    for n in range(100):
+        mine.log("worker", {"n": n})
+
+def killed(n):
+    work(n)
+    raise SystemExit(3)
+
+context = multiprocessing.get_context("fork")
+recorder.log("parent")
+kind = sys.argv[2]
+if kind == "Pool":
+    with context.Pool(2) as pool:
+        pool.map(work, range(3), chunksize=1)
+        pool.close()
+        pool.join()
+elif kind == "ProcessPoolExecutor":
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        list(pool.map(work, range(3)))
+elif kind == "nested":
+    nested_in = context.Process(target=nested, args=(2,))
+    nested_in.start()
+    nested_in.join()
+else:
+    target = {"Process": work, "own": own, "SystemExit": killed}[kind]
+    processes = [context.Process(target=target, args=(sys.argv[1],)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+recorder.log("parent")
+recorder.close()
+"""
+
+
+@pytest.mark.parametrize("kind", ["Process", "SystemExit", "nested", "Pool", "ProcessPoolExecutor"])
+def test_a_worker_of_multiprocessing_keeps_all_its_events_and_closes_its_tape(folder: Path, kind: str) -> None:
+    subprocess.run([sys.executable, "-c", WORKERS, str(folder), kind], check=True, timeout=60)
+
+    tape = open_tape(folder)
+    names = [event.name for event in tape]
+    assert (names.count("worker"), names.count("parent")) == (300, 2)
+    assert set(tape.ends) == set(tape.processes())
+    assert tape.ledger() == Ledger(recorded=302, pending=302)
+
+
+def test_a_recorder_that_was_made_in_a_worker_keeps_its_events_too(folder: Path) -> None:
+    subprocess.run([sys.executable, "-c", WORKERS, str(folder), "own"], check=True, timeout=60)
+
+    assert [event.name for event in open_tape(folder)].count("worker") == 300

@@ -5,6 +5,8 @@ Threads  `record` and `log` run in the thread that executes the event; lines are
 Locks    `_large_lock`: to count the bytes of large snapshots; what `tape/writer.py` says of the rest.
 Fork     a child records under a new process id into a file of its own, from index 0; nothing of the parent's queue.
 Exit     `close` writes what is left, for as long as it is given, and the end line; afterwards nothing is accepted.
+         A worker of multiprocessing ends by `os._exit`, past `atexit`: there a finalizer of its own closes (or, for
+         a recorder made in the worker, flushes, so that its maker may still close it). A bare `os._exit` is not seen.
 
 What the program's thread does: look at two context variables and a clock, encode the data (the snapshot), append
 the bytes to a queue. It never writes to disk, but for an event of severity ERROR or above and for `flush`: these reach
@@ -18,11 +20,12 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import sys
 import threading
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,7 @@ class Recorder:
         )
         self._begin(new_header(run, header))
         _recorders.add(self)
+        _flush_when_a_worker_ends(self)
 
     def _begin(self, header: Header) -> None:
         self.header = header
@@ -303,6 +307,50 @@ def _close(recorder: weakref.ref[Recorder]) -> None:
 def _after_fork() -> None:
     for recorder in list(_recorders):
         recorder._start_over()
+    _close_when_a_worker_ends()
+
+
+# --- workers of multiprocessing: they end by os._exit, and run its finalizers before, but no atexit ---
+
+_LAST = -1_000  # after every finalizer that may still record something
+_is_hooked = False  # its list of hooks outlives forks, as this does
+
+
+def _close_when_a_worker_ends() -> None:
+    """In a forked child: if it becomes a worker, its recorders are closed at its end.
+
+    A worker first forgets the finalizers of its parent, then calls the hooks: only there can ours be made.
+    """
+    global _is_hooked
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and not _is_hooked:
+        with guarded("tape.recorder.worker"):
+            util.register_after_fork(_close_all, _finalize_by)
+            _is_hooked = True
+
+
+def _finalize_by(close: Callable[[], None]) -> None:
+    sys.modules["multiprocessing.util"].Finalize(None, close, exitpriority=_LAST)
+
+
+def _close_all() -> None:
+    for recorder in list(_recorders):
+        _close(weakref.ref(recorder))
+
+
+def _flush_when_a_worker_ends(recorder: Recorder) -> None:
+    """In a worker, forked or not: what a new recorder took is in the file before the worker ends."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        with guarded("tape.recorder.worker"):
+            util.Finalize(None, _flush, args=(weakref.ref(recorder),), exitpriority=_LAST)
+
+
+def _flush(recorder: weakref.ref[Recorder]) -> None:
+    here = recorder()
+    if here is not None:
+        with guarded("tape.recorder.close"):
+            here.flush()
 
 
 os.register_at_fork(after_in_child=_after_fork)
