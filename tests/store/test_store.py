@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import queue
 
 import msgspec
 import pytest
@@ -12,7 +13,9 @@ from tests.store.conftest import BEGAN_NS, events_of
 
 from tinkertape.config import new_ulid
 from tinkertape.context import Event
+from tinkertape.errors import StoreError
 from tinkertape.store import LedgerRow, ProcessRow, Rejected, Store, Summary, unfit
+from tinkertape.store.engine import READERS
 
 HOSTILE = [
     "'; DROP TABLE events; --",
@@ -230,3 +233,22 @@ def test_an_event_of_odd_numbers_is_stored(store: Store, run):
     store.insert([event])
 
     assert [found for _, found in store.events(run)] == [event]
+
+
+def test_readers_that_cannot_connect_are_tried_again(store: Store, run, monkeypatch):
+    store.insert(events_of(run, 1))
+    engine = store._engine
+    monkeypatch.setattr(engine, "_readers", queue.LifoQueue())
+    for _ in range(READERS):
+        engine._readers.put(None)
+
+    def refuse(_settings: object) -> None:
+        raise OSError("no memory")
+
+    with monkeypatch.context() as away:
+        away.setattr(engine, "_connect", refuse)
+        for _ in range(READERS + 1):
+            with pytest.raises(StoreError, match="no memory"):
+                store.count(run)
+
+    assert store.count(run) == 1

@@ -44,7 +44,7 @@ READ_SETTINGS = {
     "max_threads": "2",
     "max_memory_usage": "1000000000",
     "max_execution_time": "60",
-    "do_not_merge_across_partitions_select_final": "1",  # a duplicate has the same time, so the same partition
+    "do_not_merge_across_partitions_select_final": "1",  # the same key has the same time, so the same partition
 }
 WRITE_SETTINGS = {
     "max_threads": "2",
@@ -75,8 +75,9 @@ class Engine:
                 f"cannot open {folder}: {reason[0] if reason else 'the engine gives no reason'}; "
                 "is another program using it? choose another folder with --store"
             ) from error
-        self._readers: queue.LifoQueue[Any] = queue.LifoQueue()
-        self._spare = READERS
+        self._readers: queue.LifoQueue[Any] = queue.LifoQueue()  # None: one that is not connected yet
+        for _ in range(READERS):
+            self._readers.put(None)
 
     def _write_config(self) -> None:
         descriptor = open_private(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -102,18 +103,13 @@ class Engine:
 
     @contextlib.contextmanager
     def _reader(self) -> Iterator[Any]:
-        client = None
-        with contextlib.suppress(queue.Empty):
-            client = self._readers.get_nowait()
-        if client is None and self._spare > 0:
-            self._spare -= 1
-            client = self._connect(READ_SETTINGS)
-        if client is None:
-            client = self._readers.get()
+        client = self._readers.get()
         try:
+            if client is None:
+                client = self._connect(READ_SETTINGS)
             yield client
         finally:
-            self._readers.put(client)
+            self._readers.put(client)  # None again when it could not connect: the next one tries
 
     def read(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """The rows of a query. Raises `StoreError`."""
@@ -135,7 +131,8 @@ class Engine:
         """Stop the engine; queries that run are waited for."""
         with contextlib.suppress(ClickHouseError):
             while not self._readers.empty():
-                self._readers.get_nowait().close()
+                if (client := self._readers.get_nowait()) is not None:
+                    client.close()
             self._writer.close()
         os.umask(self._former_umask)
 
