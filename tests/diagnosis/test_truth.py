@@ -231,9 +231,9 @@ def true_causes(run: Run) -> set[str]:
 
 
 @pytest.mark.timeout(300)
-def test_twenty_seeds_are_told_as_they_were(trainer: Trainer, tmp_path: Path) -> None:
+def test_any_mix_of_faults_is_told_as_it_was(trainer: Trainer, tmp_path: Path) -> None:
     wrong = []
-    for seed in range(20):
+    for seed in range(0, 20, 3):  # tests/journeys runs twenty; these are the mixes, half of them one by one
         folder = tmp_path / str(seed)
         folder.mkdir(mode=0o700)
         scenario = any_scenario(seed)
