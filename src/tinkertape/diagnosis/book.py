@@ -13,6 +13,7 @@ from tinkertape.diagnosis.history import History, is_usual
 from tinkertape.diagnosis.parts import COMPUTE
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation
+from tinkertape.diagnosis.sdk_faults import SdkEvents
 from tinkertape.diagnosis.segments import Cutter, OperationCut
 
 SETTLE_NS = 100_000_000
@@ -23,6 +24,7 @@ class Book:
 
     def __init__(self) -> None:
         self.fold = Fold()
+        self.sdk = SdkEvents()
         self.settled: list[OperationCut] = []
         self._histories: dict[str, History] = {}
         self._read: dict[str, int] = {}
@@ -30,6 +32,7 @@ class Book:
     def feed(self, event: Event) -> None:
         """Take one event, and settle what it lets settle."""
         self.fold.feed(event)
+        self.sdk.feed(event)
         self.settled = []
         process = self.fold.processes[event.process]
         read = self._read.get(process.id, 0)
@@ -37,6 +40,11 @@ class Book:
             self._settle(process, process.closed[read])
             read += 1
         self._read[process.id] = read
+
+    @property
+    def only_sdk(self) -> bool:
+        """Is all that is known of the run what the SDK itself told: no operation was recorded?"""
+        return self.sdk.events > 0 and not any(process.order for process in self.fold.processes.values())
 
     def history(self, process: Process) -> History:
         """What is usual in a process."""

@@ -17,6 +17,7 @@ from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, SEND, YOUR_CODE, Pa
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, OperationKey
 from tinkertape.diagnosis.report import ErrorRow, FindingRow, Owner, Part, PauseRow, Report, Role, State, Step, Verdict
+from tinkertape.diagnosis.sdk_faults import SDK_KEY
 from tinkertape.diagnosis.tables import (
     error_rows,
     operation_rows,
@@ -38,6 +39,7 @@ _STATES: Mapping[str, State] = {
     "failed": "failed",
     "killed": "killed",
 }
+_OWNERS: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
 
 
 @dataclass
@@ -58,6 +60,8 @@ def settled(view: View | None, findings: Sequence[Finding]) -> list[Finding]:
         return list(findings)
     out = []
     for finding in findings:
+        if finding.key.startswith(SDK_KEY) and not view.book.only_sdk:
+            continue  # ours tell the same error
         cost = view.cost_s(finding)
         share = cost / view.wall_s if cost is not None and view.wall_s > 0 else None
         evidence = msgspec.structs.replace(finding.evidence, steps=view.steps_of(finding))
@@ -68,6 +72,9 @@ def settled(view: View | None, findings: Sequence[Finding]) -> list[Finding]:
 
 def state_of(fold: Fold, view: View | None, said: State | None) -> State:
     """The run's state, where the caller does not know it: from how its recording ended, and from open pauses."""
+    if view is not None and view.book.only_sdk and said in (None, "ended"):
+        sdk = view.book.sdk
+        return "failed" if sdk.ended_by is not None else "ended" if said or sdk.is_over else "running"
     if said is not None and said != "running":
         return said
     if view is None:
@@ -92,7 +99,8 @@ def compose(
     """The report. `findings` are settled; `said` is the state that the caller knows, or None."""
     state = state_of(fold, view, said)
     rows = [_finding_row(view, finding) for finding in findings]
-    parts = part_rows(view.total) if view is not None else []
+    only_sdk = view is not None and view.book.only_sdk
+    parts = part_rows(view.total) if view is not None and not only_sdk else []
     over = view.over_ns(findings) if view is not None else {}
     steps = step_rows(view, over) if view is not None else []
     pauses = pause_rows(view) if view is not None else []
@@ -101,7 +109,7 @@ def compose(
     facts = _facts(fold, view, state, rows, steps, parts, pauses, usual, ledger)
     answer = verdict(facts)
     over_s = _over_s(view, over)
-    owners = _owners(fold, view, parts, rows, errors, over_s, answer)
+    owners = _unknown_owners() if only_sdk else _owners(fold, view, parts, rows, errors, over_s, answer)
     return Report(
         run=fold.run or identity.run,
         name=fold.name or identity.name,
@@ -109,7 +117,7 @@ def compose(
         state=state,
         status=view.process.status if view is not None else None,
         began=_rfc3339(view.process, view.began_ns) if view is not None else None,
-        ended=_rfc3339(view.process, view.ended_ns) if view is not None and not view.live else None,
+        ended=_rfc3339(view.process, view.ended_ns) if view is not None and _is_over(view, state) else None,
         wall_s=view.wall_s if view is not None else 0.0,
         model=fold.model,
         sdk_version=fold.sdk_version or identity.sdk_version,
@@ -134,6 +142,10 @@ def compose(
         ledger=dict(ledger) if ledger is not None else None,
         loss=[(step.step, step.loss) for step in steps if step.loss is not None],
     )
+
+
+def _is_over(view: View, state: State) -> bool:
+    return state in ("ended", "failed", "killed") if view.book.only_sdk else not view.live
 
 
 def _finding_row(view: View | None, finding: Finding) -> FindingRow:
@@ -202,6 +214,7 @@ def _facts(
         failure_where=code_line(failure.traceback) if failure is not None else "",
         failure_step=view.step_at(failure.at_ns) if view is not None and failure is not None else None,
         ledger=dict(ledger) if ledger is not None else None,
+        only_sdk=view is not None and view.book.only_sdk,
     )
 
 
@@ -213,10 +226,17 @@ def _waits_in_queue(view: View) -> bool:
 
 def _last_failure(view: View) -> Failure | None:
     """What ended the program, else the last operation that failed."""
+    if view.book.only_sdk:
+        ended_by = view.book.sdk.ended_by
+        return ended_by.failure if ended_by is not None else None
     if view.process.failures:
         return view.process.failures[-1]
     failed = [operation.failure for operation in view.process.order if operation.failure is not None]
     return failed[-1] if failed else None
+
+
+def _unknown_owners() -> list[Owner]:
+    return [Owner(owner, None, 0.0, "none", "not recorded") for owner in _OWNERS]
 
 
 def _owners(
@@ -240,8 +260,7 @@ def _owners(
         "idle": "Nothing in flight",
     }
     rows: list[Owner] = []
-    order: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
-    for owner in order:
+    for owner in _OWNERS:
         spent = sum(part.seconds for part in parts if part.owner == owner)
         share = sum(part.share for part in parts if part.owner == owner)
         role: Role = "none" if owner == "idle" else "cause" if owner in guilty else "not"

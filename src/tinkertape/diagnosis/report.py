@@ -1,7 +1,8 @@
 """What a report of a run says: the one source of the terminal, the page and `--json`.
 
 Names with `_s` are seconds; begins and ends are seconds since the run's begin. `None` is unknown, `0` is zero. The
-seconds of `parts` add up to `wall_s`, and those of a step's parts to the step's.
+seconds of `parts` add up to `wall_s`, and those of a step's parts to the step's; of a run of which only the SDK's own
+events were received there are none.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """What one owner had of the time, and whether it is to blame."""
+    """What one owner had of the time (None: not recorded), and whether it is to blame."""
 
     owner: PartOwner
-    seconds: float
+    seconds: float | None
     share: float
     role: Role
     say: str

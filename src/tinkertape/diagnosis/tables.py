@@ -189,11 +189,16 @@ def error_rows(view: View) -> list[ErrorRow]:
         for operation in process.order:
             if operation.failure is not None:
                 at_s = view.seconds(process, operation.failure.at_ns)
-                _count_error(rows, operation.failure, operation.name, at_s, view.step_of(operation), operation)
+                _count_error(
+                    rows, operation.failure, operation.name, at_s, view.step_of(operation), operation.request_ids
+                )
         for failure in process.failures:
             if not any(row.type == failure.error_type and row.message == failure.message for row in rows.values()):
                 step = view.step_at(failure.at_ns) if process is view.process else None
-                _count_error(rows, failure, "", view.seconds(process, failure.at_ns), step, None)
+                _count_error(rows, failure, "", view.seconds(process, failure.at_ns), step)
+    for fault in view.book.sdk.faults if view.book.only_sdk else ():  # beside records of ours they tell the same again
+        at_s = (fault.time_ns - view.process.wall_ns(view.began_ns)) / 1e9
+        _count_error(rows, fault.failure, fault.operation, at_s, None, (fault.request_id,) * bool(fault.request_id))
     return sorted(rows.values(), key=lambda row: row.first_s)
 
 
@@ -203,12 +208,12 @@ def _count_error(
     name: str,
     at_s: float,
     step: int | None,
-    operation: Operation | None,
+    request_ids: Sequence[str] = (),
 ) -> None:
     key = (failure.error_type, name, re.sub(r"\d+", "#", failure.message))
     known = rows.get(key)
     ids = [] if known is None else known.request_ids
-    new = [] if operation is None else [each for each in operation.request_ids if each not in ids]
+    new = [each for each in request_ids if each not in ids]
     rows[key] = ErrorRow(
         FAULTS.get(failure.owner, "none"),
         failure.error_type,

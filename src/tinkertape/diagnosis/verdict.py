@@ -24,6 +24,7 @@ LEADS: dict[FindingOwner, str] = {
     "none": "",
 }
 NAMES: dict[FindingOwner, str] = {"service": "Tinker", "you": "your code", "network": "the network", "none": "nobody"}
+ONLY_SDK = "Only the SDK's own events were received; they tell failures, not durations."
 FAULTS: dict[str, FindingOwner] = {"user": "you", "client": "you", "service": "service", "network": "network"}
 
 
@@ -50,6 +51,7 @@ class Facts:
     failure_step: int | None = None
     ledger: dict[str, Any] | None = None
     order: list[FindingOwner] = field(default_factory=list)
+    only_sdk: bool = False  # nothing but the SDK's own events was received
 
 
 def owners_at_fault(findings: list[FindingRow]) -> list[FindingOwner]:
@@ -72,6 +74,8 @@ def verdict(facts: Facts) -> Verdict:
         return Verdict("none", "Killed", f"{where}from outside the program; {until}", _rest(facts, []))
     if facts.state == "failed":
         return _failed(facts)
+    if facts.only_sdk:
+        return Verdict("none", "Cannot say.", ONLY_SDK, _rest(facts, facts.findings))
     if live and facts.paused_s is not None:
         return _paused(facts)
     if facts.findings:
@@ -130,6 +134,7 @@ def _failed(facts: Facts) -> Verdict:
     text = f"{failure.error_type}: {message}" if message else failure.error_type
     others = [finding for finding in facts.findings if finding.owner != owner]
     under = "" if others else {"you": "Tinker and the network were healthy until then."}.get(owner, "")
+    under = ONLY_SDK if facts.only_sdk else under
     return Verdict(
         owner, leads.get(owner, "Failed."), f"{text}{where}{step}.", f"{under} {_rest(facts, others)}".strip()
     )

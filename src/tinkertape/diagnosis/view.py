@@ -153,6 +153,9 @@ class Viewer:
         now = process.last_ns
         if now_ns is not None and live:
             now = max(now, now_ns - process.offset_ns)
+        if self.book.only_sdk:  # they carry no clock but the wall's
+            began = min(began, self.book.sdk.first_ns - process.offset_ns)
+            now = max(now, self.book.sdk.last_ns - process.offset_ns)
         ended = now if process.session_ended_ns is None else max(process.session_ended_ns, began)
         thread = main_thread(process)
         if self._windows is None or self._windows.process is not process or self._windows.thread != thread:

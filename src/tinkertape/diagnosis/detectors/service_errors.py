@@ -1,7 +1,8 @@
 """service-errors: the service answered with its own errors, or failed a request.
 
 Rule      an attempt was answered 5xx, or an operation failed of the service's doing (category server or unknown, 5xx);
-          errors within 30 s of each other are one finding.
+          errors within 30 s of each other are one finding. Where no operation was recorded, the SDK's own events tell
+          them (`sdk_faults.py`), without a cost.
 Source    facts/sdk.md §2a and §5: 5xx on a submission is tried again after a back-off, on a poll at once; a future that
           resolves to {"error", "category"} fails the operation. facts/partition.md §8.
 Wrong if  a proxy between you and the service made the answer up. A poll answered 5xx costs nothing: the work went on.
@@ -13,9 +14,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from tinkertape.context import Event
+from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.records import OperationKey
+from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.words import count, first_line, listed
 
 LISTENS = (
@@ -26,6 +31,7 @@ LISTENS = (
     "tinker.service",
     "tinker.rest",
     "tinker.admin",
+    *NAMES,
 )
 SAME_STRETCH_NS = 30_000_000_000
 POLLS = "/api/v1/retrieve_future"
@@ -52,11 +58,17 @@ class _Stretch:
 class Detector:
     """Keeps the last stretch of errors of each process."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: Book) -> None:
+        self._book = book
         self._stretches: dict[str, _Stretch] = {}
 
     def detect(self, event: Event) -> Iterator[Finding]:
         """A finding at each error, its count and cost growing."""
+        if event.event_id:
+            fault = self._book.sdk.told
+            if fault is not None and fault.failure.owner == "service" and self._book.only_sdk:
+                yield self._of_sdk(fault, event, fault.time_ns - self._book.fold.processes[event.process].offset_ns)
+            return
         at = _stamp(event)
         status = event.metadata.get("status_code")
         is_error = isinstance(status, int) and status >= 500
@@ -84,6 +96,19 @@ class Detector:
             stretch.message = stretch.message or first_line(str(event.metadata.get("reason") or ""))
             stretch.whole_ns[key] = int(event.measurements.get("duration") or 0)
             yield _finding(stretch)
+
+    def _of_sdk(self, fault: SdkFault, event: Event, at: int) -> Finding:
+        """Of an event of the SDK's own, where it is all that is known."""
+        stretch = self._stretch(event, at)
+        stretch.operations[fault.operation] += 1
+        if fault.retried:
+            stretch.attempts += 1
+            stretch.statuses[str(fault.failure.status_code or fault.failure.error_type)] += 1
+        else:
+            stretch.failed.append(fault.operation or "a call")
+            stretch.message = stretch.message or first_line(fault.failure.message)
+        found = _finding(stretch)
+        return msgspec.structs.replace(found, cost_s=None, key=SDK_KEY + found.key)
 
     def _stretch(self, event: Event, at: int) -> _Stretch:
         stretch = self._stretches.get(event.process)

@@ -1,7 +1,8 @@
 """user-error: a call failed because of what it was given.
 
 Rule      an operation failed of your doing: the service said category "user", or answered 4xx (not 408, not 429), or
-          the call was refused before it was sent. The same error of the same operation is one finding.
+          the call was refused before it was sent. The same error of the same operation is one finding. Where no
+          operation was recorded, the SDK's own events tell it (`sdk_faults.py`), without a cost.
 Source    facts/sdk.md §7, the specification's rule; the fault is classified where it is caught (`fault_owner`).
 Wrong if  a 4xx is the service's own mistake (a 404 of a checkpoint that exists). A result that nobody waited for until
           its timeout, or a call that was cancelled, is no error.
@@ -14,12 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+import msgspec
+
 from tinkertape.context import Event
+from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.records import OperationKey
+from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.words import first_line
 
-LISTENS = ("tinker.training", "tinker.sampling", "tinker.service", "tinker.rest", "tinker.admin")
+LISTENS = ("tinker.training", "tinker.sampling", "tinker.service", "tinker.rest", "tinker.admin", *NAMES)
 CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _FOREIGN = ("site-packages", "/tinkertape/", "/lib/python", "<frozen", "<string>")
@@ -46,12 +51,16 @@ class _Same:
 class Detector:
     """Keeps each kind of error of each process."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: Book) -> None:
+        self._book = book
         self._seen: dict[tuple[str, str, str, str], _Same] = {}
 
     def detect(self, event: Event) -> Iterator[Finding]:
         """A finding at each error of yours, its count and cost growing."""
-        if not event.name.endswith(".exception") or not is_yours(event):
+        fault = self._book.sdk.told
+        if fault is not None and fault.failure.owner == "user" and self._book.only_sdk:
+            yield self._of_sdk(fault, fault.time_ns - self._book.fold.processes[event.process].offset_ns)
+        if event.event_id or not event.name.endswith(".exception") or not is_yours(event):
             return
         metadata = event.metadata
         name = str(metadata.get("operation") or event.name.split(".")[2])
@@ -72,6 +81,19 @@ class Detector:
         if metadata.get("operation_id") is not None:
             same.costs_ns[event.process, metadata["operation_id"]] = duration
         yield _finding(same, "|".join(key), duration)
+
+    def _of_sdk(self, fault: SdkFault, at: int) -> Finding:
+        """Of an event of the SDK's own, where it is all that is known."""
+        failure = fault.failure
+        message = first_line(failure.message)
+        key = (fault.process, fault.operation, failure.error_type, re.sub(r"\d+", "#", message))
+        where = code_line(failure.traceback)
+        same = self._seen.setdefault(key, _Same(fault.process, fault.operation, message, at, at, where))
+        same.count += 1
+        same.last_ns, same.error_type = at, failure.error_type
+        same.status_code, same.category = failure.status_code, failure.category
+        same.requests += [fault.request_id] * (bool(fault.request_id) and fault.request_id not in same.requests)
+        return msgspec.structs.replace(_finding(same, SDK_KEY + "|".join(key), 0), cost_s=None)
 
 
 def is_yours(event: Event) -> bool:
@@ -106,15 +128,16 @@ def _finding(same: _Same, key: str, duration: int) -> Finding:
         "category": same.category,
         "where": same.where,
     }
+    what = f"`{same.operation}`" if same.operation else "A call"
     return Finding(
         "you",
-        summary=f"`{same.operation}` failed{times}: {message}.",
+        summary=f"{what} failed{times}: {message}.",
         evidence=Evidence(
             began_ns=same.began_ns,
             ended_ns=same.last_ns,
             process=same.process,
             request_ids=tuple(same.requests[:20]),
-            operations=(same.operation,),
+            operations=(same.operation,) * bool(same.operation),
             figures={name: value for name, value in figures.items() if value not in (None, "")},
             costs_ns=same.costs_ns,
         ),

@@ -1,0 +1,175 @@
+"""A run of which only the SDK's own events were received: it tells failures, never durations, and is never healthy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.diagnosis.builder import WALL, training_run
+
+from tinkertape.context import Event
+from tinkertape.diagnosis import Diagnoser, Report, diagnose
+from tinkertape.diagnosis.report import State
+
+SUBMIT = "InternalClientHolder.execute_with_retries.exception"
+REFUSED = {
+    "func": "TrainingClient._run_fwd_bwd.<locals>._run_async.<locals>._send_request",
+    "exception": "Error code: 422 - {'detail': 'too long'}",
+    "exception_type": "UnprocessableEntityError",
+    "exception_stack": 'File "/home/me/train.py", line 41',
+    "status_code": 422,
+    "is_retryable": False,
+    "is_user_error": True,
+}
+AGAIN = {
+    "error_type": "UnprocessableEntityError",
+    "message": "Error code: 422 - {'detail': 'too long'}",
+    "status_code": 422,
+}
+BROKEN = {
+    **REFUSED,
+    "exception": "Internal Server Error",
+    "exception_type": "InternalServerError",
+    "status_code": 500,
+    "is_retryable": True,
+    "is_user_error": False,
+}
+DIED = {"error_type": "InternalServerError", "error_message": "Internal Server Error", "traceback": "Traceback …"}
+
+
+class Heard:
+    """Events as a plain SDK sends them: wall time alone, and an id of its own."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.add(0, "session_start", kind="SESSION_START")
+
+    def add(self, at_s: float, name: str, data: dict[str, Any] | None = None, kind: str = "GENERIC_EVENT") -> None:
+        index = len(self.events)
+        self.events.append(
+            Event(
+                name=name,
+                measurements={},
+                metadata=data or {},
+                time_ns=WALL + round(at_s * 1e9),
+                monotonic_ns=0,
+                kind=kind,
+                run="session_1",
+                process="7d9d53d9-0107-419c-89d6-c883fd7a65d2",
+                index=index,
+                event_id=f"event-{index}",
+                session_id="session_1",
+            )
+        )
+
+    def report(self, state: State | None = "ended") -> Report:
+        return reported(self.events, state)
+
+
+def reported(events: list[Event], state: State | None = None) -> Report:
+    diagnoser = Diagnoser()
+    for event in events:
+        diagnoser.feed(event)
+    return diagnoser.report(state=state)
+
+
+def refused() -> Heard:
+    heard = Heard()
+    heard.add(3, SUBMIT, REFUSED)
+    heard.add(3.01, "user_error", AGAIN)
+    heard.add(8, "session_end", kind="SESSION_END")
+    return heard
+
+
+def test_it_cannot_say_and_never_says_healthy() -> None:
+    report = refused().report()
+
+    assert (report.verdict.owner, report.verdict.lead) == ("none", "Cannot say.")
+    assert report.verdict.sentence == "Only the SDK's own events were received; they tell failures, not durations."
+    assert "ealthy" not in f"{report.verdict}"
+    assert {(owner.role, owner.seconds, owner.say) for owner in report.owners} == {("none", None, "not recorded")}
+    assert report.parts == []
+
+
+def test_it_cannot_say_when_nothing_failed_either_and_is_healthy_in_json() -> None:
+    heard = Heard()
+    heard.add(5, "session_end", kind="SESSION_END")
+
+    assert heard.report().verdict.lead == "Cannot say."
+    assert diagnose(heard.events).to_json()["healthy"] is True
+    assert diagnose(refused().events).to_json()["healthy"] is False
+
+
+def test_its_errors_are_shown_once_with_their_owner() -> None:
+    report = refused().report()
+
+    (error,) = report.errors
+    assert (error.owner, error.type, error.status_code, error.count) == ("you", "UnprocessableEntityError", 422, 1)
+    assert (error.operation, error.first_s) == ("forward_backward", 3.0)
+
+
+def test_it_lasts_from_the_first_event_to_the_last() -> None:
+    report = refused().report()
+
+    assert report.wall_s == 8.0
+    assert (report.began or "") < (report.ended or "")
+
+
+def test_events_that_come_out_of_order_begin_with_the_earliest() -> None:
+    heard = refused()
+    report = reported([*heard.events[1:], heard.events[0]], "ended")
+
+    assert report.wall_s == 8.0
+    assert report.errors[0].first_s == 3.0
+
+
+def test_an_exception_that_nobody_caught_failed_the_run() -> None:
+    heard = Heard()
+    for attempt in range(5):
+        heard.add(60 * attempt, SUBMIT, BROKEN)
+    heard.add(240.01, "unhandled_exception", DIED, kind="UNHANDLED_EXCEPTION")
+    heard.add(240.02, "session_end", kind="SESSION_END")
+
+    for state in ("ended", None):
+        report = heard.report(state)
+        assert report.state == "failed"
+        assert (report.verdict.owner, report.verdict.lead) == ("service", "Failed at Tinker.")
+        assert [(error.count, error.owner) for error in report.errors] == [(5, "service")]
+
+
+def test_what_only_the_good_bye_failed_of_is_nobodys() -> None:
+    heard = Heard()
+    gone = {**REFUSED, "func": "ServiceClient._close_submit.<locals>._finish_session_async", "status_code": 404}
+    heard.add(3, SUBMIT, gone)
+    report = heard.report()
+
+    assert [error.owner for error in report.errors] == ["none"]
+    assert report.findings == []
+
+
+def test_a_poll_that_is_not_answered_yet_is_no_error() -> None:
+    heard = Heard()
+    heard.add(3, "APIFuture.result_async.api_status_error", {"status_code": 408, "exception_type": "APIStatusError"})
+
+    assert heard.report().errors == []
+
+
+def test_its_errors_are_findings_by_status() -> None:
+    heard = refused()
+    heard.add(9, SUBMIT, BROKEN)
+    causes = {finding.cause: finding for finding in heard.report().findings}
+
+    assert set(causes) == {"user-error", "service-errors"}
+    assert causes["user-error"].summary.startswith("`forward_backward` failed: Error code: 422")
+    assert causes["service-errors"].evidence["figures"]["statuses"] == {"500": 1}
+    assert causes["user-error"].cost_s is None
+
+
+def test_beside_records_of_ours_only_ours_count() -> None:
+    user = {"error_type": "RequestFailedError", "reason": "datum 3 is too long", "fault_owner": "user"}
+    ours = training_run([150] * 8, failures={3: user}).events()
+    for events in ([*ours, *refused().events], [*refused().events, *ours]):
+        report = reported(events)
+
+        assert [(error.type, error.count) for error in report.errors] == [("RequestFailedError", 1)]
+        assert [finding.summary for finding in report.findings] == ["`forward_backward` failed: datum 3 is too long."]
+        assert report.verdict.lead != "Cannot say."
