@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 from rich.console import Console
 from tests.cli.test_reading import HOSTILE, STEERING
 
@@ -106,3 +107,27 @@ def test_a_narrow_terminal_still_has_every_figure() -> None:
 
     assert "≤ 47.0 s" in text and "1 200 + 2 open" in text
     assert max(len(line) for line in text.split("\n")) <= 70
+
+
+@pytest.mark.parametrize(
+    ("state", "lead", "dropped", "mark"),
+    [
+        ("failed", "Failed.", 0, "×"),
+        ("killed", "Killed", 0, "▨"),
+        ("running", "Too early to say:", 0, "◉"),
+        ("ended", "Cannot say:", 5, "?"),
+        ("ended", "Healthy.", 0, "✓"),
+    ],
+)
+def test_the_mark_is_the_states_where_nobody_is_to_blame(state: str, lead: str, dropped: int, mark: str) -> None:
+    ledger = {"recorded": 10, "stored": 10 - dropped, "pending": 0, "rejected": 0, "dropped": {"exit": dropped}}
+    verdict = {"owner": "none", "lead": lead, "sentence": "", "under": ""}
+    report = msgspec.convert({**WHOLE, "state": state, "verdict": verdict, "findings": [], "ledger": ledger}, Report)
+
+    assert printed(report, print_diagnosis).startswith(f"{mark} {lead}")
+
+
+def test_a_very_long_name_is_cut() -> None:
+    text = printed(msgspec.convert({**WHOLE, "name": 500 * "n"}, Report))
+
+    assert f"  {59 * 'n'}…  ·  " in text

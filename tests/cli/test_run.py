@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import TINKERTAPE, Run, call, environment
 from tests.waiting import wait_until
 
@@ -196,3 +197,20 @@ def test_quiet_still_says_that_the_disk_is_full(tinkertape: Run, directory: Path
     ran = tinkertape("run", "-q", script(directory, FULL))
 
     assert ran.stderr.startswith("tinkertape: the disk is full: ") and ran.stderr.count("\n") == 1
+
+
+def test_the_exit_status_that_a_program_asked_for_is_in_the_report(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", script(directory, "import sys; sys.exit(3)"))
+
+    assert ran.returncode == 3
+    assert "\n× Failed." in ran.stderr and "× failed, exit status 3" in ran.stderr and "✓" not in ran.stderr
+
+
+@pytest.mark.parametrize("last", ["raise SystemExit(3)", f"{ON_TAPE}; os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_run_that_failed_or_was_killed_is_not_healthy(last: str, tinkertape: Run, directory: Path) -> None:
+    tinkertape("run", "-q", script(directory, last))
+
+    told = tinkertape("diagnose", "--json")
+
+    assert (told.returncode, json.loads(told.stdout)["healthy"]) == (1, False)
+    assert tinkertape("diagnose").stdout[0] in "×▨"

@@ -1,4 +1,4 @@
-"""`tinkertape diagnose`: was it your code, the network, or Tinker? Status 0: healthy; 1: something was found."""
+"""`tinkertape diagnose`: was it your code, the network, or Tinker? Status 0: healthy; 1: it was not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tinkertape.cli.render import print_diagnosis
 from tinkertape.cli.source import resolve
 from tinkertape.cli.terminal import answers, print_json
 from tinkertape.diagnosis.report import Report
+from tinkertape.diagnosis.run_state import is_healthy
 
 
 @click.command()
@@ -21,7 +22,7 @@ from tinkertape.diagnosis.report import Report
 def command(run: str, url: str | None, as_json: bool) -> int:
     """Say what was wrong with a run (the newest, if none is named), whose it was, and what it cost.
 
-    Exit status 0 when the run was healthy, 1 when something was found.
+    Exit status 0 when the run was healthy, 1 when something was found, it failed, was killed, or cannot be read whole.
 
     \b
     tinkertape diagnose
@@ -33,14 +34,18 @@ def command(run: str, url: str | None, as_json: bool) -> int:
         print_json(msgspec.json.encode(diagnosis_of(report)))
     else:
         print_diagnosis(answers(), report)
-    return 1 if report.findings else 0
+    return 0 if _healthy(report) else 1
+
+
+def _healthy(report: Report) -> bool:
+    return is_healthy(report.findings, report.state, report.ledger)
 
 
 def diagnosis_of(report: Report) -> dict[str, Any]:
     """A report in the shape of `diagnose --json`."""
     return {
         "run": report.run,
-        "healthy": not report.findings,
+        "healthy": _healthy(report),
         "findings": report.findings,
         "partition": {part.part: part.seconds for part in report.parts},
         "ledger": report.ledger,

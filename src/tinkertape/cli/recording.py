@@ -36,6 +36,7 @@ class Recording:
     def __init__(self, *, quiet: bool) -> None:
         self.telemetry: Telemetry | None = None
         self.status: Status = "success"
+        self.exit_status = 0  # what the program asked for by `sys.exit`
         self._quiet = quiet
         self._path = sys.path[1:]  # without the folder that Python or the program put first
         self._pid = os.getpid()
@@ -57,7 +58,7 @@ class Recording:
 
     def ended(self, ended_by: BaseException | None) -> None:
         """The program's code has ended: remember how, and record an uncaught exception."""
-        self.status = status_of(ended_by)
+        self.status, self.exit_status = status_of(ended_by), exit_status_of(ended_by)
         if ended_by is None or isinstance(ended_by, SystemExit) or self.telemetry is None:
             return
         with guarded("cli.run.ended"):
@@ -87,7 +88,7 @@ class Recording:
         from tinkertape.cli.ending import print_ending  # noqa: PLC0415  rich is loaded when the program is over
 
         try:
-            print_ending(telemetry, self.status)
+            print_ending(telemetry, self.status, self.exit_status)
         except TinkertapeError as error:
             self._say(f"not recorded: {error}")
 
@@ -109,6 +110,13 @@ def status_of(ended_by: BaseException | None) -> Status:
     if ended_by is None or (isinstance(ended_by, SystemExit) and ended_by.code in (None, 0)):
         return "success"
     return "interrupted" if isinstance(ended_by, KeyboardInterrupt) else "errored"
+
+
+def exit_status_of(ended_by: BaseException | None) -> int:
+    """What the process that ends by a `SystemExit` answers with; 0 for another end."""
+    if not isinstance(ended_by, SystemExit) or ended_by.code is None:
+        return 0
+    return ended_by.code & 0xFF if isinstance(ended_by.code, int) else 1
 
 
 def die_by_sigint() -> None:

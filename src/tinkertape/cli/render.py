@@ -18,10 +18,11 @@ from rich.text import Text
 from tinkertape.cli.figures import MARKS, bounds, count, moment, plural, seconds, share
 from tinkertape.cli.text import escaped, shortened
 from tinkertape.diagnosis.report import ErrorRow, FindingRow, OperationRow, Part, PauseRow, Report, RetryRow
+from tinkertape.diagnosis.run_state import is_healthy
 from tinkertape.tape import Ledger
 
-SHAPES = {"you": "■", "network": "▲", "service": "●", "idle": "○", "none": "✓"}
-STYLES = {"you": "blue", "network": "yellow", "service": "magenta", "idle": "bright_black", "none": "green"}
+SHAPES = {"you": "■", "network": "▲", "service": "●", "idle": "○"}
+STYLES = {"you": "blue", "network": "yellow", "service": "magenta", "idle": "bright_black"}
 NAMES = {"you": "you", "network": "network", "service": "Tinker", "idle": "idle", "none": "none"}
 STATES = {"running": "◉", "paused": "❚❚", "stuck": "◇", "failed": "×", "ended": "✓", "killed": "▨"}
 PARTS = {
@@ -36,21 +37,22 @@ PARTS = {
     "queue:unknown": "queue: no reason given",
 }
 BAR, BAR_NARROW, NARROW = 24, 8, 100  # columns of the longest bar; the same in a terminal under 100
+NAME_MAX = 60  # characters of a run's name
 ROWS_MAX = 8  # of pauses, errors and retries each; what is left out is said
 
 
-def print_report(console: Console, report: Report) -> None:
-    """Print the whole report."""
-    for block in _blocks(report, BAR if console.width >= NARROW else BAR_NARROW):
+def print_report(console: Console, report: Report, *, exit_status: int = 0) -> None:
+    """Print the whole report; `exit_status` is what the program asked for, where that is known and is not 0."""
+    for block in _blocks(report, BAR if console.width >= NARROW else BAR_NARROW, exit_status):
         console.print(block)
 
 
-def _blocks(report: Report, bar: int) -> Iterator[RenderableType]:
+def _blocks(report: Report, bar: int, exit_status: int) -> Iterator[RenderableType]:
     yield ""
     yield answer(report)
     if report.verdict.under:
         yield Text(f"  {escaped(report.verdict.under)}", style="dim")
-    yield _about(report)
+    yield _about(report, exit_status)
     if report.parts:
         yield _heading("Where the time went", f"{seconds(report.wall_s)}{_steps_said(report)}")
         yield _parts(report, bar)
@@ -73,12 +75,22 @@ def print_diagnosis(console: Console, report: Report) -> None:
 
 def answer(report: Report) -> Text:
     """The verdict in one sentence, beginning with the owner."""
-    owner = report.verdict.owner
-    style = STYLES.get(owner, "")
-    text = Text(f"{SHAPES.get(owner, '·')} ", style=f"bold {style}")
+    mark, style = _mark(report)
+    text = Text(f"{mark} ", style=f"bold {style}")
     text.append(escaped(report.verdict.lead), style=f"bold {style}")
     text.append(f" {escaped(report.verdict.sentence)}" if report.verdict.sentence else "", style="bold")
     return text
+
+
+def _mark(report: Report) -> tuple[str, str]:
+    """The shape and colour of the owner, or of the state where it is nobody's; ✓ for what is known to be well only."""
+    owner = report.verdict.owner
+    if owner in SHAPES:
+        return SHAPES[owner], STYLES[owner]
+    if report.state != "ended":
+        return STATES.get(report.state, "?"), "red" if report.state in ("failed", "killed") else ""
+    well = not report.verdict.lead.startswith("Cannot say") and is_healthy([], report.state, report.ledger)
+    return ("✓", "green") if well else ("?", "")
 
 
 def state_said(state: str) -> str:
@@ -86,8 +98,9 @@ def state_said(state: str) -> str:
     return f"{STATES.get(state, '·')} {escaped(state)}"
 
 
-def _about(report: Report) -> Text:
-    facts = [escaped(report.name), state_said(report.state), escaped(report.model), moment(report.began)]
+def _about(report: Report, exit_status: int) -> Text:
+    state = state_said(report.state) + (f", exit status {exit_status}" if exit_status else "")
+    facts = [shortened(report.name, NAME_MAX), state, escaped(report.model), moment(report.began)]
     facts += [f"tinker {escaped(report.sdk_version)}" if report.sdk_version else "", plural(report.events, "event")]
     return Text(f"  {'  ·  '.join(fact for fact in facts if fact)}\n  run {escaped(report.run)}", style="dim")
 

@@ -14,6 +14,7 @@ import msgspec
 from tinkertape.collector.books import Books
 from tinkertape.collector.reports import Reports
 from tinkertape.context import Event
+from tinkertape.diagnosis.run_state import is_healthy
 from tinkertape.store import Store
 from tinkertape.tape.format import encode_line
 
@@ -68,7 +69,7 @@ class StoreSource:
         findings = report.get("findings") or []
         return {
             "run": run,
-            "healthy": not findings,
+            "healthy": is_healthy(findings, report["state"], report["ledger"]),
             "findings": findings,
             "partition": {part["part"]: part["seconds"] for part in report.get("parts") or []},
             "ledger": report["ledger"],

@@ -20,6 +20,7 @@ from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.compose import Identity, compose, settled
 from tinkertape.diagnosis.findings import Finding
 from tinkertape.diagnosis.report import Report, State, as_dict
+from tinkertape.diagnosis.run_state import is_healthy
 from tinkertape.diagnosis.runner import Runner
 from tinkertape.diagnosis.view import View, Viewer
 from tinkertape.tape import open_tape
@@ -91,8 +92,8 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Was nothing found?"""
-        return not self.findings
+        """Was nothing found, and did the run end well, with a whole record?"""
+        return is_healthy(self.findings, self.report.state, self.report.ledger)
 
     @property
     def partition(self) -> dict[str, float]:
