@@ -33,6 +33,10 @@ BAD = b"garbage\n"
         ([line(0), BAD, line(2)], Ledger(recorded=3, pending=2, rejected=1)),
         ([line(0), line(3)], Ledger(recorded=4, pending=2, dropped={"unknown": 2})),
         ([line(0), line(1), b'{"event":"GEN'], Ledger(recorded=3, pending=2, dropped={"torn": 1})),
+        ([line(0), line(3), end(4, 4)], Ledger(recorded=4, pending=2, dropped={"damaged": 2})),
+        ([line(0), BAD, line(4), end(5, 5)], Ledger(recorded=5, pending=2, rejected=1, dropped={"damaged": 2})),
+        ([line(3), end(5, 4, exit=1)], Ledger(recorded=5, pending=1, dropped={"exit": 1, "damaged": 3})),
+        ([BAD, line(0), BAD, BAD, end(1, 1), BAD], Ledger(recorded=1, pending=1)),
         ([line(0), b'{"torn\n', end(3, 1, disk_full=2)], Ledger(recorded=3, pending=1, dropped={"disk_full": 2})),
     ],
 )
@@ -47,8 +51,8 @@ def test_the_ledger_of_a_tape(tmp_path: Path, lines: list[bytes], ledger: Ledger
 @pytest.mark.parametrize(
     "lines",
     [
-        [line(0), end(2, 2)],  # a line vanished after it was written
         [line(0), line(0), end(1, 1)],  # one is there twice
+        [line(0), line(0), end(2, 2)],  # one is there twice, and another vanished
         [line(0), line(1), end(2, 2, memory_full=1)],  # the process said what cannot be
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinkertape.context import Event
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
-from tinkertape.tape import End, Header, Reader, encode_line, find_tapes, open_tape
+from tinkertape.tape import End, Header, Reader, encode_line, find_tapes, open_tape, unreadable_tapes
 from tinkertape.tape.format import LINE_MAX
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 
@@ -197,6 +198,49 @@ def test_tapes_are_found_newest_first(tmp_path: Path) -> None:
     (tmp_path / "a file").write_bytes(b"")
 
     assert [tape.path.name for tape in find_tapes(tmp_path)] == ["01C", "01B", "01A"]
+
+
+def test_a_folder_without_a_readable_header_is_no_tape_and_is_told_apart(tmp_path: Path) -> None:
+    for run, lines in (("good", HEAD), ("no-header", line(0)), ("garbage", b"\xff\x00\n"), ("nothing", b"")):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "p-00001.jsonl").write_bytes(lines)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "p-00001.jsonl").write_bytes(b"garbage\n")
+    (tmp_path / "half" / "q-00001.jsonl").write_bytes(HEAD)
+    (tmp_path / "empty").mkdir()
+
+    assert [tape.path.name for tape in find_tapes(tmp_path)] == ["half", "good"]
+    assert [folder.name for folder in unreadable_tapes(tmp_path)] == ["nothing", "no-header", "garbage"]
+
+
+def refused(self: Path) -> object:
+    raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+
+@pytest.mark.parametrize("asked", ["is_dir", "iterdir"])
+def test_a_place_that_may_not_be_read_is_one_clear_error(
+    tmp_path: Path, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, asked, refused)
+
+    for read in (open_tape, find_tapes):
+        with pytest.raises(TapeError, match=rf"^cannot read {tmp_path}: Permission denied; look at its rights.*$"):
+            read(tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(TapeError, match=str(tmp_path)):
+        open_tape(tmp_path / ("x" * 300))
+
+
+def test_a_file_that_went_away_since_is_one_clear_error(segment: Path) -> None:
+    segment.write_bytes(HEAD)
+    tape = open_tape(segment)
+    segment.unlink()
+
+    for read in (lambda: tape.headers, lambda: tape.ends, tape.ledger, lambda: list(tape)):
+        with pytest.raises(TapeNotFound, match="there is no tape at"):
+            read()
 
 
 def test_a_mark_is_replaced_whole_and_a_damaged_one_says_nothing(segment: Path) -> None:

@@ -10,7 +10,7 @@ from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.reader import Reader, Record
 from tinkertape.tape.recorder import Recorder
 from tinkertape.tape.replay import Replayed, replay
-from tinkertape.tape.tape import Tape, find_tapes, open_tape
+from tinkertape.tape.tape import Tape, find_tapes, open_tape, unreadable_tapes
 from tinkertape.tape.writer import SegmentFile
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "open_tape",
     "replay",
     "segment_path",
+    "unreadable_tapes",
 ]

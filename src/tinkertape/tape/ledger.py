@@ -2,8 +2,10 @@
 
 `recorded` and the other four are counted apart. For a tape, `recorded` is what its process said in its end line, or,
 where it was killed, what the highest index on the tape proves; `pending` and `stored` are lines that could be read;
-`dropped` is what the process said; `rejected` are lines that stand where an event should. So a line that vanished from
-a closed tape, or is there twice, leaves the ledger unbalanced: nothing is made up to fill the difference.
+`dropped` is what the process said; `rejected` are lines that stand where an event should. What else is missing between
+the lines of a closed tape was damaged after it was written, and is lost (`damaged`). A line that is there twice, or an
+end line that says what cannot be, leaves the ledger unbalanced, and so does what a collector was told of and never got:
+nothing is made up to fill that difference.
 
 A killed process said nothing. The indices that are missing between its lines are lost for a reason nobody wrote down
 (`unknown`), a line cut short at the end is one more event (`torn`), and what it had only in memory is in no count.
@@ -53,8 +55,9 @@ class Ledger(msgspec.Struct, frozen=True):
 class ProcessCount(msgspec.Struct):
     """What was found on the tape of one process, over all its segments.
 
-    `pending` and `stored` are events read; `top_index` the highest index met, -1 for none; `set_aside` lines that could
-    not be read; `torn` a last line without an end. `said` is (recorded, dropped) of the end line, None: there is none.
+    `pending` and `stored` are events read, `repeated` those of them that came before; `top_index` the highest index
+    met, -1 for none; `set_aside` lines that could not be read; `torn` a last line without an end. `said` is (recorded,
+    dropped) of the end line, None: there is none.
     """
 
     pending: int = 0
@@ -63,11 +66,12 @@ class ProcessCount(msgspec.Struct):
     set_aside: int = 0
     torn: int = 0
     said: tuple[int, Mapping[str, int]] | None = None
+    repeated: int = 0
 
 
-def ledger_of(count: ProcessCount) -> Ledger:
-    """The ledger of one process, from its tape alone."""
-    read = count.pending + count.stored
+def ledger_of(count: ProcessCount, *, whole: bool = False) -> Ledger:
+    """The ledger of one process. `whole`: every line that its tape has was counted, so what is missing is lost."""
+    read = count.pending + count.stored - count.repeated
     if count.said is not None:
         recorded, dropped = count.said[0], dict(count.said[1])
         missing = recorded - read - sum(dropped.values())
@@ -75,8 +79,9 @@ def ledger_of(count: ProcessCount) -> Ledger:
         recorded, dropped = count.top_index + 1 + count.torn, {"torn": count.torn} if count.torn else {}
         missing = recorded - read - count.torn
     rejected = min(count.set_aside, max(missing, 0))  # a bad line beyond that never was an event
-    if count.said is None and missing > rejected:
-        dropped["unknown"] = missing - rejected
+    if missing > rejected and (whole or count.said is None):
+        reason = "unknown" if count.said is None else "damaged"
+        dropped[reason] = dropped.get(reason, 0) + missing - rejected
     return Ledger(recorded=recorded, stored=count.stored, pending=count.pending, rejected=rejected, dropped=dropped)
 
 

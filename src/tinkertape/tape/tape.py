@@ -6,13 +6,14 @@ time.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from tinkertape.context import Event
-from tinkertape.errors import BadLine, TapeNotFound
+from tinkertape.errors import BadLine, TapeError, TapeNotFound
 from tinkertape.tape.format import LINE_MAX, End, Header, decode_line
 from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 from tinkertape.tape.marks import mark_path, read_mark
@@ -52,13 +53,8 @@ class Tape:
     @property
     def headers(self) -> list[Header]:
         """The header of each segment that has a good one."""
-        headers = []
-        for segment in self.segments:
-            with segment.open("rb") as file:
-                header = first_header(file)
-            if header is not None:
-                headers.append(header)
-        return headers
+        found = (header_of(segment) for segment in self.segments)
+        return [header for header in found if header is not None]
 
     @property
     def run(self) -> str:
@@ -81,7 +77,7 @@ class Tape:
 
         Reads every line. See `tinkertape.tape.ledger` for what it means.
         """
-        return total(ledger_of(count_lines(segments, store)) for segments in self.processes().values())
+        return total(ledger_of(count_lines(segments, store), whole=True) for segments in self.processes().values())
 
 
 def _ordered(readers: list[Reader]) -> Iterator[tuple[int, Event]]:
@@ -110,6 +106,8 @@ def count_lines(segments: list[Path], store: str | None = None) -> ProcessCount:
             if isinstance(line, End):
                 count.said = (line.recorded, line.dropped)
             elif isinstance(line, Event):
+                if 0 <= line.index <= count.top_index:  # a file's order is the order of the indices
+                    count.repeated += 1
                 count.top_index = max(count.top_index, line.index)
                 if next_offset <= loaded:
                     count.stored += 1
@@ -122,7 +120,7 @@ def count_lines(segments: list[Path], store: str | None = None) -> ProcessCount:
 
 def last_end(segment: Path) -> End | None:
     """The end line of a segment, if it was closed; reads its last bytes only."""
-    with segment.open("rb") as file:
+    with _reading(segment), segment.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL))
         tail = file.read(_TAIL)
@@ -136,26 +134,76 @@ def last_end(segment: Path) -> End | None:
     return line if isinstance(line, End) else None
 
 
+def header_of(segment: Path) -> Header | None:
+    """A segment's header, if it has a good one. Raises `TapeError`."""
+    with _reading(segment), segment.open("rb") as file:
+        return first_header(file)
+
+
+@contextlib.contextmanager
+def _reading(place: Path) -> Iterator[None]:
+    """What the system refuses becomes a `TapeError` in one line, with the path and what to do."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TapeNotFound(f"there is no tape at {place}") from error
+    except OSError as error:
+        raise TapeError(
+            f"cannot read {place}: {error.strerror}; look at its rights, or choose another folder"
+        ) from error
+
+
 def open_tape(path: str | Path) -> Tape:
-    """The tape of a run's folder, or of one segment. Raises `TapeNotFound`."""
+    """The tape of a run's folder, or of one segment. Raises `TapeNotFound`, `TapeError` for what may not be read."""
     place = Path(path)
-    if place.is_dir():
-        segments = sorted(file for file in place.iterdir() if file.name.endswith(SUFFIX) and file.is_file())
-        if segments:
-            return Tape(place, segments)
+    with _reading(place):
+        is_folder, is_file = place.is_dir(), place.is_file()
+        segments = _segments_in(place) if is_folder else [place] if is_file else []
+    if segments:
+        return Tape(place, segments)
+    if is_folder:
         raise TapeNotFound(f"there is no tape in {place}: the folder has no file that ends in {SUFFIX}")
-    if place.is_file():
-        return Tape(place, [place])
     raise TapeNotFound(f"there is no tape at {place}")
 
 
+def _segments_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.name.endswith(SUFFIX) and file.is_file())
+
+
 def find_tapes(directory: str | Path) -> list[Tape]:
-    """The tapes of all runs in a folder of run folders, newest first. Raises `TapeNotFound` if there is none."""
-    place = Path(directory)
-    tapes = []
-    for folder in sorted(place.iterdir(), reverse=True) if place.is_dir() else []:
-        if folder.is_dir() and any(file.name.endswith(SUFFIX) for file in folder.iterdir()):
-            tapes.append(open_tape(folder))
+    """The tapes of all runs in a folder of run folders, newest first: those with a header that can be read.
+
+    Raises `TapeNotFound` if there is none, and `TapeError` for a folder that it may not read.
+    """
+    tapes = [Tape(folder, _segments_in(folder)) for folder in _run_folders(directory) if _has_header(folder)]
     if not tapes:
-        raise TapeNotFound(f"there is no tape in {place}; record a run first, or choose another folder")
+        raise TapeNotFound(f"there is no tape in {directory}; record a run first, or choose another folder")
     return tapes
+
+
+def unreadable_tapes(directory: str | Path) -> list[Path]:
+    """The folders that `find_tapes` passes over although a file of a tape is in them, or they may not be read."""
+    return [folder for folder in _run_folders(directory) if _has_header(folder) is False]
+
+
+def _run_folders(directory: str | Path) -> list[Path]:
+    place = Path(directory)
+    with _reading(place):
+        return sorted((folder for folder in place.iterdir() if folder.is_dir()), reverse=True) if place.is_dir() else []
+
+
+def _has_header(folder: Path) -> bool | None:
+    """Has one of the folder's segments a good header? None: it has no segments."""
+    try:
+        with _reading(folder):
+            segments = _segments_in(folder)
+    except TapeError:
+        return False
+    return any(_can_read_header(segment) for segment in segments) if segments else None
+
+
+def _can_read_header(segment: Path) -> bool:
+    try:
+        return header_of(segment) is not None
+    except TapeError:
+        return False
