@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 
+import msgspec
 import pytest
 from tests.collector.conftest import ACCEPTED, Served, WrittenTape, wire_body, wire_event
 from tests.waiting import wait_until
 
+from tinkertape.context import Event
 from tinkertape.tape.format import encode_line
 
 BALANCED = {"pending": 0, "rejected": 0, "dropped": {}}
@@ -133,6 +136,52 @@ def test_what_comes_both_ways_is_stored_once(served: Served, tape):
 
     assert served.settled(tape.run, 40) == {"recorded": 40, "stored": 40, **BALANCED}
     assert [line["event_session_index"] for line in served.events(tape.run)] == list(range(40))
+
+
+def at_another_time(event: Event) -> bytes:
+    return encode_line(msgspec.structs.replace(event, time_ns=event.time_ns + 10**9))
+
+
+def test_an_index_that_came_twice_hides_no_hole(collector: Served, tmp_path):
+    collector.start()
+    far = WrittenTape(tmp_path)
+    zero, one, two = (far.event() for _ in range(3))
+    assert collector.post(far.body([encode_line(zero), at_another_time(zero), encode_line(two)])) == ACCEPTED
+    wait_until(lambda: collector.ledger(far.run)["stored"] == 2)
+    collector.stop()
+    collector.start()
+
+    assert collector.post(far.body([encode_line(one)])) == ACCEPTED
+
+    assert collector.settled(far.run, 3) == {"recorded": 3, "stored": 3, **BALANCED}
+
+
+def test_an_event_that_comes_again_with_another_time_is_one(served: Served, tape, tmp_path):
+    events = [tape.event() for _ in range(6)]
+    lines = [encode_line(event) for event in events]
+    assert served.post(tape.body(lines)) == ACCEPTED
+    served.settled(tape.run, 6)
+
+    tape.write(b"".join(at_another_time(event) for event in events))
+    tape.append(1)
+    tape.end()
+
+    assert served.settled(tape.run, 7) == {"recorded": 7, "stored": 7, **BALANCED}
+    assert [line["timestamp"] for line in served.events(tape.run)][:6] == [
+        json.loads(line)["timestamp"] for line in lines
+    ]
+    page = served.json(f"/api/v1/runs/{tape.run}")
+    assert (page["run"]["events"], page["report"]["events"]) == (7, 7)
+
+
+def test_a_plain_event_that_comes_again_with_another_time_is_one(served: Served, session):
+    event = wire_event(0)
+    for stamp in ("2026-11-01T00:00:00Z", "2026-11-01T00:00:01Z", "2026-12-01T00:00:00Z"):
+        assert served.post(wire_body(session, [{**event, "timestamp": stamp}])) == ACCEPTED
+    assert served.post(wire_body(session, [wire_event(1)])) == ACCEPTED
+
+    assert served.settled(session, 2) == {"recorded": 2, "stored": 2, **BALANCED}
+    assert served.events(session)[0]["timestamp"].startswith("2026-11-01T00:00:00")
 
 
 def test_what_a_far_process_says_it_has_is_pending(served: Served, tmp_path):

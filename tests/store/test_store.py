@@ -88,6 +88,59 @@ def test_a_duplicate_is_counted_once_in_every_query(store: Store, run):
     assert store.stored_among(run, {(process.process, 7, ""), (process.process, 999, "")}) == {(process.process, 7, "")}
 
 
+def copies_of(events: list[Event], **changes: object) -> list[Event]:
+    """The same events, each a second later, or otherwise."""
+    return [msgspec.structs.replace(event, **{"time_ns": event.time_ns + 10**9, **changes}) for event in events]
+
+
+@pytest.mark.parametrize("event_id", ["", "e"], ids=["ours", "a plain SDK's"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"time_ns": BEGAN_NS - 10**9}, {"time_ns": BEGAN_NS + 40 * 86_400 * 10**9}, {"project": "other"}],
+    ids=["later", "earlier", "another month", "another project"],
+)
+def test_a_copy_that_says_another_time_is_counted_once_and_the_first_stays(store: Store, run, event_id, changes):
+    events = [msgspec.structs.replace(event, event_id=event_id and f"e{event.index}") for event in events_of(run, 10)]
+    store.insert(events[:8])
+    store.insert(copies_of(events[3:8], **changes))
+    cursor = store.events(run)[-1][0]
+    store.insert(copies_of(events[:8], **changes))
+    store.insert(events[8:])
+
+    assert store.count(run) == 10
+    assert [event for _, event in store.events(run)] == events
+    assert [event for _, event in store.event_stream(run)] == events
+    assert [event for _, event in store.events(run, after=cursor)] == events[8:]
+    assert [event for _, event in store.events(run, after=cursor, limit=1)] == events[8:9]
+    assert store.last_events(run, 4) == events[:5:-1]
+    [process] = store.stored_by_process(run)
+    assert (process.stored, process.ours, process.highest) == ((10, 10, 9) if not event_id else (10, 0, -1))
+
+
+def test_a_move_takes_the_first_copy_of_each_event(store: Store, run):
+    session = f"session_{run}"
+    events = [msgspec.structs.replace(event, event_id=f"e{event.index}") for event in events_of(session, 5)]
+    store.insert(events)
+    store.insert(copies_of(events))
+    store.note_session(session, "default", run)
+
+    assert store.refile(session, "default", run) == 5
+
+    assert [event.time_ns for _, event in store.events(run)] == [event.time_ns for event in events]
+    assert (store.count(session), store.count(run)) == (0, 5)
+
+
+def test_a_process_is_complete_only_without_a_hole(store: Store, run):
+    events = events_of(run, 3)
+    store.insert([events[0], *copies_of(events[:1]), events[2]])
+
+    assert ("default", run, events[0].process) not in store.complete_processes()
+
+    store.insert([events[1]])
+
+    assert store.complete_processes()["default", run, events[0].process] == 3
+
+
 def test_a_follower_never_meets_a_duplicate(store: Store, run):
     store.insert(events_of(run, 10))
     cursor = store.events(run)[-1][0]

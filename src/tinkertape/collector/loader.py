@@ -73,7 +73,7 @@ class Loader:
         self._files: dict[Path, TapeFile] = {}
         self._found_s = self._looked_at_ended_s = 0.0
         self._sessions: dict[str, tuple[str, str]] = {}
-        self._complete: dict[tuple[str, str], int] = {}  # by process: every index of ours below is stored
+        self._complete: dict[tuple[str, str, str], int] = {}  # by process: every index of ours below is stored
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closing = False
@@ -147,9 +147,7 @@ class Loader:
             for session_id in self._store.sessions_unfiled():
                 self._on_moving(session_id)
                 self._store.refile(session_id, *self._sessions[session_id])
-            for row in self._store.stored_by_process():
-                if row.ours == row.highest + 1:
-                    self._complete[row.run, row.process] = row.ours
+            self._complete = self._store.complete_processes()
         except StoreError as error:
             self._failed(error)
             return False
@@ -292,11 +290,13 @@ class Loader:
         the same."""
         complete = self._complete
         return [
-            event for event in events if event.event_id or event.index >= complete.get((event.run, event.process), 0)
+            event
+            for event in events
+            if event.event_id or event.index >= complete.get((event.project, event.run, event.process), 0)
         ]
 
     def _note_complete(self, event: Event) -> None:
-        key = (event.run, event.process)
+        key = (event.project, event.run, event.process)
         if not event.event_id and event.index == self._complete.get(key, 0):
             self._complete[key] = event.index + 1
 

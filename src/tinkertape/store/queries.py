@@ -103,6 +103,10 @@ def stored_by_process(engine: Engine, run: str | None = None) -> list[StoredProc
     return [StoredProcess(*row) for row in engine.read(query_text("stored_by_process"), {"run": run or ""})]
 
 
+def complete_processes(engine: Engine) -> dict[tuple[str, str, str], int]:
+    return {(row[0], row[1], row[2]): row[3] for row in engine.read(query_text("complete_processes"))}
+
+
 def stored_identities(
     engine: Engine, run: str, processes: Sequence[str], low: int, high: int
 ) -> set[tuple[str, int, str]]:

@@ -1,8 +1,9 @@
 """The store: what tapes brought, in ClickHouse's tables, each event once.
 
 Invariants
-- The identity of an event is its sorting key; whoever inserts it again changes no answer. Of two copies the first
-  stays, so that a cursor never meets an event twice.
+- The identity of an event is (run, process, index, event id); whoever inserts it again changes no answer, whatever
+  else the copy says. Of two copies the one that arrived first counts, so that a cursor never meets an event twice. The
+  engine merges away what has the same sorting key, time and project included; every query leaves out the rest.
 - `insert` returns when the rows are in the table and synced; a SIGKILL at any other moment leaves none of them, or all.
 - The folder belongs to one process (`StoreLocked`); it is 0700, its files 0600.
 
@@ -30,7 +31,9 @@ from tinkertape.store.lock import FolderLock
 from tinkertape.store.rows import EVENT_COLUMNS, event_columns, event_of
 
 ID_FILE = "tinkertape.id"
-PAGE = 20_000  # events read at a time by `event_stream`; each page merges the keys of the whole run
+PAGE = 20_000  # events read at a time by `event_stream`; each page reads the indexes of the whole run
+COPIES_MAX = 64  # so many copies an event `last_events` looks behind
+ARRIVAL = -2  # the column of `run_events.sql`
 _encode = msgspec.json.Encoder().encode
 
 
@@ -170,10 +173,14 @@ class Store:
 
     def events(self, run: str, after: int = 0, limit: int = 1_000) -> list[tuple[int, Event]]:
         """A run's events in the order of arrival, which is the order of each process, from a cursor on: [(cursor,
-        event)]."""
-        return [
-            (arrival, event) for event, arrival in map(event_of, queries.run_events(self._engine, run, after, limit))
-        ]
+        event)]. Of an event that came twice the first copy."""
+        found: list[tuple[Any, ...]] = []
+        while (wanted := limit - len(found)) > 0 and (rows := queries.run_events(self._engine, run, after, wanted)):
+            found += _firsts(rows)
+            after = rows[-1][ARRIVAL]
+            if found and len(rows) < wanted:  # all copies: what comes after them may be more
+                break
+        return [(arrival, event) for event, arrival in map(event_of, found)]
 
     def event_stream(self, run: str, after: int = 0) -> Iterator[tuple[int, Event]]:
         """All events of a run from a cursor on, read a page at a time."""
@@ -183,7 +190,13 @@ class Store:
 
     def last_events(self, run: str, limit: int = 200) -> list[Event]:
         """The newest events of a run by time, newest first."""
-        return [event_of(row)[0] for row in queries.last_events(self._engine, run, limit)]
+        wanted = limit
+        while True:
+            rows = queries.last_events(self._engine, run, wanted)
+            found = _firsts(rows)
+            if len(found) >= limit or len(rows) < wanted or wanted >= COPIES_MAX * limit:
+                return [event_of(row)[0] for row in found[:limit]]
+            wanted *= 4
 
     def count(self, run: str) -> int:
         """How many events a run has, each once."""
@@ -217,6 +230,11 @@ class Store:
         """How many events are stored, each once, by process."""
         return queries.stored_by_process(self._engine, run)
 
+    def complete_processes(self) -> dict[tuple[str, str, str], int]:
+        """How many events of ours are stored, by (project, run, process), of those where none below the highest index
+        is missing."""
+        return queries.complete_processes(self._engine)
+
     def rejected_by_process(self, run: str | None = None) -> list[tuple[str, str, int]]:
         """How many lines were set aside, each once: [(run, process, count)]."""
         return queries.rejected_by_process(self._engine, run)
@@ -240,6 +258,11 @@ class Store:
     def sessions_unfiled(self) -> list[str]:
         """The sessions of a run that still have events under their own name: a move that was cut off."""
         return queries.sessions_unfiled(self._engine)
+
+
+def _firsts(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows that are the first copy of their event, without that mark."""
+    return [row[:-1] for row in rows if row[-1]]
 
 
 def _columns(values: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

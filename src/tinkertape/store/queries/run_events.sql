@@ -1,8 +1,12 @@
--- run_events: what happened in one run, in the order in which it arrived, after a cursor?  Reads that run only, by sort key.
--- run String, after UInt64, limit UInt32 → the columns of an event, arrival last
+-- run_events: what arrived of one run after a cursor, in that order, and is each the first copy of its event?  Reads that run's arrivals and indexes, then the page.
+-- run String, after UInt64, limit UInt32 → the columns of an event, arrival, is_first UInt8
+WITH page AS (SELECT arrival, `index` FROM events WHERE run = {run:String} AND arrival > {after:UInt64} ORDER BY arrival LIMIT {limit:UInt32}),
+     firsts AS (SELECT process, `index`, event_id, min(arrival) AS arrival
+                FROM events
+                WHERE run = {run:String} AND `index` IN (SELECT `index` FROM page)
+                GROUP BY process, `index`, event_id)
 SELECT project, run, toUnixTimestamp64Micro(time) AS time_us, process, `index`, event_id, name, kind, logged, severity, session_id, sdk_version,
-       monotonic_ns, trace_id, span_id, measurements, metadata, scope, arrival
-FROM events FINAL
-WHERE run = {run:String} AND arrival > {after:UInt64}
+       monotonic_ns, trace_id, span_id, measurements, metadata, scope, arrival, arrival IN (SELECT arrival FROM firsts) AS is_first
+FROM events
+WHERE run = {run:String} AND arrival IN (SELECT arrival FROM page)
 ORDER BY arrival
-LIMIT {limit:UInt32}
