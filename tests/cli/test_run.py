@@ -103,6 +103,30 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line_and_the_program_runs(
 
     assert (ran.returncode, ran.stdout) == (0, "out\n")
     assert ran.stderr.startswith("tinkertape: not recorded: ") and ran.stderr.count("\n") == 1
+    quiet = tinkertape("run", "-q", script(directory, "print('out')"))
+    assert quiet.stderr.startswith("tinkertape: not recorded: ") and quiet.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [(), ("-q",)])
+@pytest.mark.parametrize("setting", ["foo", "ftp://x"])
+def test_a_setting_that_cannot_be_used_is_told_before_the_program_begins(
+    options: tuple[str, ...], setting: str, tinkertape: Run, directory: Path
+) -> None:
+    begins = "import sys; sys.stderr.write('the program\\n')"
+
+    ran = tinkertape("run", *options, script(directory, begins), TINKERTAPE_URL=setting)
+
+    assert ran.returncode == 0
+    first, second = ran.stderr.splitlines()
+    assert first.startswith("tinkertape: not recorded: ") and setting in first and second == "the program"
+
+
+def test_a_folder_that_goes_away_leaves_one_line_and_no_traceback(tinkertape: Run, directory: Path) -> None:
+    away = f"{LOGS}import os, shutil; shutil.rmtree(os.environ['TINKERTAPE_DIRECTORY'] + '/tapes')"
+    ran = tinkertape("run", script(directory, f"{away}; open(os.environ['TINKERTAPE_DIRECTORY'] + '/tapes', 'w')"))
+
+    assert (ran.returncode, ran.stdout) == (0, "out\n")
+    assert "Traceback" not in ran.stderr and "tinkertape: no report: " in ran.stderr
 
 
 def test_switched_off_nothing_is_written(tinkertape: Run, directory: Path) -> None:

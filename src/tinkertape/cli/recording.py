@@ -52,7 +52,7 @@ class Recording:
                     recording.telemetry = start(settings.name or program.name)
                     recording.telemetry.kept = True  # the report reads the tape
             except (TinkertapeError, OSError) as error:
-                recording._say(f"not recorded: {error}")
+                recording._say(f"not recorded: {error}", always=True)
         atexit.register(recording.finish)
         return recording
 
@@ -89,8 +89,8 @@ class Recording:
 
         try:
             print_ending(telemetry, self.status, self.exit_status)
-        except TinkertapeError as error:
-            self._say(f"not recorded: {error}")
+        except (TinkertapeError, OSError) as error:
+            self._say(f"no report: {error}")
 
     def _say(self, line: str, *, always: bool = False) -> None:
         if (always or not self._quiet) and sys.stderr is not None:
