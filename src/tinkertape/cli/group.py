@@ -23,12 +23,15 @@ COMMANDS = {
     "diagnose": "tinkertape.cli.diagnose",
     "events": "tinkertape.cli.events",
 }
+# click 8.2 and later raise the help text as an error where nothing is asked for; earlier ones print it
+NO_ARGUMENTS: type[click.ClickException] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 EPILOG = """
 \b
 Begin:
   tinkertape demo                  the tour: a simulated service, a run, the answer
   tinkertape run train.py          record a run; the report at the end
   tinkertape diagnose last         was it your code, the network, or Tinker?
+
 \b
 Completion in your shell:
   eval "$(_TINKERTAPE_COMPLETE=bash_source tinkertape)"     in ~/.bashrc; zsh_source, fish_source likewise
@@ -92,6 +95,9 @@ def call() -> None:
 def _status_of_call() -> object:
     try:
         return commands.main(prog_name="tinkertape", standalone_mode=False)
+    except NO_ARGUMENTS as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "tinkertape"
         fail(f'{error.format_message().rstrip(".")} ("{path} --help" says more)', 2)

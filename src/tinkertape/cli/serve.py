@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from pathlib import Path
 
@@ -12,13 +13,32 @@ from tinkertape.cli.extras import SERVER, must_be_installed
 from tinkertape.cli.terminal import talk
 from tinkertape.config import load_settings
 
+STORE = "chdb:///"
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
+def _loopback(context: click.Context, parameter: click.Parameter, host: str) -> str:
+    try:
+        ours = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        ours = False
+    if not ours:
+        raise click.BadParameter(
+            f"cannot listen on {host}: only this machine may read a run until there are keys; use 127.0.0.1"
+        )
+    return host
+
+
+def _store(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+    if url is not None and not url.startswith(STORE):
+        raise click.BadParameter(f"{url!r} is no store: use {STORE}absolute/folder")
+    return url
+
+
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
+@click.option("--host", default="127.0.0.1", show_default=True, callback=_loopback, help="Loopback only.")
 @click.option("--port", default=8288, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--store", metavar="URL", help="Where runs are stored: chdb:///absolute/folder.")
+@click.option("--store", metavar="URL", callback=_store, help="Where runs are stored: chdb:///absolute/folder.")
 @click.option("--inbox", type=FOLDER, help="Where received telemetry is kept until it is stored.")
 @click.option("--tapes", type=FOLDER, help="The tapes of this machine, loaded too.")
 def command(host: str, port: int, store: str | None, inbox: Path | None, tapes: Path | None) -> int:

@@ -11,7 +11,9 @@ from tinkertape.cli.extras import SIMULATED_SERVICE, must_be_installed
 
 @click.command()
 @click.option("--port", default=8289, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--scenario", default="demo", show_default=True, help="What goes wrong: demo, healthy, or a TOML file.")
+@click.option(
+    "--scenario", default="demo", show_default=True, help="What goes wrong: demo, healthy, user-error, or a TOML file."
+)
 @click.option("--seed", type=int, help="Moves every fault and every random number.")
 @click.option(
     "--truth", type=click.Path(dir_okay=False, path_type=Path), help="Write what it really did, as JSON lines."
@@ -27,7 +29,11 @@ def command(port: int, scenario: str, seed: int | None, truth: Path | None) -> i
     from tinkertape.sim import SimError, choose_scenario, serve  # noqa: PLC0415  the extra [server]
 
     try:
-        serve(choose_scenario(scenario, seed), host="127.0.0.1", port=port, truth=truth)
+        chosen = choose_scenario(scenario, seed)
+    except SimError as error:
+        raise click.BadParameter(str(error), param_hint="--scenario") from error
+    try:
+        serve(chosen, host="127.0.0.1", port=port, truth=truth)
     except SimError as error:
         raise click.ClickException(str(error)) from error
     return 0
