@@ -46,8 +46,8 @@ class Followed:
         self.diagnoser = Diagnoser()
         self.cursor = 0
         self.events = 0
-        self.last_event_ns = 0
-        self.signs: dict[str, int] = {}  # by process: the newest wall time
+        self.last_event_ns = 0  # as the next: an event's time, but not after it arrived, whatever its clock says
+        self.signs: dict[str, int] = {}  # by process: the newest
         self.sessions: dict[str, None] = {}  # of a plain SDK's events, in order
         self.stopped: dict[str, str] = {}  # by process: the status of its telemetry.session.stop
         self.report: dict[str, Any] | None = None
@@ -58,18 +58,26 @@ class Followed:
         for cursor, event in store.event_stream(self.run, self.cursor):
             self.cursor = cursor
             self.events += 1
-            self._note(event)
+            self._note(event, min(event.time_ns, cursor))
             with guarded("collector.diagnosis"):
                 self.diagnoser.feed(event)
         return self.events != before
 
-    def _note(self, event: Event) -> None:
-        self.last_event_ns = max(self.last_event_ns, event.time_ns)
-        self.signs[event.process] = max(self.signs.get(event.process, 0), event.time_ns)
+    def _note(self, event: Event, sign_ns: int) -> None:
+        self.last_event_ns = max(self.last_event_ns, sign_ns)
+        self.signs[event.process] = max(self.signs.get(event.process, 0), sign_ns)
         if event.event_id and event.session_id:
             self.sessions[event.session_id] = None
         if event.name == "telemetry.session.stop":
             self.stopped[event.process] = str(event.metadata.get("status") or "success")
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A run's report and row, and how far into its events they have seen."""
+
+    report: dict[str, Any]
+    row: dict[str, Any]
+    cursor: int
 
 
 class Reports:
@@ -84,7 +92,7 @@ class Reports:
         self._is_receiving = is_receiving
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._table_lock = threading.Lock()
-        self._rows: dict[str, dict[str, Any]] = {}  # of runs that go on: newer than in the store
+        self._rows: dict[str, Made] = {}  # of runs that go on: newer than in the store
         self._grown: set[str] = set()
         self._not_before_s: dict[str, float] = {}  # by run, as the next two, in monotonic seconds
         self._written_s: dict[str, float] = {}
@@ -124,22 +132,18 @@ class Reports:
 
     def report(self, run: str) -> dict[str, Any] | None:
         """A run's report as plain data, with everything that is stored; None: no such run. Raises `StoreError`."""
-        followed = self._follow(run)
-        with followed.lock:
-            followed.catch_up(self._store)
-            return self._made(followed) if followed.events else None
+        made = self._made(run)
+        return None if made is None else made.report
 
     def run(self, run: str) -> dict[str, Any] | None:
         """A run as the list shows it, and its report: `{"run", "report"}`."""
-        report = self.report(run)
-        if report is None:
-            return None
-        return {"run": row_of(report, self._follow(run).last_event_ns), "report": report}
+        made = self._made(run)
+        return None if made is None else {"run": made.row, "report": made.report}
 
     def live_rows(self) -> dict[str, dict[str, Any]]:
         """The rows that are newer than the store's, by run."""
         with self._table_lock:
-            return dict(self._rows)
+            return {run: made.row for run, made in self._rows.items()}
 
     # the work
 
@@ -153,7 +157,17 @@ class Reports:
                 self._followed.popitem(last=False)
             return followed
 
-    def _made(self, followed: Followed) -> dict[str, Any]:
+    def _made(self, run: str) -> Made | None:
+        """What is to be said of a run, with everything that is stored."""
+        followed = self._follow(run)
+        with followed.lock:  # all of it from this one: another may stand in the table the next time
+            followed.catch_up(self._store)
+            if not followed.events:
+                return None
+            report = self._report(followed)
+            return Made(report, row_of(report, followed.last_event_ns), followed.cursor)
+
+    def _report(self, followed: Followed) -> dict[str, Any]:
         """The report of a run that has caught up. Under its lock."""
         now_ns = time.time_ns()
         views = self._views(followed)
@@ -201,9 +215,11 @@ class Reports:
             for run in self._due(now_s):
                 with guarded("collector.reports"):
                     self._sum_up(run)
-        for run, row in self.live_rows().items():
+        with self._table_lock:
+            rows = dict(self._rows)
+        for run, made in rows.items():
             with guarded("collector.reports"):
-                self._write_row(run, row)
+                self._write_row(run, made)
 
     def _look_again(self) -> None:
         """Runs that go on are looked at without an event too: a process that is gone writes none."""
@@ -218,35 +234,35 @@ class Reports:
 
     def _sum_up(self, run: str) -> None:
         began_s = time.monotonic()
-        report = self.report(run)
-        if report is None:
+        made = self._made(run)
+        if made is None:
             return
-        row = row_of(report, self._follow(run).last_event_ns)
+        row = made.row
         ended_s = time.monotonic()
         rest = REST_RECEIVING if self._is_receiving() else REST
         with self._table_lock:
             before = self._rows.get(run)
             if run not in self._moved:
-                self._rows[run] = row
+                self._rows[run] = made
             self._not_before_s[run] = ended_s + max(PERIOD_S, rest * (ended_s - began_s))
-        changed = before is None or before["state"] != row["state"]
-        if changed or (before is not None and before["events"] != row["events"]):
+        changed = before is None or before.row["state"] != row["state"]
+        if changed or (before is not None and before.row["events"] != row["events"]):
             self._publish(run, row["events"], row["state"])
         live = row["state"] in LIVE
         if changed or not live or ended_s - self._written_s.get(run, 0.0) > ROW_PERIOD_S:
-            self._write_row(run, row)
+            self._write_row(run, made)
         if not live:
             with self._table_lock:
                 for table in (self._rows, self._not_before_s, self._written_s):
                     table.pop(run, None)
 
-    def _write_row(self, run: str, row: Mapping[str, Any]) -> None:
-        cursor = self._follow(run).cursor
+    def _write_row(self, run: str, made: Made) -> None:
+        row = made.row
         self._written_s[run] = time.monotonic()
         try:
             with self._write_lock:
                 if run not in self._moved:
-                    self._store.note_summary(Summary(run, row["began_us"], cursor, dict(row)), row["project"])
+                    self._store.note_summary(Summary(run, row["began_us"], made.cursor, row), row["project"])
         except StoreError:
             with self._table_lock:
                 self._grown.add(run)

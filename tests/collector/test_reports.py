@@ -1,0 +1,109 @@
+"""Rows and states from what is stored, over a store made by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from tests.waiting import wait_until
+
+from tinkertape.collector import reports as module
+from tinkertape.collector.reports import Reports
+from tinkertape.collector.run_row import rfc3339
+from tinkertape.context import Event
+from tinkertape.store import LedgerRow, ProcessRow, Summary
+from tinkertape.tape.ledger import Ledger
+
+MINUTE_NS = 60 * 10**9
+FUTURE_NS = 4_070_908_800 * 10**9  # 2099
+
+
+class MadeStore:
+    """Events by run, with their arrivals, and the summaries that were noted."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, list[tuple[int, Event]]] = {}
+        self.noted: list[Summary] = []
+
+    def add(self, run: str, time_ns: int, arrival: int, **changes: object) -> None:
+        rows = self.events.setdefault(run, [])
+        event = Event(
+            name="user_event",
+            measurements={},
+            metadata={},
+            time_ns=time_ns,
+            monotonic_ns=0,
+            run=run,
+            index=len(rows),
+            event_id=f"e{len(rows)}",
+            session_id=run,
+        )
+        rows.append((arrival, msgspec.structs.replace(event, **changes)))
+
+    def event_stream(self, run: str, after: int = 0) -> Iterator[tuple[int, Event]]:
+        return iter([(arrival, event) for arrival, event in self.events.get(run, []) if arrival > after])
+
+    def ledgers(self, run: str) -> list[LedgerRow]:
+        return []
+
+    def processes(self, run: str) -> list[ProcessRow]:
+        return []
+
+    def runs_behind(self) -> list[str]:
+        return list(self.events)
+
+    def runs(self, limit: int) -> list[Summary]:
+        return []
+
+    def note_summary(self, row: Summary, project: str) -> None:
+        self.noted.append(row)
+
+
+@pytest.fixture
+def store() -> MadeStore:
+    return MadeStore()
+
+
+def reports_of(store: MadeStore) -> Reports:
+    return Reports(store, lambda run: Ledger(), lambda run, events, state: None)
+
+
+@pytest.mark.parametrize(
+    ("event_ns", "arrived_ago_ns", "state"),
+    [
+        (FUTURE_NS, 2 * MINUTE_NS, "ended"),
+        (FUTURE_NS, 0, "running"),
+        (FUTURE_NS - 73 * 365 * 24 * 60 * MINUTE_NS, 0, "ended"),
+    ],
+    ids=["it came long ago", "it came just now", "an old one that comes now"],
+)
+def test_a_run_goes_on_by_the_earlier_of_event_and_arrival(store, event_ns, arrived_ago_ns, state):
+    arrival = time.time_ns() - arrived_ago_ns
+    store.add("r", event_ns, arrival)
+
+    row = reports_of(store).run("r")["run"]
+
+    assert row["state"] == state
+    assert row["last_event"] == rfc3339(min(event_ns, arrival))
+
+
+def test_a_run_that_is_put_aside_meanwhile_keeps_its_cursor_and_its_last_event(store, monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 1)
+    now_ns = time.time_ns()
+    store.add("r", now_ns, now_ns)
+
+    def ledger_of(run: str) -> Ledger:
+        if run == "r":
+            reports.report("another")  # takes the only place
+        return Ledger()
+
+    reports = Reports(store, ledger_of, lambda run, events, state: None)
+    assert reports.run("r")["run"]["last_event"] == rfc3339(now_ns)
+    reports.start()
+    wait_until(lambda: store.noted)
+    reports.close()
+
+    assert {summary.arrival for summary in store.noted} == {now_ns}
+    assert {summary.summary["last_event"] for summary in store.noted} == {rfc3339(now_ns)}
