@@ -6,7 +6,7 @@ import errno
 import threading
 from pathlib import Path
 
-from tinkertape.tape.writer import Disk
+from tinkertape.tape.segment import RESERVE, Disk
 
 
 class FaultyDisk(Disk):
@@ -22,6 +22,7 @@ class FaultyDisk(Disk):
         self.held.set()
         self.synced = 0
         self.writes = 0
+        self.reserved: set[int] = set()
 
     def open(self, path: Path) -> int:
         if self.budget == 0:
@@ -38,6 +39,21 @@ class FaultyDisk(Disk):
             allowed = min(allowed, self.budget)
             self.budget -= allowed
         return super().write(file, data[:allowed])
+
+    def reserve(self, folder: Path) -> int:
+        if self.budget is not None:
+            if self.budget < RESERVE:
+                raise OSError(self.error, "refused")
+            self.budget -= RESERVE
+        file = super().reserve(folder)
+        self.reserved.add(file)
+        return file
+
+    def close(self, file: int) -> None:
+        if file in self.reserved and self.budget is not None:
+            self.budget += RESERVE
+        self.reserved.discard(file)
+        super().close(file)
 
     def sync(self, file: int) -> None:
         self.synced += 1

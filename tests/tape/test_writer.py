@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,95 @@ def test_a_disk_that_is_full_at_the_end_is_counted_too(folder: Path) -> None:
     assert recorder.close() is False
 
     assert recorder.ledger() == Ledger(recorded=3, pending=1, dropped={"disk_full": 2})
+
+
+@pytest.mark.parametrize("left", [0, 1, 50])
+def test_a_full_disk_still_takes_the_end_line_that_says_what_it_cost(folder: Path, left: int) -> None:
+    disk = FaultyDisk()
+    recorder = Recorder(folder, "run-1", disk=disk)
+    recorder.log("a")
+    assert recorder.flush(10)
+    assert recorder.trouble is None
+    disk.budget = left
+    for _ in range(9):
+        recorder.log("b")
+
+    assert recorder.close() is False
+
+    tape = open_tape(folder)
+    assert tape.ends[recorder.process].dropped == {"disk_full": 9}
+    assert tape.ledger() == recorder.ledger() == Ledger(recorded=10, pending=1, dropped={"disk_full": 9})
+    assert recorder.trouble == "disk_full"
+    assert disk.reserved == set()
+
+
+def test_an_end_line_for_which_no_room_was_kept_is_tried_until_the_deadline(folder: Path) -> None:
+    disk = FaultyDisk(budget=4000)  # too little to keep a block
+    recorder = Recorder(folder, "run-1", disk=disk)
+    recorder.log("a")
+    assert recorder.flush(10)
+    disk.budget = 0
+    space_returns = threading.Timer(0.2, lambda: setattr(disk, "budget", None))
+    space_returns.start()
+
+    assert recorder.close(timeout_s=30)
+    assert open_tape(folder).ends[recorder.process].recorded == 1
+    space_returns.join()
+
+
+def test_what_the_recorder_knows_of_the_disk_outlives_a_close_without_an_end_line(folder: Path) -> None:
+    disk = FaultyDisk(budget=4000)
+    recorder = Recorder(folder, "run-1", disk=disk)
+    recorder.log("a")
+    assert recorder.flush(10)
+    disk.budget = 0
+    recorder.log("b")
+
+    assert recorder.close(timeout_s=0.1) is False
+
+    assert open_tape(folder).ends == {}
+    assert recorder.ledger() == Ledger(recorded=2, pending=1, dropped={"disk_full": 1})
+    assert recorder.trouble == "disk_full"
+
+
+FILLED = """
+import sys
+from pathlib import Path
+from tinkertape.tape import Recorder, open_tape
+from tinkertape.tape.ledger import Ledger
+folder = Path(sys.argv[1]) / "run-1"
+recorder = Recorder(folder, "run-1", max_pending=500)
+recorder.log("a")
+assert recorder.flush(10)
+try:
+    (folder / "filler").write_bytes(b"x" * 10_000_000)
+except OSError:
+    pass
+for n in range(2000):
+    recorder.log("a", {"n": n, "text": "x" * 100})
+assert recorder.close() is False
+ledger = open_tape(folder).ledger()
+assert ledger == recorder.ledger() and ledger.balanced and set(ledger.dropped) <= {"disk_full", "memory_full"}, ledger
+assert ledger.recorded == 2001 and open_tape(folder).ends, ledger
+assert sorted(file.name for file in folder.iterdir()) == sorted([recorder.path.name, "filler"])
+"""
+
+
+def test_a_real_disk_that_is_full_takes_the_end_line(tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o size=256k none "$1" && exec "$2" -c "$3" "$1"'
+    inside = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    try:
+        probe = subprocess.run([*inside, 'mount -t tmpfs none "$1"', "sh", str(tmp_path)], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if probe.returncode:
+        pytest.skip("no file system may be mounted here")
+
+    done = subprocess.run(
+        [*inside, script, "sh", str(tmp_path), sys.executable, FILLED], capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_line_that_was_given_up_does_not_damage_the_end_line(folder: Path) -> None:

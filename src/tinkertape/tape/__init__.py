@@ -10,8 +10,8 @@ from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.reader import Reader, Record
 from tinkertape.tape.recorder import Recorder
 from tinkertape.tape.replay import Replayed, replay
+from tinkertape.tape.segment import SegmentFile
 from tinkertape.tape.tape import Tape, find_tapes, open_tape, unreadable_tapes
-from tinkertape.tape.writer import SegmentFile
 
 __all__ = [
     "End",

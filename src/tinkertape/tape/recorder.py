@@ -37,6 +37,7 @@ from tinkertape.guard import guarded
 from tinkertape.tape.format import End, Header, encode_line
 from tinkertape.tape.headers import new_header, redacted_header, renewed, segment_path
 from tinkertape.tape.ledger import Ledger
+from tinkertape.tape.segment import DISK, FileSystem, SegmentFile
 from tinkertape.tape.snapshot import (
     SNAPSHOT_MAX,
     UNENCODABLE,
@@ -44,7 +45,7 @@ from tinkertape.tape.snapshot import (
     encode_snapshot,
     encode_snapshot_slowly,
 )
-from tinkertape.tape.writer import DISK, Durability, FileSystem, SegmentFile, Writer
+from tinkertape.tape.writer import Durability, Writer
 from tinkertape.wire import SEVERITY_RANK
 
 NEVER_RECORDED = ("tape.", "delivery.", "telemetry.handler.")  # they would feed themselves
@@ -210,7 +211,7 @@ class Recorder:
         return self._lines.line(snapshot, index)
 
     def _open(self) -> SegmentFile:
-        return SegmentFile(self.path, disk=self._disk)
+        return SegmentFile(self.path, disk=self._disk, reserve=True)
 
     def _head(self) -> bytes:
         return encode_line(redacted_header(self.header))
@@ -231,6 +232,14 @@ class Recorder:
         total = Counter({reason: tally.value() for reason, tally in list(self._drops.items())})
         total.update(self._writer.lost)
         return dict(total)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the disk refuses, or refused at the end: a reason of `dropped` (`disk_full`, `no_permission`, …).
+
+        None: it takes what it is given.
+        """
+        return self._writer.trouble
 
     def ledger(self) -> Ledger:
         """The count of this process: what is in memory and what is in the file is pending. Exact when nothing is being

@@ -6,6 +6,7 @@ Locks    `_file_lock`: one chunk of the queue, made into lines and written; take
          `_start_lock`: to start the thread; whoever does not get it at once goes on.
 Fork     `start_over`: new locks, an empty queue, no file, no thread; the recorder calls it in the child.
 Exit     `close` takes as long as it was given; what is then unwritten is lost, and counted with the reason "exit".
+         The end line, which says so, has a block of the disk of its own.
 
 The queue has many who append and, under `_file_lock`, one who takes. Lines are numbered when they are taken, so a
 file's order is the order of the indices. A write that the system cuts short is gone on with from that byte. While the
@@ -16,16 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from tinkertape.config import open_private, private_folder
 from tinkertape.guard import count_failure, guarded
+from tinkertape.tape.segment import SegmentFile as SegmentFile
 from tinkertape.tape.snapshot import UNENCODABLE
 
 INTERVAL_S = 0.05  # a killed process loses what is younger, and what was being written
@@ -43,127 +42,6 @@ REASONS = {
     errno.EPERM: "no_permission",
     errno.EIO: "disk_error",
 }
-
-
-class FileSystem(Protocol):
-    """What a segment needs of the disk; a test passes one in that tears writes or refuses them."""
-
-    def open(self, path: Path) -> int: ...
-    def identity(self, file: int) -> object: ...
-    def size(self, file: int) -> int: ...
-    def ends_line(self, file: int) -> bool: ...
-    def write(self, file: int, data: bytes) -> int: ...
-    def sync(self, file: int) -> None: ...
-    def close(self, file: int) -> None: ...
-
-
-class Disk:
-    """The real file system. Folders are 0700, files 0600, opened to append."""
-
-    def open(self, path: Path) -> int:
-        private_folder(path.parent)
-        return open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-
-    def identity(self, file: int) -> object:
-        status = os.fstat(file)
-        return status.st_dev, status.st_ino
-
-    def size(self, file: int) -> int:
-        return os.fstat(file).st_size
-
-    def ends_line(self, file: int) -> bool:
-        size = self.size(file)
-        return size == 0 or os.pread(file, 1, size - 1) == b"\n"
-
-    def write(self, file: int, data: bytes) -> int:
-        return os.write(file, data)
-
-    def sync(self, file: int) -> None:
-        os.fdatasync(file)
-
-    def close(self, file: int) -> None:
-        os.close(file)
-
-
-DISK = Disk()
-
-
-class SegmentFile:
-    """One file of a tape, open to append whole lines. Not for two threads at once: its owner has the lock.
-
-    `size` is where the next byte goes. `trouble` is why the last `append` or `sync` fell short, None if it did not.
-    """
-
-    def __init__(self, path: Path, *, disk: FileSystem = DISK) -> None:
-        """Open it, made if need be, with its folder. A torn line at its end is closed by the next append.
-
-        Raises `OSError`.
-        """
-        self.path = path
-        self.trouble: OSError | None = None
-        self._disk = disk
-        self._file = disk.open(path)
-        self._identity = disk.identity(self._file)
-        self.size = disk.size(self._file)
-        self._at_line_start = self._whole = disk.ends_line(self._file)
-
-    def append(self, data: bytes) -> int:
-        """Write lines; return how many of the bytes are in the file.
-
-        If not all are, `trouble` says why; go on with the rest by another `append`, or give it up by `abandon`.
-        """
-        self.trouble = None
-        if not self._whole:  # something was given up in the middle of a line
-            if not self._write(b"\n"):
-                return 0
-            self._whole = True
-        return self._write(data)
-
-    def _write(self, data: bytes) -> int:
-        done = 0
-        while done < len(data):
-            try:
-                if not self._is_ours():
-                    self._file = self._disk.open(self.path)
-                    self._identity = self._disk.identity(self._file)
-                count = self._disk.write(self._file, data[done:] if done else data)
-            except OSError as error:
-                self.trouble = error
-                break
-            if count <= 0:  # POSIX allows it; it must not become an endless loop
-                self.trouble = OSError(errno.EIO, "nothing was written")
-                break
-            done += count
-        if done:
-            self.size += done
-            self._at_line_start = data[done - 1 : done] == b"\n"
-        return done
-
-    def _is_ours(self) -> bool:
-        """Is the descriptor still that of the file? A program that closes all it finds (a daemon does) frees the number
-        for a file of its own, which must not get our lines.
-        """
-        try:
-            return self._disk.identity(self._file) == self._identity
-        except OSError:
-            return False
-
-    def abandon(self) -> None:
-        """The rest of a torn append will not come: the next one begins on a line of its own."""
-        self._whole = self._at_line_start
-
-    def sync(self) -> bool:
-        """Bring to the disk what was appended, so that it outlasts a loss of power. False: `trouble` says why."""
-        try:
-            self._disk.sync(self._file)
-        except OSError as error:
-            self.trouble = error
-            return False
-        return True
-
-    def close(self) -> None:
-        if self._is_ours():
-            self._disk.close(self._file)
 
 
 class Writer:
@@ -358,14 +236,28 @@ class Writer:
             self._rest = b""
             if self._segment is not None:
                 self._segment.abandon()
-                self._segment.append(end())
+                ended = self._write_end(self._segment, end(), deadline)
                 if self._durability == "power":
                     self._segment.sync()
                 self._segment.close()
                 self._segment = None
+                whole = whole and ended
             return whole and not unwritten
         finally:
             self._file_lock.release()
+
+    def _write_end(self, segment: SegmentFile, line: bytes, deadline: float) -> bool:
+        """The last line, for which room was kept: without it nobody learns what was lost. Tried until the deadline."""
+        line = line[segment.append(line) :]
+        segment.release()
+        while line:
+            self._refused(segment.trouble)
+            line = line[segment.append(line) :]
+            if self.trouble != "disk_full" or time.monotonic() > deadline:
+                break
+            if line:
+                time.sleep(RETRY_S)
+        return not line
 
     def _give_up(self) -> int:
         """Number what is left in the queue, and forget it."""
