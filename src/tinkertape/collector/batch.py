@@ -8,17 +8,17 @@ from typing import Any
 
 import msgspec
 
-from tinkertape.collector.intake import ID_MAX, LEDGER_MARK, REJECTED_MARK, TEXT_MAX
+from tinkertape.collector.identity import ID_MAX, identity, safe_run
+from tinkertape.collector.intake import LEDGER_MARK, REJECTED_MARK, kept_text
 from tinkertape.collector.tape_file import TapeFile
 from tinkertape.context import Event
 from tinkertape.errors import BadLine
-from tinkertape.redact import redact_text
-from tinkertape.store import LedgerRow, ProcessRow, Rejected, unfit
+from tinkertape.store import LedgerRow, ProcessRow, Rejected, in_range, unfit
 from tinkertape.tape.format import End, Header
 from tinkertape.tape.reader import Record
 
 SESSION_CREATE = "tinker.session.create"
-Sessions = Mapping[str, tuple[str, str]]  # session → (project, run)
+Sessions = Mapping[str, tuple[str, str]]  # the run that a session is by itself → (project, run)
 
 
 class _RejectedEntry(msgspec.Struct):
@@ -91,13 +91,15 @@ class Batch:
             self.rejected.append(_rejected_of(tape, record, str(error)))
 
     def _take_event(self, event: Event) -> None:
+        if not event.event_id:  # recorded by us, under a clock that may be wrong; its monotonic one tells what matters
+            event = in_range(event)
         reason = unfit(event) or _unfit_ids(event)
         if reason is not None:
             raise BadLine(reason)
         if event.name == SESSION_CREATE and not event.event_id and event.metadata.get("status") != "error":
             session_id = event.metadata.get("session_id")
             if isinstance(session_id, str) and session_id:
-                self.sessions.setdefault(session_id, (event.project, event.run))
+                self.sessions.setdefault(safe_run(session_id), (event.project, event.run))
         self.events.append(event)
 
     def _take_header(self, tape: TapeFile, header: Header) -> None:
@@ -133,9 +135,7 @@ class Batch:
 
 
 def _filed(event: Event, sessions: Sessions) -> Event:
-    if not event.event_id or not event.session_id or event.run != event.session_id:
-        return event
-    home = sessions.get(event.session_id)
+    home = sessions.get(event.run) if event.event_id else None
     return event if home is None else msgspec.structs.replace(event, project=home[0], run=home[1])
 
 
@@ -160,10 +160,9 @@ def _rejected_of(tape: TapeFile, record: Record, reason: str) -> Rejected:
     """
     source = f"{tape.path.name}:{record.offset}"
     whose = _whose(record.raw) if tape.inbox else _Whose(run=tape.run, process=tape.process)
-    given = whose.event_id if isinstance(whose.event_id, str) else ""
-    identity = given[:ID_MAX] or hashlib.sha256(source.encode() + b"\0" + record.raw).hexdigest()[:32]
-    text = redact_text(record.raw[:TEXT_MAX].decode("utf-8", "replace"))
-    return Rejected(whose.run, whose.process, identity, _reason(reason), source, text, whose.project)
+    own_id = identity(whose.event_id) or hashlib.sha256(source.encode() + b"\0" + record.raw).hexdigest()[:32]
+    text = kept_text(record.raw)
+    return Rejected(whose.run, whose.process, own_id, _reason(reason), source, text, whose.project)
 
 
 def _whose(raw: bytes) -> _Whose:

@@ -7,7 +7,7 @@ docs/facts/performance.md §6.
 from __future__ import annotations
 
 from tinkertape.store.queries import Extent, LedgerRow, ProcessRow, StoredProcess, Summary
-from tinkertape.store.rows import unfit
+from tinkertape.store.rows import in_range, unfit
 from tinkertape.store.store import Rejected, Store
 
-__all__ = ["Extent", "LedgerRow", "ProcessRow", "Rejected", "Store", "StoredProcess", "Summary", "unfit"]
+__all__ = ["Extent", "LedgerRow", "ProcessRow", "Rejected", "Store", "StoredProcess", "Summary", "in_range", "unfit"]

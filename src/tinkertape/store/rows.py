@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.context import NO_SCOPE, Event
-from tinkertape.tape.format import finite_words
+from tinkertape.tape.format import finite_words, timestamp
 
 EVENT_COLUMNS = (
     "project",
@@ -36,6 +36,7 @@ EVENT_COLUMNS = (
 WORDS = ("NaN", "Infinity", "-Infinity")
 TIME_MIN_NS = 946_684_800_000_000_000  # the year 2000: what claims to be older has no clock
 TIME_MAX_NS = 4_102_444_800_000_000_000  # the year 2100
+TIME_GIVEN = "time_given"  # in the metadata of an event whose clock was wrong: what it said
 _INT64_MAX = 2**63 - 1
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -50,6 +51,18 @@ def unfit(event: Event) -> str | None:
     if not -_INT64_MAX <= event.monotonic_ns <= _INT64_MAX:
         return "monotonic_ns out of range"
     return None
+
+
+def in_range(event: Event) -> Event:
+    """The event at a time that a row can hold. A clock that begins with 1970 is moved to 2000, so that its events keep
+    their distances; a later one stands still at the end. What the clock said stays in the metadata.
+    """
+    if TIME_MIN_NS <= event.time_ns < TIME_MAX_NS:
+        return event
+    moved = TIME_MIN_NS + max(event.time_ns, 0) if event.time_ns < TIME_MIN_NS else TIME_MAX_NS - 1_000
+    return msgspec.structs.replace(
+        event, time_ns=moved, metadata={**event.metadata, TIME_GIVEN: timestamp(event.time_ns)}
+    )
 
 
 def event_columns(events: Sequence[Event], first_arrival: int) -> list[list[Any]]:
