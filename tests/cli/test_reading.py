@@ -249,3 +249,15 @@ def test_garbage_in_the_middle_of_a_tape_hides_nothing_else(tinkertape: Run, dir
         assert (told.returncode, told.stderr) == (0, ""), command
     shown = tinkertape("tail", "--no-follow", "-n", "100").stdout
     assert shown.count("my.event") == 5
+
+
+@pytest.mark.parametrize("columns", [40, 50, 80])
+def test_a_narrow_list_of_runs_keeps_id_and_name(columns: int, tinkertape: Run, directory: Path) -> None:
+    record(directory, "nightly-lora")
+    [row] = json.loads(tinkertape("runs", "--json").stdout)
+
+    told = tinkertape("runs", COLUMNS=str(columns)).stdout
+
+    assert row["run"] in told and "nightly-lora" in told
+    assert all(len(line) <= columns for line in told.splitlines())
+    assert ("✓ ended" in told) == (columns >= 50) and ("findings" in told) == (columns >= 80)

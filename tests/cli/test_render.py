@@ -131,3 +131,14 @@ def test_a_very_long_name_is_cut() -> None:
     text = printed(msgspec.convert({**WHOLE, "name": 500 * "n"}, Report))
 
     assert f"  {59 * 'n'}…  ·  " in text
+
+
+def test_in_a_very_narrow_terminal_a_note_stands_under_its_row() -> None:
+    lines = [line.rstrip() for line in printed(msgspec.convert(WHOLE, Report), width=40).split("\n")]
+
+    assert all(len(line) <= 40 for line in lines)
+    row = lines.index("    queue: capacity  ≤ 47.0 s  47 %")
+    assert lines[row + 1] == "      bounded 45.0 to 47.5 s"
+    row = lines.index("  forward_backward")
+    assert lines[row + 1] == "      1 200 + 2 open calls, p50 0.16 s,"
+    assert "      too long" in lines

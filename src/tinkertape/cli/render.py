@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -37,17 +37,18 @@ PARTS = {
     "queue:unknown": "queue: no reason given",
 }
 BAR, BAR_NARROW, NARROW = 24, 8, 100  # columns of the longest bar; the same in a terminal under 100
+NOTE_BESIDE, WITH_BARS = 80, 60  # columns; in fewer a note stands under its row, and there is no bar
 NAME_MAX = 60  # characters of a run's name
 ROWS_MAX = 8  # of pauses, errors and retries each; what is left out is said
 
 
 def print_report(console: Console, report: Report, *, exit_status: int = 0) -> None:
     """Print the whole report; `exit_status` is what the program asked for, where that is known and is not 0."""
-    for block in _blocks(report, BAR if console.width >= NARROW else BAR_NARROW, exit_status):
+    for block in _blocks(report, console.width, exit_status):
         console.print(block)
 
 
-def _blocks(report: Report, bar: int, exit_status: int) -> Iterator[RenderableType]:
+def _blocks(report: Report, width: int, exit_status: int) -> Iterator[RenderableType]:
     yield ""
     yield answer(report)
     if report.verdict.under:
@@ -55,11 +56,11 @@ def _blocks(report: Report, bar: int, exit_status: int) -> Iterator[RenderableTy
     yield _about(report, exit_status)
     if report.parts:
         yield _heading("Where the time went", f"{seconds(report.wall_s)}{_steps_said(report)}")
-        yield _parts(report, bar)
+        yield _parts(report, width)
     if report.operations:
         yield _heading("Operations")
-        yield _operations(report.operations)
-    yield from _evidence(report)
+        yield _operations(report.operations, width)
+    yield from _evidence(report, width)
     yield _ledger(report)
 
 
@@ -142,29 +143,44 @@ def _owner(owner: str) -> Text:
     return Text(f"{SHAPES.get(owner, '·')} {NAMES.get(owner, escaped(owner))}", style=STYLES.get(owner, ""))
 
 
-def _parts(report: Report, bar: int) -> Padding:
-    table = table_of("", "", "", "", "", "", sides="| >>|~")
+def _noted(rows: Sequence[tuple[str | Text, ...]], sides: str, width: int) -> Padding:
+    """Rows whose last column is a note; in a terminal that is no wider than `NOTE_BESIDE`, it stands under its row."""
+    if width >= NOTE_BESIDE:
+        table = table_of(*("" for _ in sides), sides=sides)
+        for row in rows:
+            table.add_row(*row)
+        return _indented(table)
+    cells = [[Text(cell) if isinstance(cell, str) else cell for cell in line] for line in rows]
+    columns = [max(len(row[column]) if column < len(row) else 0 for row in cells) for column in range(len(sides) - 1)]
+    lines: list[RenderableType] = []
+    for texts in cells:
+        line = Text()
+        for cell, side, most in zip(texts, sides, columns, strict=False):
+            gap = Text(" " * (most - len(cell)))
+            line.append_text(gap + cell if side == ">" else cell + gap).append("  " if most else "")
+        line.rstrip()
+        lines.append(line)
+        if len(texts) == len(sides) and texts[-1]:
+            lines.append(Padding(texts[-1], (0, 0, 0, 4), expand=False))
+    return Padding(Group(*lines), (0, 0, 0, 2), expand=False)
+
+
+def _parts(report: Report, width: int) -> Padding:
+    bar = BAR if width >= NARROW else BAR_NARROW
+    rows: list[tuple[str | Text, ...]] = []
     longest = max((part.seconds for part in report.parts), default=0.0)
     for owner in report.owners:
         say = Text(escaped(owner.say), style="dim")
-        table.add_row(
-            _owner(owner.owner),
-            "",
-            Text(seconds(owner.seconds), style="bold"),
-            Text(share(owner.share), style="bold"),
-            "",
-            say,
-        )
+        figures = (Text(seconds(owner.seconds), style="bold"), Text(share(owner.share), style="bold"))
+        rows.append((_owner(owner.owner), "", *figures, "", say))
         for part in (part for part in report.parts if part.owner == owner.owner and part.seconds > 0):
-            table.add_row(
-                "",
-                _part_name(part),
-                _part_time(part),
-                share(part.share),
-                _bar(part, longest, bar),
-                Text(_quality(part), style="dim"),
-            )
-    return _indented(table)
+            drawn = _bar(part, longest, bar) if width >= WITH_BARS else ""
+            note = Text(_quality(part), style="dim")
+            rows.append(("", _part_name(part), _part_time(part), share(part.share), drawn, note))
+    if width < WITH_BARS:  # a part is below its owner, not beside it
+        rows = [(owner or Text("  ").append(part), *rest) for owner, part, *rest in rows]
+        return _noted(rows, "|>>|~", width)
+    return _noted(rows, "| >>|~", width)
 
 
 def _part_name(part: Part) -> str:
@@ -188,7 +204,9 @@ def _quality(part: Part) -> str:
     return f"inferred: {escaped(part.method)}" if part.quality == "inferred" and part.method else part.quality
 
 
-def _operations(operations: Sequence[OperationRow]) -> Padding:
+def _operations(operations: Sequence[OperationRow], width: int) -> Padding:
+    if width < WITH_BARS:
+        return _noted([(escaped(operation.operation), _operation_said(operation)) for operation in operations], " ~", 0)
     table = table_of("", "calls", "p50", "p95", "longest", "polls", "retries", "errors", sides=" >>>>>>>")
     for operation in operations:
         errors = Text(count(operation.errors), style="red" if operation.errors else "")
@@ -200,16 +218,28 @@ def _operations(operations: Sequence[OperationRow]) -> Padding:
     return _indented(table)
 
 
-def _evidence(report: Report) -> Iterator[RenderableType]:
+def _operation_said(operation: OperationRow) -> str:
+    calls = f"{count(operation.count)}{f' + {operation.open} open' if operation.open else ''} calls"
+    named = (("p50", operation.p50_s), ("p95", operation.p95_s), ("longest", operation.max_s))
+    times = [f"{name} {seconds(value)}" for name, value in named]
+    met = [
+        f"{count(operation.polls)} polls",
+        f"{count(operation.retries)} retries",
+        f"{count(operation.errors)} errors",
+    ]
+    return ", ".join([calls, *times, *met])
+
+
+def _evidence(report: Report, width: int) -> Iterator[RenderableType]:
     if report.pauses:
         yield _heading("Pauses")
-        yield _pauses(report.pauses)
+        yield _pauses(report.pauses, width)
     if report.retries:
         yield _heading("Retries")
-        yield _retries(report.retries)
+        yield _retries(report.retries, width)
     if report.errors:
         yield _heading("Errors")
-        yield _errors(report.errors)
+        yield _errors(report.errors, width)
     yield _heading("Findings", "" if report.findings else "none")
     for finding in report.findings:
         yield _finding(finding)
@@ -221,51 +251,42 @@ def _not_seen(report: Report) -> Text:
     return Text(f"  looked for and not seen: {', '.join(escaped(cause) for cause in report.checked)}", style="dim")
 
 
-def _pauses(pauses: Sequence[PauseRow]) -> Padding:
-    table = table_of("", "", "", "", "", sides="|>| ~")
+def _pauses(pauses: Sequence[PauseRow], width: int) -> Padding:
+    rows: list[tuple[str | Text, ...]] = []
     for pause in pauses[:ROWS_MAX]:
         length = f"{seconds(pause.length_s)}{'' if pause.ended_s is not None else ' so far'}"
         limits = bounds(pause.min_s, pause.max_s)
         reason = f"{escaped(pause.reason)}{f': {escaped(pause.text)}' if pause.text else ''}"
-        table.add_row(
-            f"at {seconds(pause.began_s)}",
-            length,
-            Text(limits, style="dim"),
-            _where(pause.step, pause.operation),
-            reason,
-        )
-    _left_out(table, len(pauses))
-    return _indented(table)
+        at = f"at {seconds(pause.began_s)}"
+        rows.append((at, length, Text(limits, style="dim"), _where(pause.step, pause.operation), reason))
+    return _noted([*rows, *_left_out(len(pauses))], "|>| ~", width)
 
 
-def _retries(retries: Sequence[RetryRow]) -> Padding:
-    table = table_of("", "", "", "", sides="|  ~")
+def _retries(retries: Sequence[RetryRow], width: int) -> Padding:
+    rows: list[tuple[str | Text, ...]] = []
     for retry in retries[:ROWS_MAX]:
         why = " ".join(str(word) for word in (retry.status_code, retry.error_type) if word)
         again = f"again after {seconds(retry.delay_s)}" if retry.delay_s is not None else "again"
-        table.add_row(f"at {seconds(retry.at_s)}", escaped(retry.operation or ""), escaped(why), again)
-    _left_out(table, len(retries))
-    return _indented(table)
+        rows.append((f"at {seconds(retry.at_s)}", escaped(retry.operation or ""), escaped(why), again))
+    return _noted([*rows, *_left_out(len(retries))], "|  ~", width)
 
 
-def _errors(errors: Sequence[ErrorRow]) -> Padding:
-    table = table_of("", "", "", "", sides="|  ~")
+def _errors(errors: Sequence[ErrorRow], width: int) -> Padding:
+    rows: list[tuple[str | Text, ...]] = []
     for error in errors[:ROWS_MAX]:
         times = f" ({error.count} times)" if error.count > 1 else ""
         kind = " ".join(str(word) for word in (error.type, error.status_code, error.category) if word)
         where = _where(error.step, error.operation or "")
-        table.add_row(_owner(error.owner), where, escaped(f"{kind}{times}"), shortened(error.message or "", 200))
-    _left_out(table, len(errors))
-    return _indented(table)
+        rows.append((_owner(error.owner), where, escaped(f"{kind}{times}"), shortened(error.message or "", 200)))
+    return _noted([*rows, *_left_out(len(errors))], "|  ~", width)
 
 
 def _where(step: object, operation: str) -> str:
     return f"step {escaped(str(step))}, {escaped(operation)}" if step is not None else escaped(operation)
 
 
-def _left_out(table: Table, total: int) -> None:
-    if total > ROWS_MAX:
-        table.add_row(Text(f"and {total - ROWS_MAX} more", style="dim"))
+def _left_out(total: int) -> list[tuple[Text]]:
+    return [(Text(f"and {total - ROWS_MAX} more", style="dim"),)] if total > ROWS_MAX else []
 
 
 def _finding(finding: FindingRow) -> Padding:

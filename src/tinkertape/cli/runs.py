@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 import msgspec
+from rich.table import Table
 from rich.text import Text
 
 from tinkertape.cli.choice import json_option, source_at, url_option
@@ -14,6 +15,8 @@ from tinkertape.cli.terminal import answers, print_json, talk
 from tinkertape.cli.text import shortened
 
 NAME_WIDTH = 32
+SIDES = {"run": "|", "name": "~", "state": "|", "began": "|", "steps": ">", "events": ">", "findings": ">"}
+FIRST_TO_GO = ("events", "steps", "began", "findings", "state")
 
 
 @click.command()
@@ -37,11 +40,22 @@ def command(limit: int, url: str | None, as_json: bool) -> int:
     if not rows:
         talk().print(Text(f'no run in {source.place} yet; record one with "tinkertape run SCRIPT"'))
         return 0
-    table = table_of("run", "name", "state", "began", "steps", "events", "findings", sides="  ||>>>")
-    for row in rows:
-        table.add_row(*_cells(row))
-    answers().print(table)
+    console = answers()
+    console.print(_table([_cells(row) for row in rows], console.width))
     return 0
+
+
+def _table(rows: list[tuple[str | Text, ...]], width: int) -> Table:
+    """Without the columns that a narrow terminal has no room for; a run's id and name are always there."""
+    shown = dict(SIDES)
+    longest = {column: max(len(column), *(len(row[place]) for row in rows)) + 2 for place, column in enumerate(SIDES)}
+    for column in FIRST_TO_GO:
+        if sum(longest[name] for name in shown) > width + 2:
+            del shown[column]
+    table = table_of(*shown, sides="".join(shown.values()))
+    for row in rows:
+        table.add_row(*(row[place] for place, column in enumerate(SIDES) if column in shown))
+    return table
 
 
 def _cells(row: RunRow) -> tuple[str | Text, ...]:
