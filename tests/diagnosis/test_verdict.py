@@ -47,7 +47,7 @@ def test_it_is_tinker_with_two_phrases() -> None:
 
     assert (
         answer(report)
-        == "It is Tinker. It paused this run for 3.1 s at step 12, and computed 2.6× slower in steps 20 to 25."
+        == "It is Tinker. It paused this run for ≈ 3.1 s at step 12, and computed 2.6× slower in steps 20 to 25."
     )
     assert report.verdict.under.startswith(
         "Nothing to change in your code. The pause ended by itself, and all 30 steps"
@@ -63,7 +63,7 @@ def test_it_is_tinker_with_two_phrases() -> None:
 def test_a_small_error_of_yours_beside_a_pause_stands_below() -> None:
     report = report_of(training_run([150] * 20, pauses={12: (0, 3100)}, failures={7: USER}))
 
-    assert answer(report) == "It is Tinker. It paused this run for 3.1 s at step 12."
+    assert answer(report) == "It is Tinker. It paused this run for ≈ 3.1 s at step 12."
     assert "datum 3 is too long at step 7" in report.verdict.under
 
 
@@ -73,7 +73,7 @@ def test_two_causes_name_both_with_their_shares() -> None:
 
     assert report.verdict.lead == "Two causes:"
     assert "your code cost 2.9 s" in answer(report)
-    assert "Tinker 2.6 s" in answer(report)
+    assert "Tinker ≈ 2.6 s" in answer(report)
 
 
 def test_a_request_that_the_service_failed() -> None:
@@ -208,3 +208,29 @@ def test_a_message_is_the_services_own_words() -> None:
     assert first_line(wrapped) == "datum 1 is too long"
     assert first_line("a\nb") == "a"
     assert len(first_line("x" * 500)) == 120
+
+
+def test_requests_that_are_held_at_once_are_one_pause() -> None:
+    script = training_run([150] * 8)
+    for operation in ("forward_backward", "optim_step"):
+        script.call(operation, 5000 if operation == "optim_step" else 4995, compute=50, paused=(0, 2100), hold=400)
+    script.call("forward_backward", 9000, compute=50, paused=(0, 1500), hold=400)
+
+    assert [pause.pause for pause in report_of(script).pauses] == [1, 1, 2]
+
+
+def test_what_the_service_s_errors_cost_in_send_is_told_beside_the_network() -> None:
+    script = Script()
+    script.start(0)
+    call = script.call("forward_backward", 50, compute=50, send=1300)
+    script.claim(call, 51, call.ended)
+    tried = {"operation": "forward_backward", "operation_id": call.operation_id, "status_code": 503}
+    script.event("tinker.http.request.stop", 58, {"duration": 3_000_000}, {**tried, "http_id": 9, "submission_id": 1})
+    script.event("tinker.retry", 60, {"attempt": 1, "delay": 1_200_000_000}, {**tried, "layer": "http"})
+    script.stop(call.ended + 500)
+    report = report_of(script)
+
+    (finding,) = report.findings
+    assert finding.evidence["figures"]["in_send_s"] == pytest.approx(1.203)
+    said = {owner.owner: owner.say.replace(THIN, " ") for owner in report.owners}
+    assert said["network"].endswith("; 1.2 s of it waiting after Tinker's 503")

@@ -11,7 +11,7 @@ import msgspec
 
 from tinkertape.diagnosis import words
 from tinkertape.diagnosis.detectors.user_error import code_line
-from tinkertape.diagnosis.findings import Finding, FindingOwner, evidence_json
+from tinkertape.diagnosis.findings import Finding, FindingOwner, evidence_json, is_estimate
 from tinkertape.diagnosis.fold import Fold
 from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, SEND, YOUR_CODE, PartOwner
 from tinkertape.diagnosis.process import Process
@@ -39,6 +39,8 @@ _STATES: Mapping[str, State] = {
     "failed": "failed",
     "killed": "killed",
 }
+IN_SEND = "in_send_s"  # a finding's figure: what of its cost lies in the network's part
+IN_SEND_MIN_S = 0.01
 _OWNERS: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
 
 
@@ -64,7 +66,11 @@ def settled(view: View | None, findings: Sequence[Finding]) -> list[Finding]:
             continue  # ours tell the same error
         cost = view.cost_s(finding)
         share = cost / view.wall_s if cost is not None and view.wall_s > 0 else None
-        evidence = msgspec.structs.replace(finding.evidence, steps=view.steps_of(finding))
+        in_send = view.in_send_s(finding)
+        figures = (
+            finding.evidence.figures if in_send < IN_SEND_MIN_S else {**finding.evidence.figures, IN_SEND: in_send}
+        )
+        evidence = msgspec.structs.replace(finding.evidence, steps=view.steps_of(finding), figures=figures)
         severity = "info" if cost == 0 and finding.severity == "warning" else finding.severity
         out.append(msgspec.structs.replace(finding, cost_s=cost, share=share, evidence=evidence, severity=severity))
     return sorted(out, key=lambda finding: -(finding.cost_s or 0.0))
@@ -208,6 +214,7 @@ def _facts(
         your_share=shares.get(YOUR_CODE, 0.0) + shares.get(IDLE, 0.0),
         idle_share=shares.get(IDLE, 0.0),
         paused_s=open_pause.length_s if open_pause is not None and waiting else None,
+        paused_about=open_pause is not None and bool(words.between(open_pause.min_s, open_pause.max_s)),
         paused_text=open_pause.text if open_pause is not None else "",
         paused_step=open_pause.step if open_pause is not None else None,
         failure=failure,
@@ -272,7 +279,8 @@ def _owners(
 
 def _blame(findings: list[FindingRow], owner: FindingOwner) -> str:
     mine = [row for row in findings if row.owner == owner]
-    return "; ".join(f"{row.cause}, {words.seconds(row.cost_s)}" for row in mine[:2])
+    costs = [words.about(row.cost_s, estimate=is_estimate(row.cause, row.evidence["figures"])) for row in mine[:2]]
+    return "; ".join(f"{row.cause}, {cost}" for row, cost in zip(mine, costs, strict=False))
 
 
 def _say_you(errors: Sequence[ErrorRow], guilty: bool, findings: list[FindingRow]) -> str:
@@ -286,14 +294,24 @@ def _say_you(errors: Sequence[ErrorRow], guilty: bool, findings: list[FindingRow
 
 def _say_network(fold: Fold, view: View, guilty: bool, findings: list[FindingRow]) -> str:
     if guilty:
-        return f"The cause: {_blame(findings, 'network') or 'the connection broke'}"
+        return f"The cause: {_blame(findings, 'network') or 'the connection broke'}{_after_errors(findings)}"
     sends = []
     for operation in view.process.order:
         if operation.ended_ns is not None and operation.failure is None and operation.requests:
             sends.append(view.cutter.cut(operation).nanoseconds(SEND) / 1e9)
     broken = sum(retry.status_code is None for process in fold.processes.values() for retry in process.retries)
     speed = f"send p95 {words.seconds(quantile(sorted(sends), 0.95))}, " if sends else ""
-    return f"Not the cause: {speed}{words.count(broken, 'broken connection')}"
+    return f"Not the cause: {speed}{words.count(broken, 'broken connection')}{_after_errors(findings)}"
+
+
+def _after_errors(findings: list[FindingRow]) -> str:
+    """What of the network's time was spent on the service's errors: the SDK waits before it sends again."""
+    rows = [row for row in findings if row.evidence["figures"].get(IN_SEND)]
+    if not rows:
+        return ""
+    statuses = sorted({status for row in rows for status in row.evidence["figures"].get("statuses") or ()})
+    seconds = words.seconds(sum(row.evidence["figures"][IN_SEND] for row in rows))
+    return f"; {seconds} of it waiting after Tinker's {words.listed(statuses) or 'errors'}"
 
 
 def _say_service(parts: Sequence[Part], over_s: float, guilty: bool, findings: list[FindingRow]) -> str:

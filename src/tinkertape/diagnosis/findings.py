@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from tinkertape.diagnosis.records import OperationKey
+from tinkertape.diagnosis.words import seconds
 
 FindingOwner = Literal["you", "network", "service", "none"]
 Severity = Literal["info", "warning", "error"]
@@ -58,6 +59,13 @@ class Finding(_Details, frozen=True):
     def identity(self) -> tuple[str, str]:
         """The same for a finding and its later, grown self."""
         return (self.cause, self.key or f"{self.evidence.process}:{self.evidence.began_ns}")
+
+
+def is_estimate(cause: str, figures: Mapping[str, Any]) -> bool:
+    """Is a finding's cost no measurement: compared with what is usual, or a pause that is known between bounds?"""
+    least, most = figures.get("min_s"), figures.get("max_s")
+    bounded = least is not None and most is not None and seconds(least) != seconds(most)
+    return cause == "slow-service" or bounded
 
 
 def evidence_json(evidence: Evidence, began_s: float, ended_s: float | None) -> Mapping[str, Any]:

@@ -100,7 +100,10 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class PauseRow(msgspec.Struct, frozen=True):
-    """The service held one request's queue; the length lies between `min_s` and `max_s`."""
+    """The service held one request's queue; the length lies between `min_s` and `max_s`.
+
+    Requests that are held at once are one pause to whoever waits: they have the same `pause`, from 1.
+    """
 
     began_s: float
     ended_s: float | None
@@ -112,6 +115,7 @@ class PauseRow(msgspec.Struct, frozen=True):
     operation: str
     request_id: str
     step: int | None
+    pause: int = 0
 
 
 class ErrorRow(msgspec.Struct, frozen=True):

@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from tinkertape.diagnosis.partition import Partition
 from tinkertape.diagnosis.parts import PARTS, QUEUE, owner_of
 from tinkertape.diagnosis.process import Process
@@ -14,6 +16,8 @@ from tinkertape.diagnosis.report import ErrorRow, OperationRow, Part, PauseRow, 
 from tinkertape.diagnosis.segments import Cutter, claimed
 from tinkertape.diagnosis.verdict import FAULTS
 from tinkertape.diagnosis.view import View
+
+AT_ONCE_S = 0.05  # a pause that comes back so soon is the same one
 
 
 def quantile(values: Sequence[float], q: float) -> float:
@@ -153,7 +157,21 @@ def pause_rows(view: View) -> list[PauseRow]:
         cutter = view.cutter if process is view.process else view.book.cutter(process, now)
         for pause in process.pauses:
             rows.append(_pause_row(view, process, cutter, pause, now))
-    return sorted(rows, key=lambda row: row.began_s)
+    return _numbered(sorted(rows, key=lambda row: row.began_s))
+
+
+def _numbered(rows: list[PauseRow]) -> list[PauseRow]:
+    """Those of one reason that overlap, or follow each other at once, get the same number."""
+    out: list[PauseRow] = []
+    reached: dict[str, tuple[int, float]] = {}
+    for row in rows:
+        number, until = reached.get(row.reason, (0, -math.inf))
+        ended = math.inf if row.ended_s is None else row.ended_s
+        if row.began_s > until + AT_ONCE_S:
+            number, until = max((each for each, _ in reached.values()), default=0) + 1, -math.inf
+        reached[row.reason] = (number, max(until, ended))
+        out.append(msgspec.structs.replace(row, pause=number))
+    return out
 
 
 def _pause_row(view: View, process: Process, cutter: Cutter, pause: Pause, now: int) -> PauseRow:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinkertape.diagnosis import words
-from tinkertape.diagnosis.findings import FindingOwner
+from tinkertape.diagnosis.findings import FindingOwner, is_estimate
 from tinkertape.diagnosis.records import Failure
 from tinkertape.diagnosis.report import FindingRow, State, Verdict
 
@@ -44,6 +44,7 @@ class Facts:
     your_share: float = 0.0  # your code and idle
     idle_share: float = 0.0
     paused_s: float | None = None  # an open pause, and how long
+    paused_about: bool = False  # known between bounds only
     paused_text: str = ""
     paused_step: int | None = None
     failure: Failure | None = None
@@ -117,7 +118,7 @@ def _paused(facts: Facts) -> Verdict:
     return Verdict(
         "service",
         "Waiting for Tinker",
-        f"for {words.seconds(facts.paused_s)}: paused for capacity{since}.",
+        f"for {words.about(facts.paused_s, estimate=facts.paused_about)}: paused for capacity{since}.",
         f"{says}Nothing to do; the run goes on by itself.",
     )
 
@@ -152,7 +153,7 @@ def _caused(facts: Facts) -> Verdict:
             (owner, sum(finding.cost_s or 0.0 for finding in mine if finding.owner == owner)) for owner in guilty[:2]
         ]
         said = [
-            f"{NAMES[owner]} {'cost ' if index == 0 else ''}{words.seconds(cost)}"
+            f"{NAMES[owner]} {'cost ' if index == 0 else ''}{words.about(cost, estimate=estimated(mine, owner))}"
             f" ({words.percent(cost / facts.wall_s if facts.wall_s else 0.0)})"
             for index, (owner, cost) in enumerate(costs)
         ]
@@ -164,6 +165,11 @@ def _caused(facts: Facts) -> Verdict:
     also = f"It also {words.listed(phrases[2:])}." if len(phrases) > 2 and first != "you" else ""
     under = " ".join(each for each in (also, _advice(facts, first, mine), _rest(facts, others)) if each)
     return Verdict(first, LEADS[first], sentence, under)
+
+
+def estimated(findings: list[FindingRow], owner: FindingOwner) -> bool:
+    """Is any cost of an owner's findings no measurement?"""
+    return any(is_estimate(row.cause, row.evidence["figures"]) for row in findings if row.owner == owner)
 
 
 def _advice(facts: Facts, owner: FindingOwner, mine: list[FindingRow]) -> str:
@@ -199,13 +205,14 @@ def _phrases(findings: list[FindingRow]) -> list[str]:
 
 def _pauses_phrase(pauses: list[FindingRow]) -> str:
     length = sum(finding.cost_s or 0.0 for finding in pauses)
+    estimate = estimated(pauses, "service")
     if length <= 0:
         length = sum(finding.evidence["figures"].get("length_s", 0.0) for finding in pauses)
-        return f"paused a request for {words.seconds(length)} that nobody waited for"
+        return f"paused a request for {words.about(length, estimate=estimate)} that nobody waited for"
     numbers = sorted({step for finding in pauses for step in finding.evidence["steps"]})
     where = f" {words.steps(numbers)}" if numbers else ""
     times = "" if len(pauses) == 1 else f" {len(pauses)} times, together"
-    return f"paused this run{times} for {words.seconds(length)}{where}"
+    return f"paused this run{times} for {words.about(length, estimate=estimate)}{where}"
 
 
 def _phrase(finding: FindingRow) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Finding
 from tinkertape.diagnosis.partition import Partition
-from tinkertape.diagnosis.parts import COMPUTE
+from tinkertape.diagnosis.parts import COMPUTE, RESUBMIT, SEND
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation, OperationKey
 from tinkertape.diagnosis.segments import Cutter
@@ -121,6 +121,16 @@ class View:
             return cost
         waited = self.waited.get(key, Counter())
         return min(cost, waited[part] if part else sum(waited.values()))
+
+    def in_send_s(self, finding: Finding) -> float:
+        """What of the cost of the service's errors lies in `send`: the attempts that failed, and the waits after."""
+        if finding.owner != "service" or finding.evidence.part or finding.evidence.process != self.process.id:
+            return 0.0
+        total = 0
+        for key, cost in finding.evidence.costs_ns.items():
+            waited = self.waited.get(key, Counter())
+            total += min(cost, waited[SEND] + waited[RESUBMIT])
+        return total / 1e9
 
     def _span(self, finding: Finding) -> tuple[int, int]:
         ended = finding.evidence.ended_ns

@@ -25,6 +25,20 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600}{THIN}h {whole % 3600 // 60}{THIN}min"
 
 
+def between(low: float, high: float) -> str:
+    """`2.0 to 2.3 s`: bounds as they read, or nothing where they read alike."""
+    left, right = seconds(low), seconds(high)
+    if left == right:
+        return ""
+    unit = THIN + right.rpartition(THIN)[2]
+    return f"{left.removesuffix(unit) if ' ' not in right else left} to {right}"
+
+
+def about(value: float | None, *, estimate: bool) -> str:
+    """A duration, with ≈ where it is an estimate."""
+    return f"{f'≈{THIN}' if estimate and value else ''}{seconds(value)}"
+
+
 def percent(share: float) -> str:
     """A share of 1: `33 %`, `< 1 %`."""
     return f"<{THIN}1{THIN}%" if 0 < share < 0.01 else f"{round(share * 100)}{THIN}%"
