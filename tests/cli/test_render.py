@@ -76,7 +76,7 @@ def test_the_answer_comes_first_and_every_figure_has_its_unit_and_quality() -> N
         "≈ 13.0 s",
         "inferred: history",
         "1 200 + 2 open",
-        "47.0 s so far",
+        "≈ 47.0 s so far  45.0 to 47.5 s",
         "RequestFailedError 400 user (2 times)",
         "and 3 more",
         "capacity-pause  47.0 s, 47 %",
@@ -142,3 +142,16 @@ def test_in_a_very_narrow_terminal_a_note_stands_under_its_row() -> None:
     row = lines.index("  forward_backward")
     assert lines[row + 1] == "      1 200 + 2 open calls, p50 0.16 s,"
     assert "      too long" in lines
+
+
+def test_a_pause_of_two_requests_is_told_as_one_with_its_bounds() -> None:
+    (pause,) = WHOLE["pauses"]
+    other = {**pause, "operation": "optim_step", "request_id": "s", "pause": 1, "ended_s": 50.0}
+    finding = {**WHOLE["findings"][0], "evidence": {"figures": {"min_s": 45.0, "max_s": 47.5}}}
+    report = {**WHOLE, "pauses": [{**pause, "pause": 1, "ended_s": 50.0}, other], "findings": [finding]}
+    text = printed(msgspec.convert(report, Report))
+
+    assert "Pauses   1 pause, 2 requests" in text
+    assert "step 1, forward_backward and optim_step, 2 requests" in text
+    assert "capacity-pause  ≈ 47.0 s, 47 %" in text
+    assert "It lasted 45.0 to 47.5 s." in text

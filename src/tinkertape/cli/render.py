@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tinkertape.cli.estimates import cost_said, lasted_said, pause_cells, pauses_said, told_as_one
 from tinkertape.cli.figures import MARKS, bounds, count, moment, plural, seconds, share
 from tinkertape.cli.text import escaped, shortened
 from tinkertape.diagnosis.report import ErrorRow, FindingRow, OperationRow, Part, PauseRow, Report, RetryRow
@@ -232,7 +233,7 @@ def _operation_said(operation: OperationRow) -> str:
 
 def _evidence(report: Report, width: int) -> Iterator[RenderableType]:
     if report.pauses:
-        yield _heading("Pauses")
+        yield _heading("Pauses", pauses_said(report.pauses))
         yield _pauses(report.pauses, width)
     if report.retries:
         yield _heading("Retries")
@@ -253,13 +254,11 @@ def _not_seen(report: Report) -> Text:
 
 def _pauses(pauses: Sequence[PauseRow], width: int) -> Padding:
     rows: list[tuple[str | Text, ...]] = []
-    for pause in pauses[:ROWS_MAX]:
-        length = f"{seconds(pause.length_s)}{'' if pause.ended_s is not None else ' so far'}"
-        limits = bounds(pause.min_s, pause.max_s)
-        reason = f"{escaped(pause.reason)}{f': {escaped(pause.text)}' if pause.text else ''}"
-        at = f"at {seconds(pause.began_s)}"
-        rows.append((at, length, Text(limits, style="dim"), _where(pause.step, pause.operation), reason))
-    return _noted([*rows, *_left_out(len(pauses))], "|>| ~", width)
+    told = told_as_one(pauses)
+    for held in told[:ROWS_MAX]:
+        at, length, limits, where, reason = pause_cells(held)
+        rows.append((at, length, Text(limits, style="dim"), where, reason))
+    return _noted([*rows, *_left_out(len(told))], "|>| ~", width)
 
 
 def _retries(retries: Sequence[RetryRow], width: int) -> Padding:
@@ -290,14 +289,10 @@ def _left_out(total: int) -> list[tuple[Text]]:
 
 
 def _finding(finding: FindingRow) -> Padding:
-    cost = (
-        f"{seconds(finding.cost_s)}{f', {share(finding.share)}' if finding.share is not None else ''}"
-        if finding.cost_s is not None
-        else ""
-    )
+    cost = cost_said(finding)
     text = _owner(finding.owner).append(f"  {escaped(finding.cause)}", style="bold default")
     text.append(f"  {cost}" if cost else "", style="not bold default").append(
-        f"\n{escaped(finding.summary)}", style="not bold default"
+        f"\n{escaped(finding.summary)}{lasted_said(finding)}", style="not bold default"
     )
     if finding.advice:
         text.append(f"\n{escaped(finding.advice)}", style="not bold italic default")
