@@ -203,12 +203,12 @@ class WrittenTape:
         with self.path.open("ab") as file:
             file.write(data)
 
-    def event(self, name: str = "tinker.request.stop", **metadata: Any) -> Event:
+    def event(self, name: str = "tinker.request.stop", *, at_ns: int = 0, **metadata: Any) -> Event:
         made = Event(
             name=name,
             measurements={"duration": 5, "monotonic_time": self.next_index},
             metadata=metadata,
-            time_ns=time.time_ns() // 1000 * 1000,
+            time_ns=(at_ns or time.time_ns()) // 1000 * 1000,
             monotonic_ns=self.next_index,
             run=self.run,
             process=self.process,

@@ -13,6 +13,7 @@ from tests.waiting import wait_until
 from tinkertape.context import Event
 from tinkertape.tape.format import encode_line
 
+OLD_NS = 1_780_000_000 * 10**9
 BALANCED = {"pending": 0, "rejected": 0, "dropped": {}}
 
 
@@ -241,6 +242,20 @@ def test_a_long_tape_does_not_hold_up_a_short_one(collector: Served):
     collector.settled(short.run, 10)
     assert collector.ledger(long.run)["pending"] > 0
     collector.settled(long.run, 60_000, within_s=60)
+
+
+def test_an_old_closed_run_is_never_killed_while_it_is_loaded(collector: Served):
+    old = WrittenTape(collector.tapes, wall_ns=OLD_NS)
+    old.write(b"".join(encode_line(old.event(at_ns=OLD_NS)) for _ in range(60_000)))
+    old.end()
+    collector.start()
+
+    def states() -> set[str]:
+        return {row["state"] for row in collector.json("/api/v1/runs")}
+
+    met: set[str] = set()
+    wait_until(lambda: met.update(states()) or "ended" in met, within_s=60, every_s=0.05, otherwise=lambda: met)
+    assert met == {"running", "ended"}
 
 
 def test_a_file_that_comes_late_into_an_old_folder_is_found(served: Served, tape):

@@ -54,7 +54,13 @@ class Collector:
             is_receiving=lambda: self.inbox.is_busy,
         )
         self.books = Books(store, self.loader)
-        self.reports = Reports(store, self.books.ledger, self.hub.publish, is_receiving=lambda: self.inbox.is_busy)
+        self.reports = Reports(
+            store,
+            self.books.ledger,
+            self.hub.publish,
+            is_receiving=lambda: self.inbox.is_busy,
+            is_loading=self.loader.is_loading,
+        )
         self.source = StoreSource(store, self.reports, self.books)
 
     def _on_stored(self, runs: list[str]) -> None:

@@ -108,6 +108,11 @@ class Loader:
             files = [tape for tape in self._files.values() if run is None or tape.inbox or tape.run == run]
             return pending_of(files, self._sessions, run)
 
+    def is_loading(self, run: str) -> bool:
+        """Is a tape of this run on this machine closed, and not loaded to its end yet? Any thread, without a lock."""
+        tapes = list(self._files.values())
+        return any(tape.ends_ahead() for tape in tapes if not tape.inbox and tape.run == run)
+
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
         """While inside, nothing moves from pending to stored; `pending` may be asked."""

@@ -84,12 +84,18 @@ class Reports:
     """Reports by run."""
 
     def __init__(
-        self, store: Store, ledger_of: LedgerOf, publish: Publish, is_receiving: Callable[[], bool] = lambda: False
+        self,
+        store: Store,
+        ledger_of: LedgerOf,
+        publish: Publish,
+        is_receiving: Callable[[], bool] = lambda: False,
+        is_loading: Callable[[str], bool] = lambda run: False,
     ) -> None:
         self._store = store
         self._ledger_of = ledger_of
         self._publish = publish
         self._is_receiving = is_receiving
+        self._is_loading = is_loading
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._table_lock = threading.Lock()
         self._rows: dict[str, Made] = {}  # of runs that go on: newer than in the store
@@ -170,14 +176,16 @@ class Reports:
     def _report(self, followed: Followed) -> dict[str, Any]:
         """The report of a run that has caught up. Under its lock."""
         now_ns = time.time_ns()
-        views = self._views(followed)
         ledger = msgspec.structs.asdict(self._ledger_of(followed.run))
         before = followed.report or {}
+        views, loading = self._looked_at(followed, now_ns)
         state, status = run_state(views, before, now_ns)
+        until_ns = now_ns if state in LIVE else None
         report = dict(before)
         with guarded("collector.report"):
-            report = _reported(followed.diagnoser, views, now_ns, ledger, state)
+            report = _reported(followed.diagnoser, views, until_ns, ledger, "running" if loading else state)
             state, status = run_state(views, report, now_ns)  # paused and stuck are told by the report itself
+        state = "running" if loading else state
         report |= {"run": followed.run, "state": state, "status": status or report.get("status")}
         report |= {"ledger": ledger, "events": followed.events}
         report.setdefault("name", "")
@@ -185,6 +193,16 @@ class Reports:
         report["project"] = report.get("project") or "default"
         followed.report = report
         return dict(report)
+
+    def _looked_at(self, followed: Followed, now_ns: int) -> tuple[list[ProcessView], bool]:
+        """The processes of a run; and does it seem killed only because its end, which stands on its tape, is not
+        loaded yet?"""
+        views = self._views(followed)
+        if run_state(views, {}, now_ns)[0] != "killed":
+            return views, False
+        loading = self._is_loading(followed.run)
+        views = self._views(followed)  # the end may have come between the two looks
+        return views, loading and run_state(views, {}, now_ns)[0] == "killed"
 
     def _views(self, followed: Followed) -> list[ProcessView]:
         closed = {row.process: row.closed for row in self._store.ledgers(followed.run)}
@@ -271,9 +289,8 @@ class Reports:
 
 
 def _reported(
-    diagnoser: Diagnoser, views: Sequence[ProcessView], now_ns: int, ledger: Mapping[str, Any], state: str
+    diagnoser: Diagnoser, views: Sequence[ProcessView], until_ns: int | None, ledger: Mapping[str, Any], state: str
 ) -> dict[str, Any]:
     for view in views:
         diagnoser.describe(view.header)
-    until_ns = now_ns if state in LIVE else None
     return as_dict(diagnoser.report(now_ns=until_ns, ledger=ledger, state=cast(State, state)))

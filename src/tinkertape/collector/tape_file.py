@@ -22,6 +22,7 @@ from tinkertape.tape.tape import SUFFIX
 
 SETTLED_NS = 2_000_000_000
 IDLE_DIVISOR, IDLE_MAX_S = 30, 2.0  # a file that was silent for a minute is looked at each two seconds
+END_MAX = 16_384  # bytes of a last line
 STORE_ID_CHARS = 8  # of the store's id, in the name of a mark
 
 
@@ -73,6 +74,18 @@ class TapeFile:
 
     def size(self) -> int:
         return self.path.stat().st_size
+
+    def ends_ahead(self) -> bool:
+        """Is it closed, and its last line not loaded yet?"""
+        try:
+            if self.size() <= self.progress.offset:
+                return False
+            with self.path.open("rb") as file:
+                file.seek(max(0, self.size() - END_MAX))
+                last = file.read(END_MAX).rstrip(b"\n").rpartition(b"\n")[2]
+        except OSError:
+            return False
+        return last.startswith(b'{"tape_end":')
 
     def first_header(self) -> Header | None:
         """The header in the file's first line, if it is good. Raises `OSError`."""
