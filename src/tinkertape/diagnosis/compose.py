@@ -218,7 +218,7 @@ def _facts(
         paused_text=open_pause.text if open_pause is not None else "",
         paused_step=open_pause.step if open_pause is not None else None,
         failure=failure,
-        failure_where=code_line(failure.traceback) if failure is not None else "",
+        failure_where=code_line(failure.traceback, failure.message) if failure is not None else "",
         failure_step=view.step_at(failure.at_ns) if view is not None and failure is not None else None,
         ledger=dict(ledger) if ledger is not None else None,
         only_sdk=view is not None and view.book.only_sdk,

@@ -10,6 +10,7 @@ Wrong if  a 4xx is the service's own mistake (a 404 of a checkpoint that exists)
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ from tinkertape.diagnosis.words import first_line
 
 LISTENS = ("tinker.training", "tinker.sampling", "tinker.service", "tinker.rest", "tinker.admin", *NAMES)
 CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt")
-_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_HEAD = re.compile(r"^([ |+]*)(?:Exception Group )?Traceback \(most recent call last\):$", re.MULTILINE)
+_FRAME = re.compile(r'^[ |]*File "([^"]+)", line (\d+)', re.MULTILINE)
 _FOREIGN = ("site-packages", "/tinkertape/", "/lib/python", "<frozen", "<string>")
 
 
@@ -71,7 +73,7 @@ class Detector:
         key = (event.process, name, error_type, re.sub(r"\d+", "#", message))
         same = self._seen.get(key)
         if same is None:
-            where = code_line(str(metadata.get("stacktrace") or ""))
+            where = code_line(str(metadata.get("stacktrace") or ""), str(metadata.get("reason") or ""))
             same = self._seen[key] = _Same(event.process, name, message, at - duration, at, where)
         same.count += 1
         same.last_ns = at
@@ -87,7 +89,7 @@ class Detector:
         failure = fault.failure
         message = first_line(failure.message)
         key = (fault.process, fault.operation, failure.error_type, re.sub(r"\d+", "#", message))
-        where = code_line(failure.traceback)
+        where = code_line(failure.traceback, failure.message)
         same = self._seen.setdefault(key, _Same(fault.process, fault.operation, message, at, at, where))
         same.count += 1
         same.last_ns, same.error_type = at, failure.error_type
@@ -110,12 +112,27 @@ def is_yours(event: Event) -> bool:
     return isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
 
 
-def code_line(traceback: str) -> str:
-    """`train.py:41`: the innermost line of a traceback that is your own, or nothing."""
-    for path, line in reversed(_FRAME.findall(traceback)):
+def code_line(traceback: str, message: str = "") -> str:
+    """`train.py:41`: the innermost line of a traceback that is your own, or nothing.
+
+    The exception's `message` stands at its end, and may say anything, frames too: it is never read for one.
+    """
+    for path, line in reversed(_FRAME.findall(_frames(traceback, message.strip()))):
         if not any(foreign in path for foreign in _FOREIGN):
             return f"{PurePath(path).name}:{line}"
     return ""
+
+
+def _frames(traceback: str, message: str) -> str:
+    """The frames of the last exception: what is indented below its head, before the part "Type: message"."""
+    at = traceback.rfind(message) if message else -1
+    text = traceback[:at] if at > 0 else traceback
+    head = next(reversed(list(_HEAD.finditer(text))), None)
+    if head is None:  # cut short
+        return text
+    indent = head[1].replace("+", "|") + "  "
+    lines = text[head.end() :].lstrip("\n").split("\n")
+    return "\n".join(itertools.takewhile(lambda line: line.startswith(indent), lines))
 
 
 def _finding(same: _Same, key: str, duration: int) -> Finding:
