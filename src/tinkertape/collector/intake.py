@@ -13,17 +13,22 @@ again for ever.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
+from collections import Counter
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from tinkertape.redact import redact
+from tinkertape.collector.elements import elements, members
+from tinkertape.collector.identity import identity, name, safe_run
+from tinkertape.redact import redact, redact_text
 
 DEPTH_MAX = 64
-ID_MAX = 200  # characters of a run, process or session id
+EVENTS_MAX = 20_000  # in one body; an SDK sends 100 at most, we send 500
 CONTEXT_KEYS = ("run", "process", "session_id", "sdk_version", "project")
 TEXT_MAX = 2_000  # characters kept of what is set aside
 REJECTED_MARK = b'{"rejected":'
@@ -34,6 +39,10 @@ _encode = msgspec.json.Encoder().encode
 
 class BadBody(Exception):
     """A body in which no events can be found; its text is one line for the sender."""
+
+
+class TooManyEvents(BadBody):
+    """A body with more events than are taken at once."""
 
 
 class Body(msgspec.Struct):
@@ -60,26 +69,28 @@ class Intake(msgspec.Struct, frozen=True):
     header: bytes | None = None
 
 
-class _RawBody(msgspec.Struct):
-    events: list[msgspec.Raw]
-
-
 class _Unfit(Exception):
     """Why an event cannot be a line."""
 
 
 _body_decoder = msgspec.json.Decoder(Body)
-_raw_decoder = msgspec.json.Decoder(_RawBody)
+_raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _any_decoder = msgspec.json.Decoder()
 
 
 def take_in(body: bytes) -> Intake:
-    """Turn a body into lines. Raises `BadBody` where there is no list of events."""
-    try:
-        found = _body_decoder.decode(body)
-        events: list[Any] = found.events
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    """Turn a body into lines. Raises `BadBody` where there is no list of events, `TooManyEvents` where it is too long."""
+    found: Body | None = None
+    if body.count(b"{") <= 5 * EVENTS_MAX:  # else it may hold a million small objects, which are counted first
+        try:
+            found = _body_decoder.decode(body)
+            events: list[Any] = found.events
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            found = None
+    if found is None:
         found, events = _decode_leniently(body)
+    if len(events) > EVENTS_MAX:
+        raise TooManyEvents(f"the body has more than {EVENTS_MAX:,} events; send fewer at once")
     return _Taking(found).all(events)
 
 
@@ -87,22 +98,22 @@ class _Taking:
     """One body on its way."""
 
     def __init__(self, body: Body) -> None:
-        header = redact(body.tape) if body.tape else None
-        self._header = header if header is not None and _is_header(header) else None
+        self._header = _header_of(body.tape)
         source = self._header or {}
-        self.run = str(source.get("run") or body.session_id)[:ID_MAX]
-        self.process = str(source.get("process") or body.process_uuid or "")[:ID_MAX]
-        self.project = str(source.get("project") or body.project or "default")[:ID_MAX]
-        self._ledger = body.ledger
-        self.run = self.run or "unknown"
+        session_id = source.get("session_id") or identity(body.session_id)
+        self.run = str(source.get("run") or safe_run(session_id) or "unknown")
+        self.process = str(source.get("process") or identity(body.process_uuid))
+        self.project = name(source.get("project")) or name(body.project) or "default"
+        self._ledger = body.ledger if body.ledger and not _is_deeper(body.ledger, DEPTH_MAX) else None
         context = {
             "run": self.run,
             "process": self.process,
-            "session_id": str(source.get("session_id") or body.session_id)[:ID_MAX],
-            "sdk_version": str(source.get("sdk_version") or body.sdk_version)[:ID_MAX],
+            "session_id": session_id,
+            "sdk_version": name(source.get("sdk_version")) or name(body.sdk_version),
             "project": "" if self.project == "default" else self.project,
         }
         self._context = {key: value for key, value in context.items() if value}
+        self._met: Counter[str] = Counter()  # ids that were made from the content: equal events are told apart
 
     def all(self, events: list[Any]) -> Intake:
         lines: list[bytes] = []
@@ -126,29 +137,39 @@ class _Taking:
         if not isinstance(event, dict):
             raise _Unfit("no JSON object")
         try:
-            line = _encode(self._completed(redact(event)))
-        except (RecursionError, OverflowError, UnicodeEncodeError, TypeError) as error:
+            line = _encode(self._completed(redact(event), event.get("event_id")))
+        except RecursionError as error:
+            raise _Unfit(f"nested deeper than {DEPTH_MAX}") from error
+        except (OverflowError, UnicodeEncodeError, TypeError) as error:
             raise _Unfit(f"cannot be encoded: {type(error).__name__}") from error
         if line.count(b"{") + line.count(b"[") > DEPTH_MAX and _is_deeper(event, DEPTH_MAX):
             raise _Unfit(f"nested deeper than {DEPTH_MAX}")
         return line
 
-    def _completed(self, event: dict[str, Any]) -> dict[str, Any]:
+    def _completed(self, event: dict[str, Any], given_id: Any) -> dict[str, Any]:
         for key in CONTEXT_KEYS:
             event.pop(key, None)  # one body, one process: what its header says holds
-        if not event.get("event_id"):
-            event["event_id"] = hashlib.sha256(_encode(event)).hexdigest()[:32]  # the same when it is sent again
+        event_id = event.get("event_id")
+        if not event_id:
+            event["event_id"] = self._numbered(hashlib.sha256(_encode(event)).hexdigest()[:32])
+        elif event_id != given_id and isinstance(given_id, str):
+            event["event_id"] = identity(given_id)
         event.update(self._context)
         return event
 
+    def _numbered(self, made_id: str) -> str:
+        """The same id when the body is sent again, and another one for each of several equal events in it."""
+        self._met[made_id] += 1
+        met = self._met[made_id]
+        return made_id if met == 1 else f"{made_id}-{met}"
+
     def _rejected_line(self, event: Any, reason: str) -> bytes:
-        raw = bytes(event) if isinstance(event, msgspec.Raw) else repr(event).encode("utf-8", "replace")
-        text = str(redact(raw[:TEXT_MAX].decode("utf-8", "replace")))
-        event_id = event.get("event_id") if isinstance(event, dict) else None
+        raw = bytes(event) if isinstance(event, msgspec.Raw) else _written_out(event)
+        given_id = identity(event.get("event_id")) if isinstance(event, dict) else ""
         entry = {
             "reason": reason,
-            "id": event_id[:ID_MAX] if isinstance(event_id, str) else hashlib.sha256(raw).hexdigest()[:32],
-            "text": text,
+            "id": self._numbered(given_id or hashlib.sha256(raw).hexdigest()[:32]),
+            "text": kept_text(raw),
         }
         return _encode({"rejected": entry, "run": self.run, "process": self.process, "project": self.project})
 
@@ -156,8 +177,29 @@ class _Taking:
         return _encode({"ledger": redact(ledger), "run": self.run, "process": self.process, "project": self.project})
 
 
-def _is_header(header: dict[str, Any]) -> bool:
-    return all(isinstance(header.get(key), str) and 0 < len(header[key]) <= ID_MAX for key in ("run", "process"))
+def _written_out(event: Any) -> bytes:
+    try:
+        return repr(event).encode("utf-8", "replace")
+    except RecursionError:  # what can be told of it without going down
+        return repr(list(event)).encode("utf-8", "replace")
+
+
+def kept_text(raw: bytes) -> str:
+    """What is kept of something that is set aside. Redacted before it is cut: half a secret looks like none."""
+    return redact_text(raw[: 3 * TEXT_MAX].decode("utf-8", "replace"))[:TEXT_MAX]
+
+
+def _header_of(tape: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The header of a process of ours, with ids that can be kept; None if it is none."""
+    if not tape or not all(isinstance(tape.get(key), str) and tape[key] for key in ("run", "process")):
+        return None
+    if _is_deeper(tape, DEPTH_MAX):
+        return None
+    header: dict[str, Any] = {**redact(tape), **{key: identity(tape[key]) for key in ("run", "process")}}
+    header["run"] = safe_run(header["run"])
+    if "session_id" in header:
+        header["session_id"] = identity(tape["session_id"])
+    return header
 
 
 def _decode_event(raw: bytes) -> Any:
@@ -173,24 +215,10 @@ def _decode_event(raw: bytes) -> Any:
         raise _Unfit("no JSON") from error
 
 
-def _decode_leniently(body: bytes) -> tuple[Body, list[Any]]:
-    """The body of a sender that is not exact: an event that is no object, a number for a version, a lone surrogate, a
-    NaN."""
-    raws: list[msgspec.Raw] | None = None
-    try:
-        raws = _raw_decoder.decode(body).events
-        rest: Any = _outline(body)
-    except RecursionError as error:
-        raise BadBody("the body is nested too deep") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        rest = _tolerant_json(body)
-    if not isinstance(rest, dict) or not isinstance(rest.get("events", raws), list):
-        raise BadBody('the body has no list "events"')
-    events = raws if raws is not None else rest.pop("events")
-    return _coerced(rest), events
-
-
 class _Outline(msgspec.Struct):
+    """All of a body but its events, which may hold what msgspec refuses."""
+
+    events: msgspec.Raw = msgspec.Raw(b"")
     platform: Any = ""
     sdk_version: Any = ""
     session_id: Any = ""
@@ -203,35 +231,61 @@ class _Outline(msgspec.Struct):
 _outline_decoder = msgspec.json.Decoder(_Outline)
 
 
-def _outline(body: bytes) -> dict[str, Any]:
-    """All of a body but its events, which may hold what msgspec refuses."""
-    found = _outline_decoder.decode(body)
-    return {name: getattr(found, name) for name in found.__struct_fields__}
-
-
-def _tolerant_json(body: bytes) -> Any:
+def _decode_leniently(body: bytes) -> tuple[Body, list[msgspec.Raw]]:
+    """The body of a sender that is not exact: an event that is no object or nested without end, a number for a version,
+    a lone surrogate, a NaN."""
     try:
-        return _mended(json.loads(body.decode("utf-8", "replace")))
-    except RecursionError as error:
-        raise BadBody("the body is nested too deep") from error
+        outline = _outline_decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise BadBody('the body has no list "events"') from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        outline = _cut_out(body)
+    listed = bytes(outline.events)
+    if not listed.startswith(b"["):
+        raise BadBody('the body has no list "events"')
+    return _coerced(outline), _raws_of(listed)
+
+
+def _raws_of(listed: bytes) -> list[msgspec.Raw]:
+    """The events of a list, one by one; of a list that is too long not many more than are taken."""
+    if listed.count(b",") < EVENTS_MAX:
+        try:
+            return _raws_decoder.decode(listed)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+    try:
+        return [msgspec.Raw(part) for part in islice(elements(listed), EVENTS_MAX + 1)]
     except ValueError as error:
         raise BadBody("the body is no JSON") from error
 
 
-def _coerced(rest: dict[str, Any]) -> Body:
-    def text(key: str) -> str:
-        return "" if rest.get(key) is None else str(rest[key])
+def _cut_out(body: bytes) -> _Outline:
+    """The parts of a body that no decoder takes as a whole."""
+    try:
+        found = members(body)
+    except ValueError as error:
+        raise BadBody("the body is no JSON") from error
+    outline = _Outline(events=msgspec.Raw(found.get(b"events", b"")))
+    for field in outline.__struct_fields__[1:]:
+        if field.encode() in found:
+            with contextlib.suppress(_Unfit):
+                setattr(outline, field, _decode_event(found[field.encode()]))
+    return outline
 
-    tape, ledger = rest.get("tape"), rest.get("ledger")
+
+def _coerced(outline: _Outline) -> Body:
+    def text(given: Any) -> str:
+        return given if isinstance(given, str) else ""
+
     return Body(
         events=[],
-        platform=text("platform"),
-        sdk_version=text("sdk_version"),
-        session_id=text("session_id"),
-        process_uuid=text("process_uuid") or None,
-        project=text("project"),
-        tape=tape if isinstance(tape, dict) else None,
-        ledger=ledger if isinstance(ledger, dict) else None,
+        platform=text(outline.platform),
+        sdk_version=text(outline.sdk_version),
+        session_id=text(outline.session_id),
+        process_uuid=text(outline.process_uuid) or None,
+        project=text(outline.project),
+        tape=outline.tape if isinstance(outline.tape, dict) else None,
+        ledger=outline.ledger if isinstance(outline.ledger, dict) else None,
     )
 
 

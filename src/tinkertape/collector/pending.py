@@ -43,7 +43,6 @@ class _Glance(msgspec.Struct):
     event_session_index: int = -1
     run: str = ""
     process: str = ""
-    session_id: str = ""
 
 
 _glance = msgspec.json.Decoder(_Glance).decode
@@ -105,9 +104,7 @@ def _take_at_a_glance(raw: bytes, found: Pending, sessions: Sessions, run: str |
     if not glance.run or not glance.process or glance.event_session_index < 0:
         return False
     is_ours = glance.event_id == derived_id(glance.process, glance.event_session_index)
-    home = glance.run
-    if not is_ours and glance.run == glance.session_id:
-        home = sessions.get(glance.session_id, ("", glance.run))[1]
+    home = glance.run if is_ours else sessions.get(glance.run, ("", glance.run))[1]
     if run is None or run == home:
         identity = (glance.process, glance.event_session_index, "" if is_ours else glance.event_id)
         found.identities.setdefault((home, glance.process), set()).add(identity)
