@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import TINKERTAPE, Run, call, environment
 
+from tinkertape.cli.tapes import TapesSource
+from tinkertape.tape import Header, encode_line
+
 HOSTILE = "\x1b]0;stolen\x07\x9b31m\u202e\u2028\r\x7f"
 LOGS = """
 import sys, tinkertape
@@ -244,9 +247,10 @@ def test_garbage_in_the_middle_of_a_tape_hides_nothing_else(tinkertape: Run, dir
     lines = segment.read_bytes().splitlines(keepends=True)
     segment.write_bytes(b"".join([*lines[:3], b"\x00\xff garbage \x1b[31m\n", *lines[3:], b'{"torn']))
 
-    for command in (("runs",), ("show", "mine"), ("tail", "--no-follow"), ("diagnose",)):
+    for command, status in ((("runs",), 0), (("show", "mine"), 0), (("tail", "--no-follow"), 0), (("diagnose",), 1)):
         told = tinkertape(*command)
-        assert (told.returncode, told.stderr) == (0, ""), command
+        assert (told.returncode, told.stderr) == (status, ""), command
+    assert "1 line of the tape is damaged and was set aside" in tinkertape("show", "mine").stdout
     shown = tinkertape("tail", "--no-follow", "-n", "100").stdout
     assert shown.count("my.event") == 5
 
@@ -261,3 +265,56 @@ def test_a_narrow_list_of_runs_keeps_id_and_name(columns: int, tinkertape: Run, 
     assert row["run"] in told and "nightly-lora" in told
     assert all(len(line) <= columns for line in told.splitlines())
     assert ("✓ ended" in told) == (columns >= 50) and ("findings" in told) == (columns >= 80)
+
+
+def test_a_tape_with_damaged_lines_says_so_and_is_not_healthy(tinkertape: Run, directory: Path) -> None:
+    record(directory, "mine", count=5)
+    assert json.loads(tinkertape("diagnose", "mine", "--json").stdout)["healthy"] is True
+    [segment] = directory.glob("tapes/*/*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([*lines[:3], *(b"garbage\n" for _ in lines[3:6]), *lines[6:]]))
+
+    for command in ("show", "diagnose"):
+        assert "3 lines of the tape are damaged and were set aside\n" in tinkertape(command, "mine").stdout
+    told = tinkertape("diagnose", "mine", "--json")
+    assert (told.returncode, json.loads(told.stdout)["healthy"]) == (1, False)
+
+
+def test_a_folder_of_garbage_is_no_run(tinkertape: Run, directory: Path) -> None:
+    record(directory, "mine")
+    folder = directory / "tapes" / "01ZZZZZZZZZZZZZZZZZZZZZZZZ"
+    folder.mkdir()
+    (folder / "abc-00001.jsonl").write_bytes(b"\x00\x01garbage\n")
+
+    told = tinkertape("runs")
+
+    assert told.returncode == 0 and "mine" in told.stdout and "01ZZ" not in told.stdout
+    assert told.stderr.count("\n") == 1 and f"{folder} cannot be read" in told.stderr
+    assert [row["name"] for row in json.loads(tinkertape("runs", "--json").stdout)] == ["mine"]
+
+
+def test_a_dead_process_with_a_torn_head_was_killed(tmp_path: Path) -> None:
+    header = Header(run="r", process="p", host="elsewhere", wall_ns=1)
+    good, torn = (tmp_path / "r" / f"{process}-00001.jsonl" for process in ("p", "q"))
+    good.parent.mkdir()
+    good.write_bytes(encode_line(header))
+    torn.write_bytes(b'{"tape":1,"run":"r","proc')
+
+    [row] = TapesSource(tmp_path).runs(5)
+
+    assert row.state == "killed"
+    torn.rename(good)  # alone it cannot be listed; what asks for it by its id is not told that it ended well
+    assert TapesSource(tmp_path).report("r").state == "killed"
+
+
+@pytest.mark.parametrize("command", [("runs",), ("show", "last"), ("events",), ("tail", "--no-follow"), ("diagnose",)])
+@pytest.mark.parametrize("json_too", [(), ("--json",)])
+def test_with_stdout_closed_nothing_is_said(
+    command: tuple[str, ...], json_too: tuple[str, ...], tinkertape: Run, directory: Path
+) -> None:
+    record(directory, "mine")
+    call_closed = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *TINKERTAPE, *command, *json_too]
+
+    told = call(call_closed, directory)
+
+    assert (told.returncode, told.stderr) == (0, "")

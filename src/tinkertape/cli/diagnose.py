@@ -9,8 +9,8 @@ import msgspec
 
 from tinkertape.cli.choice import json_option, run_argument, source_at, url_option
 from tinkertape.cli.render import print_diagnosis
-from tinkertape.cli.source import resolve
-from tinkertape.cli.terminal import answers, print_json
+from tinkertape.cli.source import damaged, resolve
+from tinkertape.cli.terminal import answers, print_json, say_damage
 from tinkertape.diagnosis.report import Report
 from tinkertape.diagnosis.run_state import is_healthy
 
@@ -30,22 +30,20 @@ def command(run: str, url: str | None, as_json: bool) -> int:
     """
     source = source_at(url)
     report = source.report(resolve(run, source))
+    healthy = is_healthy(report.findings, report.state, report.ledger) and not damaged(source, report)
     if as_json:
-        print_json(msgspec.json.encode(diagnosis_of(report)))
+        print_json(msgspec.json.encode(diagnosis_of(report, healthy)))
     else:
         print_diagnosis(answers(), report)
-    return 0 if _healthy(report) else 1
+        say_damage(damaged(source, report))
+    return 0 if healthy else 1
 
 
-def _healthy(report: Report) -> bool:
-    return is_healthy(report.findings, report.state, report.ledger)
-
-
-def diagnosis_of(report: Report) -> dict[str, Any]:
+def diagnosis_of(report: Report, healthy: bool) -> dict[str, Any]:
     """A report in the shape of `diagnose --json`."""
     return {
         "run": report.run,
-        "healthy": _healthy(report),
+        "healthy": healthy,
         "findings": report.findings,
         "partition": {part.part: part.seconds for part in report.parts},
         "ledger": report.ledger,

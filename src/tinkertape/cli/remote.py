@@ -44,6 +44,7 @@ class CollectorSource:
     """A collector of ours at `place`."""
 
     every_s = 1.0
+    set_aside = 0  # the collector counts such lines as rejected
 
     def __init__(self, url: str) -> None:
         self.place = url.rstrip("/")
@@ -61,6 +62,9 @@ class CollectorSource:
 
     def runs(self, limit: int) -> list[RunRow]:
         return self._decoded(f"/api/v1/runs?limit={limit}", list[RunRow])
+
+    def unreadable(self) -> Sequence[str]:
+        return ()
 
     def report(self, run: str) -> Report:
         return self._page(run).report

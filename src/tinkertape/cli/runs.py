@@ -12,7 +12,7 @@ from tinkertape.cli.figures import count, moment
 from tinkertape.cli.render import state_said, table_of
 from tinkertape.cli.source import RunRow
 from tinkertape.cli.terminal import answers, print_json, talk
-from tinkertape.cli.text import shortened
+from tinkertape.cli.text import escaped, shortened
 
 NAME_WIDTH = 32
 SIDES = {"run": "|", "name": "~", "state": "|", "began": "|", "steps": ">", "events": ">", "findings": ">"}
@@ -34,6 +34,8 @@ def command(limit: int, url: str | None, as_json: bool) -> int:
     """
     source = source_at(url)
     rows = source.runs(limit)
+    for folder in source.unreadable():
+        talk().print(Text(f"{escaped(folder)} cannot be read: no file in it begins as a tape does"), soft_wrap=True)
     if as_json:
         print_json(msgspec.json.encode(rows))
         return 0

@@ -7,8 +7,8 @@ import msgspec
 
 from tinkertape.cli.choice import json_option, run_argument, source_at, url_option
 from tinkertape.cli.render import print_report
-from tinkertape.cli.source import resolve
-from tinkertape.cli.terminal import answers, print_json
+from tinkertape.cli.source import damaged, resolve
+from tinkertape.cli.terminal import answers, print_json, say_damage
 
 
 @click.command()
@@ -30,4 +30,5 @@ def command(run: str, url: str | None, as_json: bool) -> int:
         print_json(msgspec.json.encode(report))
     else:
         print_report(answers(), report)
+        say_damage(damaged(source, report))
     return 0

@@ -15,7 +15,7 @@ from tinkertape.diagnosis import Diagnoser
 from tinkertape.diagnosis.report import Report
 from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
-from tinkertape.tape import Header, Ledger, Reader, Tape, find_tapes, open_tape
+from tinkertape.tape import Header, Ledger, Reader, Tape, find_tapes, open_tape, unreadable_tapes
 from tinkertape.tape.ledger import total
 
 BATCH = 1_000  # lines
@@ -46,12 +46,16 @@ class TapesSource:
         self._folder = folder
         self._patience_s = patience_s
         self._known = known
+        self.set_aside = 0
 
     def names(self) -> Sequence[tuple[str, str]]:
         return [(tape.path.name, _name(tape)) for tape in self._tapes()]
 
     def runs(self, limit: int) -> list[RunRow]:
         return [self._row(tape) for tape in self._tapes()[:limit]]
+
+    def unreadable(self) -> Sequence[str]:
+        return [str(folder) for folder in unreadable_tapes(self._folder)]
 
     def report(self, run: str) -> Report:
         return self._read(open_tape(self._folder / run))
@@ -93,7 +97,7 @@ class TapesSource:
         return row
 
     def _read(self, tape: Tape) -> Report:
-        diagnoser = Diagnoser()
+        diagnoser, self.set_aside = Diagnoser(), 0
         signs: dict[str, int] = {}
         began_s = time.monotonic()
         for number, event in enumerate(tape):
@@ -101,6 +105,7 @@ class TapesSource:
             signs[event.process] = event.time_ns
             if number % BATCH == 0 and time.monotonic() - began_s > self._patience_s:
                 raise TapeTooLong(f'the tape is long; "tinkertape show {tape.path.name}" reads all of it')
+        self.set_aside = tape.set_aside
         for header in tape.headers:
             diagnoser.describe(header)
         known = self._known if self._known is not None and self._known.header.process not in tape.ends else None
@@ -153,13 +158,13 @@ def _views(tape: Tape, signs: dict[str, int], known: Known | None = None) -> lis
     views = [
         ProcessView(
             process=process,
-            header=msgspec.to_builtins(headers[process]) if process in headers else {},
+            header=msgspec.to_builtins(headers[process]) if process in headers else {"process": process},  # torn
             closed=closed.get(process, ""),
             last_sign_ns=signs.get(process, 0),
         )
         for process in tape.processes()
     ]
-    return sorted(views, key=lambda view: view.header.get("wall_ns", 0))
+    return sorted(views, key=lambda view: view.header.get("wall_ns", math.inf))
 
 
 def _state_now(tape: Tape) -> str:
