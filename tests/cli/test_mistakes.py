@@ -115,6 +115,8 @@ def test_a_shell_completes_commands_and_runs(tinkertape: Run, directory: Path) -
 
     assert "plain,diagnose" in completed("tinkertape d", 1)
     assert "plain,lora-31" in completed("tinkertape show lo", 2)
+    assert completed("tinkertape run tr", 2) == "file,tr\n"
+    assert completed("tinkertape run train.py da", 3) == "file,da\n"
     assert "complete" in tinkertape(_TINKERTAPE_COMPLETE="bash_source").stdout
 
 

@@ -238,3 +238,10 @@ def test_a_run_that_failed_or_was_killed_is_not_healthy(last: str, tinkertape: R
 
     assert (told.returncode, json.loads(told.stdout)["healthy"]) == (1, False)
     assert tinkertape("diagnose").stdout[0] in "×▨"
+
+
+def test_the_page_is_named_only_where_a_collector_answers(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", script(directory), TINKERTAPE_URL="http://127.0.0.1:9")
+
+    assert 'Page     no collector answers at http://127.0.0.1:9: "tinkertape serve"' in ran.stderr
+    assert "/runs/" not in ran.stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from tinkertape.cli.remote import CollectorSource
 from tinkertape.cli.render import print_report
 from tinkertape.cli.tapes import Known, TapesSource, TapeTooLong
 from tinkertape.cli.terminal import talk
@@ -29,6 +30,13 @@ def print_ending(telemetry: Telemetry, status: Status, exit_status: int) -> None
     except TapeTooLong as error:
         console.print(Text(f"tinkertape: {error}"), soft_wrap=True)
     console.print(Text(f"Tape     {escaped(str(telemetry.tape))}", style="dim"), soft_wrap=True)
+    console.print(Text(f"Page     {_page(telemetry.run)}", style="dim"), soft_wrap=True)
+
+
+def _page(run: str) -> str:
+    """Where its page is: an address only where a collector answers."""
     url = load_settings().url
-    page = f"{escaped(url)}/runs/{telemetry.run}" if url else 'it waits for a collector: "tinkertape serve"'
-    console.print(Text(f"Page     {page}", style="dim"), soft_wrap=True)
+    if url is not None and CollectorSource(url).there():
+        return f"{escaped(url)}/runs/{run}"
+    away = f"no collector answers at {escaped(url)}" if url is not None else "it waits for a collector"
+    return f'{away}: "tinkertape serve"'

@@ -96,7 +96,8 @@ def _status_of_call() -> object:
     try:
         return commands.main(prog_name="tinkertape", standalone_mode=False)
     except NO_ARGUMENTS as error:
-        sys.stderr.write(f"{error.format_message()}\n")
+        if sys.stderr is not None:
+            sys.stderr.write(f"{error.format_message()}\n")
         sys.exit(error.exit_code)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "tinkertape"
@@ -115,5 +116,6 @@ def _status_of_call() -> object:
 
 def fail(message: str, status: int) -> NoReturn:
     """One line on stderr, control characters escaped, and the end."""
-    sys.stderr.write(f"tinkertape: {escaped(message)}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"tinkertape: {escaped(message)}\n")
     sys.exit(status)

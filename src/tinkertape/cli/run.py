@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from tinkertape.cli.program import Program, end_as_python, hand_over_to_python, module_exists, prepare, program_at
 from tinkertape.cli.recording import Recording
@@ -31,14 +32,18 @@ class Recorded(msgspec.Struct, frozen=True):
         end_as_python(ended_by)
 
 
+def _files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [] if context.params.get("module") and parameter.name == "program" else [CompletionItem(incomplete, "file")]
+
+
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-m", "module", is_flag=True, help="PROGRAM is a module's name, as in python -m.")
 @click.option(
     "--name", metavar="NAME", help="What the run is called; without it TINKERTAPE_NAME, else the script's name."
 )
 @click.option("-q", "--quiet", is_flag=True, help="No report at the end.")
-@click.argument("program", metavar="SCRIPT|MODULE")
-@click.argument("arguments", metavar="[ARGS]…", nargs=-1, type=click.UNPROCESSED)
+@click.argument("program", metavar="SCRIPT|MODULE", shell_complete=_files)
+@click.argument("arguments", metavar="[ARGS]…", nargs=-1, type=click.UNPROCESSED, shell_complete=_files)
 def command(module: bool, name: str | None, quiet: bool, program: str, arguments: tuple[str, ...]) -> Recorded:
     """Run a Python program and record it, with no change to the program.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from tinkertape.cli.extras import SERVER, must_be_installed
 from tinkertape.cli.terminal import talk
-from tinkertape.config import load_settings
+from tinkertape.config import load_settings, private_folder
+from tinkertape.errors import CollectorError
 
 STORE = "chdb:///"
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -56,7 +58,7 @@ def command(host: str, port: int, store: str | None, inbox: Path | None, tapes: 
     serve(
         store or f"chdb://{settings.store}",
         inbox or settings.inbox,
-        tapes or settings.tapes,
+        _own_tapes(settings.tapes) if tapes is None else _given_tapes(tapes),
         host=host,
         port=port,
         pages=routes,
@@ -65,10 +67,30 @@ def command(host: str, port: int, store: str | None, inbox: Path | None, tapes: 
     return 0
 
 
+def _own_tapes(folder: Path) -> Path:
+    """The default folder, made where it is missing: a run may begin at any time."""
+    try:
+        return private_folder(folder)
+    except OSError as error:
+        raise CollectorError(
+            f"cannot make {folder}: {error.strerror or error}; choose another folder with --tapes"
+        ) from error
+
+
+def _given_tapes(folder: Path) -> Path:
+    """A folder that was named must be there: a slip of the pen would load nothing, for ever."""
+    if not folder.is_dir():
+        raise CollectorError(f"cannot load tapes from {folder}: there is no such folder; make it, or name another")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise CollectorError(f"cannot load tapes from {folder}: it may not be read; name another with --tapes")
+    return folder
+
+
 def _say_address(address: str) -> None:
-    sys.stdout.write(f"{address}\n")
-    sys.stdout.flush()
-    if sys.stderr.isatty():
+    if sys.stdout is not None:
+        sys.stdout.write(f"{address}\n")
+        sys.stdout.flush()
+    if sys.stderr is not None and sys.stderr.isatty():
         talk().print(
             Text("The page is there, and programs report to it with "), Text(f"TINKERTAPE_URL={address}"), sep=""
         )

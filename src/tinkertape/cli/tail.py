@@ -71,7 +71,8 @@ def _follow(
         for line in batch:
             if wanted(line):
                 show(line)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         if not batch:
             time.sleep(every_s)
 
