@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +80,22 @@ def test_a_store_that_another_process_holds_is_one_line(serve: Serve, directory:
     assert "is using it" in failed.stderr and failed.stderr.count("\n") == 1
 
 
+def test_a_tapes_folder_that_is_not_there_is_one_line(directory: Path) -> None:
+    failed = call([*TINKERTAPE, "serve", "--port", "0", "--tapes", str(directory / "no" / "such")], directory)
+
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith(f"tinkertape: cannot load tapes from {directory}/no/such: there is no such folder")
+    assert failed.stderr.count("\n") == 1
+    assert not (directory / "no").exists()
+
+
+def test_the_default_tapes_folder_is_made_for_its_owner_alone(serve: Serve, directory: Path) -> None:
+    url, _ = serve()
+
+    assert url.startswith("http://")
+    assert stat.S_IMODE((directory / "tapes").stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize("option", [("--store", "nowhere"), ("--store", "chdb:///proc/x"), ("--inbox", "/proc/x")])
 def test_a_place_that_cannot_be_used_is_one_line(option: tuple[str, str], directory: Path) -> None:
     failed = call([*TINKERTAPE, "serve", "--port", "0", *option], directory)
@@ -89,7 +106,9 @@ def test_a_place_that_cannot_be_used_is_one_line(option: tuple[str, str], direct
 
 
 def test_a_program_delivers_while_it_runs_and_a_killed_one_is_loaded_afterwards(serve: Serve, directory: Path) -> None:
-    url, _ = serve("--tapes", str(directory.parent / "no-tapes-here"))
+    no_tapes = directory.parent / "no-tapes-here"
+    no_tapes.mkdir()
+    url, _ = serve("--tapes", str(no_tapes))
     path = directory.parent / "script.py"
     path.write_text(
         "import os, signal, tinkertape\n"
