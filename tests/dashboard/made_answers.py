@@ -47,6 +47,7 @@ def findings_of(
             span["request_ids"],
             began_s=seg[1],
             ended_s=seg[2],
+            figures={"min_s": 46.4, "max_s": 47.6},
         )
     if slow_from:
         finding(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,8 @@ from tests.dashboard.worlds import long_run
 from tinkertape.dashboard.latency_chart import latency, over_time
 from tinkertape.dashboard.loss_chart import loss_chart
 from tinkertape.dashboard.parts import LOOKS, OVER, with_over
-from tinkertape.dashboard.report import report_of
+from tinkertape.dashboard.report import Ledger, report_of
+from tinkertape.dashboard.run_page import run_page
 from tinkertape.dashboard.scale import label_every, log_ticks, ticks, time_ticks
 from tinkertape.dashboard.share import share_bar
 from tinkertape.dashboard.steps_chart import BARS, steps_chart
@@ -59,7 +62,7 @@ def test_one_long_step_is_cut_so_that_the_others_can_be_seen():
     chart = steps_chart(report_of(sick()))
     cut = [bar for bar in chart.bars if bar.cut]
 
-    assert [(bar.label, bar.cut_why) for bar in cut] == [("12", "paused 47.0\u202fs")]
+    assert [(bar.label, bar.cut_why) for bar in cut] == [("12", "paused ≈\u202f47.0\u202fs")]
     assert all(bar.top < 75 for bar in chart.bars if not bar.step.failed)
 
 
@@ -124,3 +127,33 @@ def test_a_logarithmic_axis_is_not_crowded():
 
 def test_labels_stand_at_round_numbers():
     assert [label_every(count) for count in (5, 30, 120, 1200)] == [1, 5, 20, 200]
+
+
+def test_a_pause_between_bounds_carries_its_mark_in_the_bar_and_on_the_timeline():
+    bar = share_bar({"compute": 8.0, "queue:capacity": 2.0}, 0.0, {"queue:capacity": "bounded", "compute": "bounded"})
+
+    assert [piece.figure for piece in bar.pieces] == ["8.0\u202fs", "≈\u202f2.0\u202fs"]
+    assert bar.lost is not None and bar.lost.text.startswith("≈\u202f2.0\u202fs lost to Tinker")
+    labels = [line[1] for line in json.loads(run_page(report_of(sick()), Ledger(), []).data_markup)["findings"]]
+    assert "capacity-pause ≈\u202f47.0\u202fs" in labels
+
+
+def test_what_is_above_the_axis_stands_at_its_edge_with_its_value():
+    calls = [(float(at), 1.0 + at / 100, 1, at) for at in range(20)]
+    calls += [(20.0, 47.0, 1, 20), (20.5, 30.0, 1, 21)]
+    operation = {"operation": "optim_step", "count": len(calls), "p50_s": 1.1, "calls": calls}
+    (strip,) = over_time(report_of({"run": "a", "wall_s": 40.0, "operations": [operation]})).strips
+    cut = [dot for dot in strip.dots if dot.cut]
+
+    assert (strip.top, strip.most) == ("2\u202fs", "47.0\u202fs")
+    assert [(dot.said, dot.y) for dot in cut] == [("47.0\u202fs", 0.0), ("", 0.0)]
+    assert all(dot.y > 0 for dot in strip.dots if not dot.cut)
+
+
+def test_a_narrow_axis_of_latencies_is_labelled_at_powers_of_ten():
+    calls = [(0.0, 0.009, 1, 1), (1.0, 0.5, 1, 2), (2.0, 1.2, 1, 3)]
+    operation = {"operation": "optim_step", "count": 3, "p50_s": 0.5, "calls": calls}
+    axis = latency(report_of({"run": "a", "operations": [operation]})).axis
+
+    assert [tick.text for tick in axis if not tick.room] == ["10\u202fms", "1\u202fs"]
+    assert [tick.text for tick in axis if tick.room != "wide"] == ["10\u202fms", "0.1\u202fs", "1\u202fs"]

@@ -60,8 +60,8 @@ def test_the_answer_shares_findings_steps_pauses_errors_tape_and_ledger_need_no_
         "It is Tinker. It paused this run for 47\u202fs at step 12",
         "Not the cause: 1 user error",
         "capacity-pause step 12",
-        "≤\u202f47.0\u202fs",
-        "46.4\u202fs to 47.6\u202fs",
+        "≈\u202f47.0\u202fs",
+        "46.4 to 47.6\u202fs",
         "RequestFailedError",
         "Datum 3 is too long",
         "tinker.sampling.sample.stop",
@@ -194,3 +194,47 @@ def test_a_row_may_carry_lists_where_counts_are_shown():
     row = row_of({"run": "a", "steps": report["steps"], "findings": report["findings"], "parts": report["parts"]})
 
     assert (row.steps, row.findings, row.finding.cause) == (3, 1, "capacity-pause")
+
+
+def page_of(report) -> str:
+    return TestClient(Starlette(routes=routes(FakeSource([report])))).get(f"/runs/{report['run']}").text
+
+
+def test_requests_that_were_held_at_once_are_one_pause():
+    report = made_run("two", pause_at=5)
+    (pause,) = report["pauses"]
+    report["pauses"] = [{**pause, "pause": 1}, {**pause, "pause": 1, "operation": "optim_step", "request_id": "other"}]
+    text = text_of(page_of(report))
+
+    assert "1 pause, 2 requests, as a table" in text
+    assert "forward_backward, optim_step" in text
+
+
+def test_what_of_the_cost_lies_in_send_is_said_in_the_head_of_the_findings():
+    report = made_run("errors", pause_at=5, slow_from=12)
+    report["findings"][-1]["evidence"]["figures"]["in_send_s"] = 1.3
+
+    assert "1.3\u202fs of it in send" in text_of(page_of(report))
+
+
+def test_a_run_that_only_the_sdk_told_of_is_not_called_healthy():
+    row = {"run": "a", "name": "plain", "state": "ended", "began": "2026-11-24T10:00:00Z", "events": 3, "parts": {}}
+    rows = [row_of({**row, "steps": 0})]
+
+    assert said(headline(rows)) == "1 run, none live. The newest, plain, ended."
+    source = FakeSource()
+    source.runs = lambda *_: [{**row, "steps": 0}]
+    text = text_of(TestClient(Starlette(routes=routes(source))).get("/").text)
+    assert "cannot say" in text and "healthy" not in text
+
+
+def test_the_list_says_where_and_how_long_before_it_runs_out_of_room():
+    finding = {"cause": "capacity-pause", "owner": "service", "summary": "The service kept …", "cost_s": 2.4}
+    row = {"run": "a", "state": "ended", "began": "2026-11-24T10:00:00Z"}
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    found = [
+        runs_page([row_of({**row, "finding": each})], now).groups[0].lines[0].found
+        for each in (finding, {**finding, "steps": [8]}, {**finding, "evidence": {"steps": [8, 9]}})
+    ]
+
+    assert found == ["The service kept …", "2.4\u202fs at step 8", "2.4\u202fs at steps 8 to 9"]

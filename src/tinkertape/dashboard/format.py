@@ -75,7 +75,11 @@ def marked(amount: str, quality: str) -> str:
 
 def between(least: float | None, most: float | None) -> str:
     """The bounds of a figure: `1.2 to 1.5 s`, or nothing when there are none."""
-    return "" if least is None or most is None else f"{seconds(least)} to {seconds(most)}"
+    if least is None or most is None:
+        return ""
+    left, right = seconds(least), seconds(most)
+    unit = THIN + right.rpartition(THIN)[2]
+    return f"{left.removesuffix(unit) if ' ' not in right else left} to {right}"
 
 
 def moment(text: str | None) -> datetime | None:

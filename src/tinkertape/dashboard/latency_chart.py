@@ -13,15 +13,17 @@ import msgspec
 
 from tinkertape.dashboard.format import seconds, short
 from tinkertape.dashboard.report import Operation, Report
-from tinkertape.dashboard.scale import log_ticks, quantile, time_ticks
+from tinkertape.dashboard.scale import log_ticks, quantile, ticks, time_ticks
 
 MOST = 500
 STRIPS = 3
+APART = 22.0  # per cent of a strip that a value at its edge takes
 
 
 class Tick(msgspec.Struct, frozen=True):
     at: float
     text: str
+    room: str = ""  # where it is labelled: everywhere, or only where the plot is "some" or "wide" enough
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -43,6 +45,8 @@ class Dot(msgspec.Struct, frozen=True):
     failed: bool
     step: str
     figure: str
+    cut: bool = False  # above the top: drawn as a mark at the edge
+    said: str = ""  # its real value, where that does not touch another
 
 
 class Strip(msgspec.Struct, frozen=True):
@@ -50,7 +54,8 @@ class Strip(msgspec.Struct, frozen=True):
     dots: list[Dot]
     p50: float
     figure: str
-    top: str
+    most: str
+    top: str  # the axis goes from 0 to it
 
 
 class OverTime(msgspec.Struct, frozen=True):
@@ -86,12 +91,23 @@ def latency(report: Report) -> Latency:
                 "dense" if len(marks) > 80 else "faint" if len(marks) > 8 else "",
             )
         )
-    return Latency(rows, [Tick(place(tick) or 0.0, short(tick)) for tick in log_ticks(10**low, 10**high)])
+    axis = log_ticks(10**low, 10**high)
+    return Latency(
+        rows, [Tick(place(tick) or 0.0, short(tick), room) for tick, room in zip(axis, _rooms(axis), strict=True)]
+    )
+
+
+def _rooms(axis: list[float]) -> list[str]:
+    """In a narrow plot only powers of ten are labelled, in a very narrow one every other of more than two."""
+    tens = [tick for tick in axis if abs(math.log10(tick) - round(math.log10(tick))) < 1e-9]
+    if not tens:
+        return ["" if at == 0 else "wide" for at in range(len(axis))]
+    return ["wide" if tick not in tens else "some" if len(tens) > 2 and tens.index(tick) % 2 else "" for tick in axis]
 
 
 def over_time(report: Report) -> OverTime:
-    """A strip an operation, for those called often; its top is the strip's own 98th percentile, so that a pause does
-    not flatten the rest."""
+    """A strip an operation, for those called often; its axis ends at a round value above four times the usual at most,
+    so that a pause does not flatten the rest. What is above stands at the edge, with its real value."""
     often = sorted((item for item in report.operations if len(item.calls) > 1), key=lambda item: -item.count)[:STRIPS]
     wall = max([report.wall_s, 1e-3] + [call[0] for item in often for call in item.calls])
     strips = [_strip(item, wall) for item in often]
@@ -112,7 +128,7 @@ def _strip(item: Operation, wall: float) -> Strip:
     usual = item.p50_s or quantile(lengths, 0.5)
     most = max(lengths)
     top = most if most <= 4 * usual else max([length for length in lengths if length <= 4 * usual] + [usual * 2])
-    top = max(top, 1e-6) * 1.08
+    top = ticks(0, max(top, 1e-6), 2)[-1]
     kept = (
         sorted(sorted(item.calls, key=lambda call: -call[1])[:40] + item.calls[:: max(1, len(item.calls) // MOST)])
         if len(item.calls) > MOST
@@ -125,10 +141,23 @@ def _strip(item: Operation, wall: float) -> Strip:
             not good,
             "" if step is None else str(step),
             seconds(length),
+            length > top,
         )
         for began, length, good, step in kept
     ]
-    return Strip(item.operation, dots, round(100 - 100 * min(usual / top, 1), 2), seconds(usual), seconds(most))
+    said = _apart([(call[1], place) for place, call in enumerate(kept) if call[1] > top], dots)
+    dots = [msgspec.structs.replace(dot, said=dot.figure) if at in said else dot for at, dot in enumerate(dots)]
+    p50 = round(100 - 100 * min(usual / top, 1), 2)
+    return Strip(item.operation, dots, p50, seconds(usual), seconds(most), short(top))
+
+
+def _apart(cut: list[tuple[float, int]], dots: list[Dot]) -> set[int]:
+    """Which of the cut dots say their value: the longest first, as far as the words do not touch."""
+    chosen: list[int] = []
+    for _, place in sorted(cut, reverse=True):
+        if all(abs(dots[place].x - dots[other].x) > APART for other in chosen):
+            chosen.append(place)
+    return set(chosen)
 
 
 def _sample(lengths: list[float]) -> list[float]:

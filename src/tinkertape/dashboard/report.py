@@ -113,6 +113,7 @@ class Pause(msgspec.Struct, frozen=True):
     operation: str = ""
     request_id: str = ""
     step: StepId = None
+    pause: int = 0  # those of several requests at once have the same number
 
 
 class ErrorGroup(msgspec.Struct, frozen=True):
@@ -196,12 +197,18 @@ class Report(msgspec.Struct, frozen=True):
     def live(self) -> bool:
         return self.state in LIVE
 
+    def is_estimate(self, part: str) -> bool:
+        """Is a part's time no measurement?"""
+        return any(item.quality != "measured" for item in self.parts if item.part.startswith(part))
+
 
 class TopFinding(msgspec.Struct, frozen=True):
     cause: str
     owner: str = "none"
     summary: str = ""
     cost_s: float | None = None
+    steps: list[StepId] = []
+    evidence: Evidence = Evidence()
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -228,6 +235,11 @@ class RunRow(msgspec.Struct, frozen=True):
     @property
     def live(self) -> bool:
         return self.state in LIVE
+
+    @property
+    def is_untold(self) -> bool:
+        """Are there events, and no time of any: those of the SDK alone, that tell failures and no durations?"""
+        return self.events > 0 and not self.parts and not self.steps
 
 
 def report_of(data: dict[str, Any]) -> Report:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
-from tinkertape.dashboard.format import after, between, marked, moment, percent, rate, seconds
+from tinkertape.dashboard.format import THIN, after, between, marked, moment, percent, rate, seconds
 from tinkertape.dashboard.latency_chart import Latency, OverTime, latency, over_time
 from tinkertape.dashboard.loss_chart import LossChart, loss_chart
 from tinkertape.dashboard.parts import OVER, look_of, owner_class, owner_name, rank_of
@@ -17,7 +17,7 @@ from tinkertape.dashboard.report import ErrorGroup, Finding, Ledger, Owner, Paus
 from tinkertape.dashboard.share import Bar, share_bar
 from tinkertape.dashboard.steps_chart import Chart, explained, steps_chart
 from tinkertape.dashboard.tape_lines import TapeLine, tape_line
-from tinkertape.dashboard.timeline import Row, page_data, timeline_rows
+from tinkertape.dashboard.timeline import Row, is_bounded, limits_of, page_data, timeline_rows
 
 STATES = {
     "running": "Running",
@@ -28,6 +28,7 @@ STATES = {
     "killed": "Killed",
 }
 ROLES = {"cause": "The cause:", "not": "Not the cause:", "usual": "As usual:"}
+_LIMITS = ("min_s", "max_s")
 STEPS_MAX, ERRORS_MAX = 200, 20  # in the table; the newest · kinds shown
 
 
@@ -67,6 +68,8 @@ class PauseLine(msgspec.Struct, frozen=True):
     length: str
     limits: str
     reason: str
+    operations: str
+    requests: list[str]
 
 
 class StepLine(msgspec.Struct, frozen=True):
@@ -128,14 +131,14 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
         share=share_bar(
             {part.part: part.seconds for part in report.parts},
             report.over_s,
-            bounded=any(pause.min_s is not None for pause in report.pauses),
+            {part.part: part.quality for part in report.parts},
         ),
         owners=owner_lines(report),
         chart=steps_chart(report),
         parts=part_lines(report),
         findings=[finding_line(finding) for finding in report.findings],
         cost=_together(report),
-        pauses=[pause_line(pause, began, report.wall_s) for pause in report.pauses],
+        pauses=[pause_line(held, began, report.wall_s) for held in told_as_one(report.pauses)],
         latency=latency(report),
         over_time=over_time(report),
         loss=loss_chart(report),
@@ -183,7 +186,7 @@ def owner_lines(report: Report) -> list[OwnerLine]:
         say = owner.say.removeprefix(role).strip() if role else owner.say
         say = say or {"idle": "Nothing in flight"}.get(css, "")
         if owner.seconds is None:
-            found.append(OwnerLine(css, owner_name(css), "–", "", "", False, "no data"))
+            found.append(OwnerLine(css, owner_name(css), "–", "", "", False, owner.say or "no data"))
             continue
         found.append(
             OwnerLine(
@@ -230,9 +233,11 @@ def finding_line(finding: Finding) -> FindingLine:
         ended = evidence.began_s if evidence.ended_s is None else evidence.ended_s
         links = [("show", f"from={max(evidence.began_s - 1, 0):.1f}&to={ended + 1:.1f}")]
     sure = "" if finding.confidence >= 0.995 else f"{percent(finding.confidence)} sure"
-    quality = (
-        "inferred" if finding.cost_s and (finding.cause == "slow-service" or finding.confidence < 0.995) else "measured"
-    )
+    limits = between(*(limit if isinstance(limit, int | float) else None for limit in limits_of(finding)))
+    if limits:
+        sure = f"the pause: {limits}"
+    estimate = finding.cause == "slow-service" or finding.confidence < 0.995 or is_bounded(finding)
+    quality = "inferred" if finding.cost_s and estimate else "measured"
     return FindingLine(
         finding=finding,
         css=owner_class(finding.owner),
@@ -260,17 +265,40 @@ def step_line(step: Step) -> StepLine:
     return StepLine(step, list(by.values()))
 
 
-def pause_line(pause: Pause, began: datetime | None, wall_s: float) -> PauseLine:
-    open_ = pause.ended_s is None
+def told_as_one(pauses: list[Pause]) -> list[list[Pause]]:
+    """The requests of each pause: those that were held at once are one pause to whoever waits."""
+    told: dict[object, list[Pause]] = {}
+    for place, pause in enumerate(pauses):
+        told.setdefault(pause.pause or (place,), []).append(pause)
+    return list(told.values())
+
+
+def pause_line(held: list[Pause], began: datetime | None, wall_s: float) -> PauseLine:
+    """One pause, of however many requests; the longest says how long it was."""
+    pause = max(held, key=lambda each: each.length_s)
+    open_ = any(each.ended_s is None for each in held)
     length = seconds(pause.length_s or (max(wall_s - pause.began_s, 0) if open_ else 0))
-    limits = between(pause.min_s, pause.max_s)
+    least, most = ([each for each in (getattr(one, key) for one in held) if each is not None] for key in _LIMITS)
+    limits = between(max(least, default=None), max(most, default=None))
     reason = {"capacity": "capacity", "rate_limit": "rate limit"}.get(pause.reason, "no reason given")
-    return PauseLine(pause, after(began, pause.began_s), f"{length}, still paused" if open_ else length, limits, reason)
+    return PauseLine(
+        pause,
+        after(began, min(each.began_s for each in held)),
+        f"{f'≈{THIN}' if limits else ''}{length}{', still paused' if open_ else ''}",
+        limits,
+        reason,
+        ", ".join(dict.fromkeys(each.operation for each in held)),
+        [each.request_id for each in held],
+    )
 
 
 def _together(report: Report) -> str:
     costs = [finding.cost_s for finding in report.findings if finding.cost_s]
-    return f"together ≈\u202f{seconds(sum(costs))} of {seconds(report.wall_s)}" if len(costs) > 1 else ""
+    in_send = [finding.evidence.figures.get("in_send_s") for finding in report.findings]
+    sent = sum(amount for amount in in_send if isinstance(amount, int | float))
+    said = [f"together ≈{THIN}{seconds(sum(costs))} of {seconds(report.wall_s)}"] if len(costs) > 1 else []
+    said += [f"{seconds(sent)} of it in send"] if sent > 0 and costs else []
+    return ", ".join(said)
 
 
 def _errors_said(report: Report) -> str:

@@ -30,6 +30,7 @@ class Line(msgspec.Struct, frozen=True):
     steps: str
     rate: str
     cost: str
+    found: str
     last: datetime | None
     ago: str
     share: Bar
@@ -106,8 +107,9 @@ def headline(rows: Sequence[RunRow]) -> list[Said]:
                 ),
                 Said("."),
             ]
-        return [*said, Said(" and was healthy." if newest.state == "ended" and newest.findings == 0 else ".")]
-    well = [row for row in live if row.finding is None and row.state == "running"]
+        is_well = newest.state == "ended" and newest.findings == 0 and not newest.is_untold
+        return [*said, Said(" and was healthy." if is_well else ".")]
+    well = [row for row in live if row.finding is None and row.state == "running" and not row.is_untold]
     said = [Said(f"{len(live)} run{'s' * (len(live) > 1)} live: ")]
     said.append(
         Said(
@@ -158,11 +160,24 @@ def _line(row: RunRow, now: datetime) -> Line:
         count(row.steps),
         rate(row.steps or 0, wall_s),
         seconds(row.finding.cost_s) if row.finding else "",
+        _found(row),
         last,
         _ago(last, now) if row.live else "",
         share,
         _spark(row),
     )
+
+
+def _found(row: RunRow) -> str:
+    """The top finding in few words, `2.4 s at step 8`: its cause stands before them, and its sentence is long."""
+    finding = row.finding
+    if finding is None:
+        return ""
+    steps = [step for step in finding.steps or finding.evidence.steps if step is not None]
+    if not steps:
+        return finding.summary
+    where = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
+    return f"{seconds(finding.cost_s)} at {where}" if finding.cost_s else f"at {where}"
 
 
 def _begun(line: Line) -> str:

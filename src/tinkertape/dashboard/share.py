@@ -3,9 +3,11 @@ bar."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from tinkertape.dashboard.format import percent, seconds
+from tinkertape.dashboard.format import THIN, percent, seconds
 from tinkertape.dashboard.parts import OVER, look_of, with_over
 
 NARROW_PX, ROOMY_PX, LETTER_PX = 1000.0, 1290.0, 6.4  # bars of two widths, and a letter of their font: for what fits
@@ -49,9 +51,10 @@ class Bar(msgspec.Struct, frozen=True):
     label: str
 
 
-def share_bar(parts: dict[str, float], over_s: float, *, bounded: bool = False) -> Bar:
-    """Cut the run's parts into pieces: an owner's parts in one, the service's apart. `bounded`: the pauses are known
-    between limits."""
+def share_bar(parts: dict[str, float], over_s: float, qualities: Mapping[str, str] | None = None) -> Bar:
+    """Cut the run's parts into pieces: an owner's parts in one, the service's apart. A pause that is not measured by
+    `qualities` carries ≈."""
+    about = {part for part, quality in (qualities or {}).items() if quality != "measured" and part.startswith("queue:")}
     amounts: dict[str, float] = {}
     for part, amount in with_over(parts, over_s).items():
         look = look_of(part)
@@ -73,7 +76,7 @@ def share_bar(parts: dict[str, float], over_s: float, *, bounded: bool = False) 
     for key in order:
         width = 100 * amounts[key] / wall
         fill = {"you": "var(--part-your-code)", "network": "url(#send)"}.get(key) or look_of(key).fill
-        figure = ("≈\u202f" if key == OVER else "") + seconds(amounts[key])
+        figure = (f"≈{THIN}" if key == OVER or key in about else "") + seconds(amounts[key])
         pieces.append(
             Piece(
                 key, NAMES.get(key, key), amounts[key], amounts[key] / wall, round(at, 3), round(width, 3), fill, figure
@@ -82,7 +85,7 @@ def share_bar(parts: dict[str, float], over_s: float, *, bounded: bool = False) 
         at += width
     return Bar(
         _named(pieces),
-        _bracket(pieces, bounded),
+        _bracket(pieces),
         "; ".join(f"{piece.name} {piece.figure}, {percent(piece.share)}" for piece in pieces),
     )
 
@@ -112,7 +115,7 @@ def _fitting(pieces: list[Piece], width_px: float) -> set[str]:
     return chosen
 
 
-def _bracket(pieces: list[Piece], bounded: bool) -> Bracket | None:
+def _bracket(pieces: list[Piece]) -> Bracket | None:
     lost = [piece for piece in pieces if piece.key in LOST]
     amount, at, width = (
         sum(piece.seconds for piece in lost),
@@ -121,7 +124,7 @@ def _bracket(pieces: list[Piece], bounded: bool) -> Bracket | None:
     )
     if width < 1:
         return None
-    mark = "≈\u202f" if any(piece.key == OVER for piece in lost) else "≤\u202f" if bounded else ""
+    mark = f"≈{THIN}" if any(piece.figure.startswith("≈") for piece in lost) else ""
     text = f"{mark}{seconds(amount)} lost to Tinker, {percent(sum(piece.share for piece in lost))} of the run"
     middle, half = at + width / 2, len(text) * LETTER_PX / 2 / NARROW_PX * 100
     anchor, text_at = ("end", 100.0) if middle + half > 100 else ("start", 0.0) if middle < half else ("middle", middle)

@@ -79,7 +79,9 @@ def steps_chart(report: Report) -> Chart:
         slots = max(10, math.ceil((slots + 1) / 10) * 10)  # room for the steps to come
     grid = ticks(0, _cap(shown, usual), 3)
     every = label_every(slots * size)
-    bars = _without_crowding([_bar(step, bins[at], at, slots, every, grid[-1]) for at, step in enumerate(shown)])
+    about = report.is_estimate("queue:")
+    bars = [_bar(step, bins[at], at, slots, every, grid[-1], about) for at, step in enumerate(shown)]
+    bars = _without_crowding(bars)
     lines = [(round(100 - 100 * tick / grid[-1], 3), short(tick) if tick == grid[-1] else f"{tick:g}") for tick in grid]
     dotted = report.usual_step_s and round(100 - 100 * min(report.usual_step_s / grid[-1], 1), 3)
     return Chart(
@@ -144,7 +146,7 @@ def _cap(steps: Sequence[Step], usual: float) -> float:
     return max(below[-1] if below else limit, usual * 1.2, 1e-3)
 
 
-def _bar(step: Step, behind: Sequence[Step], at: int, slots: int, every: int, cap: float) -> Bar:
+def _bar(step: Step, behind: Sequence[Step], at: int, slots: int, every: int, cap: float, about: bool) -> Bar:
     slot = 100 / slots
     blocks, foot = [], 0.0
     for part, amount in with_over(step.parts, step.over_s).items():
@@ -159,7 +161,8 @@ def _bar(step: Step, behind: Sequence[Step], at: int, slots: int, every: int, ca
     ]
     is_cut = step.wall_s > cap
     paused = sum(amount for part, amount in step.parts.items() if part.startswith("queue"))
-    why = f"paused {seconds(paused)}" if is_cut and paused > step.wall_s / 2 else ""
+    length = marked(seconds(paused), "inferred" if about else "measured")
+    why = f"paused {length}" if is_cut and paused > step.wall_s / 2 else ""
     top = round(100 - 100 * min(step.wall_s, cap) / cap, 2)
     return Bar(
         step,

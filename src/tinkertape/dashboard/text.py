@@ -36,6 +36,11 @@ def prose(text: str) -> Markup:
     )
 
 
+def breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores, so that none of it is cut."""
+    return Markup("_<wbr>").join(escape(piece) for piece in visible(name).split("_"))
+
+
 def visible_tree(value: Any) -> Any:
     """`visible` for every text in plain data, keys too."""
     if isinstance(value, str):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
-from tinkertape.dashboard.format import seconds
+from tinkertape.dashboard.format import THIN, seconds
 from tinkertape.dashboard.parts import LOOKS, look_of, owner_class
 from tinkertape.dashboard.report import Finding, Report, Step, StepId
 from tinkertape.dashboard.text import visible_tree
@@ -119,6 +119,18 @@ def _step(step: Step) -> list[Any]:
     ]
 
 
+def limits_of(finding: Finding) -> tuple[Any, Any]:
+    """The bounds of a pause, where its evidence has them and they read apart."""
+    least, most = finding.evidence.figures.get("min_s"), finding.evidence.figures.get("max_s")
+    if not isinstance(least, int | float) or not isinstance(most, int | float) or seconds(least) == seconds(most):
+        return None, None
+    return least, most
+
+
+def is_bounded(finding: Finding) -> bool:
+    return limits_of(finding)[0] is not None
+
+
 def _bracket(finding: Finding, report: Report) -> list[Any]:
     """A finding on the timeline: owner, words, from, to, shaded. Times come from its evidence, else from the steps
     that it names."""
@@ -129,7 +141,8 @@ def _bracket(finding: Finding, report: Report) -> list[Any]:
         steps = [step for step in report.steps if step.step in named and step.step is not None]
         began = min((step.began_s for step in steps), default=None)
         ended = max((step.ended_s if step.ended_s is not None else report.wall_s for step in steps), default=None)
-    cost = f" {seconds(finding.cost_s)}" if finding.cost_s and finding.cause.endswith("pause") else ""
+    mark = f"≈{THIN}" if is_bounded(finding) else ""
+    cost = f" {mark}{seconds(finding.cost_s)}" if finding.cost_s and finding.cause.endswith("pause") else ""
     return [
         owner_class(finding.owner),
         f"{finding.cause}{cost}",

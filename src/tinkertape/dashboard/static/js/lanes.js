@@ -86,7 +86,7 @@ function ruler({ c, run, width, height, x, line, ink2 }) {
     const at = Math.max(from, 0) + 4,
       text = busy < 0 || roomy ? `step ${step.step}` : String(step.step),
       wide = c.measureText(text).width;
-    if (at > busy + 5 && (every > 1 || busy < 0 || to - at > Math.min(wide, 6))) {
+    if (at > busy + 5 && at + wide <= width && (every > 1 || busy < 0 || to - at > Math.min(wide, 6))) {
       busy = at + wide;
       c.fillStyle = ink2;
       c.textAlign = "left";
@@ -97,7 +97,9 @@ function ruler({ c, run, width, height, x, line, ink2 }) {
 
 function findings(view, row, y) {
   const { c, run, width, x, font, bg, narrow } = view,
-    middle = y + BAR / 2;
+    middle = y + BAR / 2,
+    said = []; // what is written already: a label that would touch it is left to the tooltip
+  const isFree = (from, to) => said.every((other) => to < other.from || from > other.to);
   for (const finding of run.findings) {
     const from = x(finding.from),
       to = Math.max(x(finding.to), x(finding.from) + 3),
@@ -122,7 +124,9 @@ function findings(view, row, y) {
     c.font = `600 11px ${font}`;
     const wide = c.measureText(finding.label).width,
       ink = c.fillStyle;
-    if (right - left > wide + 14) {
+    const inside = (left + right) / 2 - wide / 2 - 4;
+    if (right - left > wide + 14 && isFree(inside, inside + wide + 8)) {
+      said.push({ from: inside, to: inside + wide + 8 });
       const centre = (left + right) / 2;
       c.fillStyle = bg;
       c.fillRect(centre - wide / 2 - 4, y, wide + 8, BAR);
@@ -131,6 +135,7 @@ function findings(view, row, y) {
       c.fillText(finding.label, centre, middle);
     } else if (
       !narrow &&
+      isFree(right + 2, right + wide + 10) &&
       right + wide + 10 <
         Math.min(
           width,
@@ -139,6 +144,7 @@ function findings(view, row, y) {
             .map((other) => Math.max(x(other.from), 0)),
         )
     ) {
+      said.push({ from: right + 2, to: right + wide + 10 });
       c.textAlign = "left";
       c.fillText(finding.label, right + 6, middle);
     }
@@ -198,14 +204,15 @@ function operations(view, row, y) {
   }
 }
 
-function paused({ c, width, font, bg }, segment, left, wide, y) {
+function paused({ c, run, width, font, bg }, segment, left, wide, y) {
   const from = Math.max(left, 0),
     to = Math.min(left + wide, width),
-    reason = { "queue:capacity": "for capacity ", "queue:rate_limit": "for rate " }[segment.part] || "";
+    reason = { "queue:capacity": "for capacity ", "queue:rate_limit": "for rate " }[segment.part] || "",
+    about = ["inferred", "bounded"].includes(run.quality[segment.part]) ? "≈\u202f" : "";
   c.strokeStyle = token("part-queue-capacity");
   c.strokeRect(left + 0.5, y + 0.5, Math.max(wide - 1, 0.5), BAR - 1);
   c.font = `600 11px ${font}`;
-  const text = `paused ${reason}${seconds(segment.to - segment.from)}`,
+  const text = `paused ${reason}${about}${seconds(segment.to - segment.from)}`,
     size = c.measureText(text).width,
     centre = (from + to) / 2;
   if (to - from > size + 20) {
