@@ -9,7 +9,7 @@ The mark never echoes what it replaced. Redacting twice changes nothing. Every s
 here can be made to backtrack by hostile data. The caches hold only keys and texts in which nothing was found, and are
 bounded; whatever thread calls, their worst race is a value worked out twice.
 
-`keys` and `shapes` say what a secret is, `texts` and `data` take it out.
+`keys`, `shapes` and `forms` say what a secret is, `texts` and `data` take it out.
 """
 
 from tinkertape.redact.data import redact

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tinkertape.redact.forms import is_argument, is_secret_flag
 from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, PAIRED, RENAME, SECRET
 from tinkertape.redact.shapes import MARK, looks_random
 from tinkertape.redact.texts import clean, redact_bytes, redact_text, verdict_on, verdicts
+
+_NAMES = ("name", "key", "Name", "Key", "NAME", "KEY")
+_USER_FLAGS = ("-u", "--user", "-U", "--proxy-user")
 
 
 def redact(value: Any) -> Any:
@@ -61,10 +65,8 @@ def _redact_value(verdict: int, value: Any, siblings: dict[Any, Any]) -> Any:
         return MARK
     if verdict == BY_VALUE and isinstance(value, str) and looks_random(value):
         return MARK
-    if verdict == PAIRED:  # {"name": "x-api-key", "value": …}
-        name = siblings.get("name", siblings.get("key"))
-        if isinstance(name, str) and verdict_on(name) == SECRET:
-            return MARK
+    if verdict == PAIRED and any(key in siblings and _names_secret(siblings[key]) for key in _NAMES):
+        return MARK  # {"name": "x-api-key", "value": …}
     return redact(value)
 
 
@@ -82,13 +84,18 @@ def _renamed(values: dict[Any, Any]) -> dict[Any, Any]:
 
 def _redact_list(values: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, ...]:
     changed: list[Any] | None = None
+    before = ""  # an option of a command, whose value comes next: ["--api-key", …]
     for place, value in enumerate(values):
         kind = value.__class__
         if kind is int or kind is float:
+            before = ""
             continue
         redacted = redact(value)
         if (kind is list or kind is tuple) and len(value) == 2 and _names_secret(value[0]):  # ("x-api-key", …)
             redacted = [redacted[0], MARK]
+        if before:
+            redacted = _redact_argument(before, value, redacted, values)
+        before = value if kind is str and value[:1] == "-" else ""
         if redacted is not value:
             if changed is None:
                 changed = list(values)
@@ -100,3 +107,18 @@ def _redact_list(values: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, 
 
 def _names_secret(name: Any) -> bool:
     return isinstance(name, str | bytes) and verdict_on(name) == SECRET
+
+
+def _redact_argument(flag: str, value: Any, redacted: Any, values: list[Any] | tuple[Any, ...]) -> Any:
+    if not isinstance(value, str) or not value:
+        return redacted
+    if is_secret_flag(flag) and is_argument(value):
+        return MARK
+    user, colon, password = value.partition(":")
+    if flag in _USER_FLAGS and colon and not password.isdigit() and any(_is_curl(word) for word in values):
+        return f"{user}:{MARK}"
+    return redacted
+
+
+def _is_curl(word: Any) -> bool:
+    return isinstance(word, str) and word.endswith("curl")

@@ -8,7 +8,7 @@ KEY_CHARS = 200
 KEEP, SECRET, BY_VALUE, NOT_COUNTS, PAIRED, RENAME = range(6)
 
 
-def _set_of(*lines: str) -> frozenset[str]:
+def set_of(*lines: str) -> frozenset[str]:
     return frozenset(" ".join(lines).split())
 
 
@@ -19,16 +19,16 @@ _SECRET_PARTS = (
 )  # fmt: skip
 _SECRET_ENDS = ("cookie", "cookies")
 _SECRET_WORDS = frozenset({"pwd", "passkey", "authkey", "otp", "totp"})
-_KEYS_OF = _set_of(
+_KEYS_OF = set_of(
     "account api auth consumer decryption deploy encryption hmac license master private secret service shared signing",
     "ssh storage subscription",
 )
-_TOKEN_OF = _set_of(
+_TOKEN_OF = set_of(
     "access admin api auth bearer bot client csrf deploy device github gh gitlab hf hub huggingface id jwt login npm",
     "oauth oauth2 personal private pypi refresh root sas secret security service session signing slack tinker user",
     "vault wandb webhook xsrf",
 )
-_TOKENS_OF = _set_of("access api auth bearer csrf oauth refresh")
+_TOKENS_OF = set_of("access api auth bearer csrf oauth refresh")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 
@@ -53,7 +53,9 @@ def verdict_of(key: str) -> int:
         return SECRET
     if last == "tokens" and before in _TOKENS_OF:
         return NOT_COUNTS
-    if last in ("auth", "jwt", "bearer"):
+    if ("csrf" in flat or "xsrf" in flat) and flat.endswith("token"):
+        return SECRET
+    if last in ("auth", "jwt", "bearer", "csrf", "xsrf"):
         return NOT_COUNTS
     if flat in ("token", "sig", "signature"):
         return BY_VALUE

@@ -41,6 +41,18 @@ def _user(match: re.Match[str]) -> str:
     return f"://{MARK}@" if ":" in match[1] or looks_random(match[1]) else match[0]
 
 
+def _encoded_user(match: re.Match[str]) -> str:
+    user = match[2]
+    return f"{match[1]}{MARK}{match[3]}" if _COLON.search(user) or looks_random(user) else match[0]
+
+
+def _curl_user(match: re.Match[str]) -> str:
+    return match[0] if match[2].isdigit() else f"{match[1]}{MARK}"
+
+
+_COLON = re.compile(":|%(?:25)?3[Aa]")
+
+
 def _prefixed(*prefixes: str, least: int) -> Shape:
     names = "|".join(re.escape(prefix) for prefix in prefixes)
     return Shape(prefixes, re.compile(rf"{_START}(?:{names})[A-Za-z0-9_\-]{{{least},}}"))
@@ -82,4 +94,26 @@ SHAPES: tuple[Shape, ...] = (
     ),
     Shape(("://",), re.compile(r"://([^\s/?#'\"<>\\]+)@"), _user),
     Shape(("ig=", "IG=", "ignature="), re.compile(r"(?i)([?&](?:sig|signature)=)([^\s&#'\"<>\\]{6,})"), _scheme),
+    Shape(
+        ("%2F%2F", "%2f%2f", "%252F%252F", "%252f%252f"),
+        re.compile(
+            r"(%(?:25)?2[Ff]%(?:25)?2[Ff])((?:[^\s/?#'\"<>\\%&]|%(?!(?:25)?(?:2[Ff]|3[Ff]|23|26))[0-9A-Fa-f]{2})+)((?:%(?:25)?40|@))"
+        ),
+        _encoded_user,
+    ),
+    Shape(
+        ("curl",),
+        re.compile(
+            r"""((?<![\w\-])(?:-[A-Za-z]{0,6}[uU]|--(?:proxy-)?user)(?:\\*["'],\s{0,4}\\*["']|[\s=]{0,4}\\*["']?)"""
+            r"""[^\s:"'\\]{1,100}+:)([^\s"'\\]+)"""
+        ),
+        _curl_user,
+    ),
+    Shape(
+        ("hooks.slack.com/", "/api/webhooks/"),
+        re.compile(
+            r"((?:hooks\.slack\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/webhooks)/)[A-Za-z0-9/_\-]+"
+        ),
+        rf"\1{MARK}",
+    ),
 )

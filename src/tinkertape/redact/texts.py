@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tinkertape.redact.forms import FORMS, HARMLESS, block_end, replaced
 from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, RENAME, SECRET, verdict_of, words_of
-from tinkertape.redact.shapes import MARK, SHAPES, SHORTEST, looks_random
+from tinkertape.redact.shapes import SHAPES, SHORTEST, looks_random
 
 CACHE_MAX = 8192  # entries; a cache that is full begins anew
 CACHED_CHARS = 120  # longer texts are rarely seen twice
@@ -41,7 +42,7 @@ def is_secret_key(key: str) -> bool:
 
 
 _PAIR_WORDS = re.compile(
-    "secret|passw|passph|passc|pwd|credential|auth|cookie|key|token|cf-access|cf_access|jwt|bearer|otp|signature"
+    "secret|csrf|xsrf|passw|passph|passc|pwd|credential|auth|cookie|key|token|cf-access|cf_access|jwt|bearer|otp|signature"
 )
 _PAIR = re.compile(
     r"""(?<![\w.\-])(?P<key>(?:(?:api|access|private|secret|signing|auth)[ ])?[\w.\-]{1,200}+)  # a word is tried once
@@ -53,27 +54,20 @@ _QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*(?:\"\"\"|'''|[\"']))")
 _BARE = re.compile(r"(?:[^\s,;&\"'<>)}\]\\]|\\(?![nrt\"'\\]))+")
 _LINE = re.compile(r"(?:[^\r\n\"'\\]|=\\*\"[^\"\r\n]*\"|\\(?![nr\"'\\]))+")
 _BRACKET = re.compile(r"[(\[{)\]}]")
-_HARMLESS = frozenset({"None", "null", "True", "true", "False", "false", "..."})
+_MAY_HOLD_PAIR = re.compile(r"[:=, %<]")
 
 
-def _redact_pairs(text: str) -> str:
-    """Replace the value of every `key: value`, `key=value` or `('key', 'value')` whose key is a secret's."""
-    parts: list[str] = []
-    done = 0
-    for match in _PAIR.finditer(text):
-        if match.start() < done:
-            continue
-        verdict = _text_verdict(text, match)
-        if verdict not in (SECRET, BY_VALUE, NOT_COUNTS):
-            continue
-        begin, end = _value_span(text, match)
-        value = text[begin:end]
-        if not value or value in _HARMLESS:
-            continue
-        if verdict == SECRET or value[0] in "([{" or looks_random(value):
-            parts += text[done:begin], MARK
-            done = end
-    return "".join(parts) + text[done:] if parts else text
+def _pair_span(match: re.Match[str]) -> tuple[int, int] | None:
+    """Where the value of a `key: value`, `key=value` or `('key', 'value')` is, if its key is a secret's."""
+    text = match.string
+    verdict = _text_verdict(text, match)
+    if verdict not in (SECRET, BY_VALUE, NOT_COUNTS):
+        return None
+    begin, end = _value_span(text, match)
+    value = text[begin:end]
+    if not value or value in HARMLESS:
+        return None
+    return (begin, end) if verdict == SECRET or value[0] in "([{" or looks_random(value) else None
 
 
 def _text_verdict(text: str, match: re.Match[str]) -> int:
@@ -95,6 +89,9 @@ def _value_span(text: str, match: re.Match[str]) -> tuple[int, int]:
         return quote.end(), _closing_quote(text, quote.end(), quote[1])
     if text[start : start + 1] in ("(", "[", "{"):
         return start, _closing_bracket(text, start)
+    block = block_end(text, start, match.start()) if text[start : start + 1] in ("|", ">") else None
+    if block is not None:
+        return start, block
     is_header = any(word.endswith(("authorization", "cookie")) for word in words_of(match["key"]))
     value = (_LINE if is_header else _BARE).match(text, start)
     return (start, value.end()) if value else (start, start)
@@ -148,8 +145,13 @@ def _redact_once(text: str) -> str:
         for shape in SHAPES:
             if any(trigger in redacted for trigger in shape.triggers):
                 redacted = shape.pattern.sub(shape.replacement, redacted)
-    if (":" in text or "=" in text or "', " in text or '", ' in text) and _PAIR_WORDS.search(text.lower()):
-        redacted = _redact_pairs(redacted)
+    if _MAY_HOLD_PAIR.search(text):
+        lower = text.lower()
+        if _PAIR_WORDS.search(lower):
+            redacted = replaced(redacted, _PAIR, _pair_span)
+            for form in FORMS:
+                if form.trigger in lower:
+                    redacted = replaced(redacted, form.pattern, form.span)
     return redacted
 
 

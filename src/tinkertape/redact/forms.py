@@ -1,0 +1,157 @@
+"""How else a secret is written beside its name than as `key: value`: options, markup, percent-encoding, prose.
+
+Each form is a pattern that finds a name, and a function that says where the value is, or None where there is no secret.
+Every pattern tries a word once, so that a scan is linear. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tinkertape.redact.keys import BY_VALUE, NOT_COUNTS, SECRET, set_of, verdict_of, words_of
+from tinkertape.redact.shapes import MARK, looks_random
+
+HARMLESS = frozenset({"None", "null", "True", "true", "False", "false", "..."})
+_PROSE = set_of(
+    "a an and are argument be but can cannot does flag for from has if in instead is it missing must needs not on",
+    "option or required requires should takes the to twice was were when which will with without",
+)  # what stands after an option that is only spoken of
+_NO_SECRET_ENDS = frozenset({"env", "file", "length", "path", "prompt", "stdin"})
+
+Span = tuple[int, int]
+
+
+class Form(NamedTuple):
+    """Texts that contain `trigger` (in lower case) are searched for `pattern`; `span` is where a match's value is."""
+
+    trigger: str
+    pattern: re.Pattern[str]
+    span: Callable[[re.Match[str]], Span | None]
+
+
+def replaced(text: str, matches: re.Pattern[str], span: Callable[[re.Match[str]], Span | None]) -> str:
+    """The text with the mark in the place of each span; a match inside what was replaced before is passed over."""
+    parts: list[str] = []
+    done = 0
+    for match in matches.finditer(text):
+        if match.start() < done:
+            continue
+        found = span(match)
+        if found is not None and found[0] < found[1]:
+            parts += text[done : found[0]], MARK
+            done = found[1]
+    return "".join(parts) + text[done:] if parts else text
+
+
+def hides(key: str, value: str) -> bool:
+    """Is the value under this key a secret, where both are text?"""
+    if not value or value in HARMLESS:
+        return False
+    verdict = verdict_of(key)
+    return verdict == SECRET or (verdict in (BY_VALUE, NOT_COUNTS) and looks_random(value))
+
+
+def is_secret_flag(flag: str) -> bool:
+    """Is what comes after this argument of a command a secret? `--api-key`: yes; `--max-tokens`, `--password=x`: no."""
+    name = flag.lstrip("-")
+    if not 0 < len(flag) - len(name) <= 2 or len(name) < 2 or not name.isprintable() or "=" in name or " " in name:
+        return False
+    words = words_of(name)
+    if not words or words[0] == "no" or words[-1] in _NO_SECRET_ENDS:
+        return False
+    return words == ["token"] or verdict_of(name) == SECRET
+
+
+def is_argument(value: str) -> bool:
+    """Could this be the value of an option: no option itself, no small number, no word of a sentence about it?"""
+    return not (
+        value.startswith("-") or (value.isdigit() and len(value) < 4) or value in HARMLESS or value.lower() in _PROSE
+    )
+
+
+def _value(match: re.Match[str]) -> Span | None:
+    return match.span("value") if hides(match["key"], match["value"]) else None
+
+
+_FLAG = re.compile(
+    r"""(?<![\w\-])(?P<flag>-{1,2}[A-Za-z][\w\-]{1,80}+)
+        (?:(?P<end>\\*["'])\s{0,4},\s{0,4}[bB]?(?P=end)(?P<listed>(?:(?!(?P=end))[^\n])*+)
+          |[ \t]{1,8}(?:\\+\r?\n[ \t]{0,16})?
+            (?:(?P<open>\\*["'])(?P<quoted>(?:(?!(?P=open))[^\n])*+)|(?P<bare>(?:[^\s"'`\\]|\\(?![nrt"'\\]))++)))""",
+    re.VERBOSE,
+)
+
+
+def _argument(match: re.Match[str]) -> Span | None:
+    group = next(name for name in ("listed", "quoted", "bare") if match[name] is not None)
+    return match.span(group) if is_secret_flag(match["flag"]) and is_argument(match[group]) else None
+
+
+_MARKUP = re.compile(
+    r"<(?P<key>[A-Za-z_][\w.\-:]{0,100}+)(?:\s[^<>]{0,200}+)?>\s{0,8}(?:<!\[CDATA\[)?(?P<value>[^<]++)(?=</)"
+)
+_ENCODED = re.compile(
+    r"""(?:(?<![\w.\-%])|(?<=%[0-9A-Fa-f]{2})|(?<=%25[0-9A-Fa-f]{2}))(?P<key>[A-Za-z_][\w.\-]{0,100}+)
+        (?:%(?:25)?2[27])?(?:%(?:25)?20|\+)?%(?:25)?3[AaDd](?:%(?:25)?2[027]|\+|[ ])*+
+        (?P<value>(?:[^\s&"'<>%\\]|%(?!(?:25)?(?:2[267]|0[AaDd]|7[Dd])))++)""",
+    re.VERBOSE,
+)
+_NAMED = re.compile(
+    r"""(?P<quote>\\*["'])(?:name|key)(?P=quote)\s{0,4}:\s{0,4}(?P=quote)(?P<key>[\w.\-]{1,100}+)(?P=quote)\s{0,4},\s{0,8}
+        (?P=quote)value(?P=quote)\s{0,4}:\s{0,4}[bB]?(?P=quote)(?P<value>(?:(?!(?P=quote))[^\n])*+)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_SPOKEN = re.compile(
+    r"""(?<![\w\-])(?P<key>(?:(?:api|access|auth|secret)[ _\-]?)?(?:key|token|password|passphrase|secret|credential)s?)
+        (?:[ ](?:provided|given|used|supplied|received|sent|found|is|was|value)){1,3}:\s{0,4}
+        \\*["'`]?(?P<value>[^\s"'`,\\]++)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def _spoken(match: re.Match[str]) -> Span | None:
+    value = match["value"].rstrip(".;)")
+    return (match.start("value"), match.start("value") + len(value)) if looks_random(value) else None
+
+
+FORMS = (
+    Form("-", _FLAG, _argument),
+    Form("</", _MARKUP, _value),
+    Form("%", _ENCODED, _value),
+    Form("value", _NAMED, _value),
+    Form(":", _SPOKEN, _spoken),
+)
+
+_LINE_BEFORE = 2000  # characters before a key in which its line begins
+_BLOCK = re.compile(r"[|>][+\-0-9]{0,2}[ \t]{0,8}(?P<newline>\r?\n|\\+r\\+n|\\+n)")
+
+
+def block_end(text: str, start: int, key_start: int) -> int | None:
+    """Where a block of YAML (`key: |`, then indented lines) ends that begins at `start`; None: there is none."""
+    block = _BLOCK.match(text, start)
+    if block is None:
+        return None
+    newline = block["newline"]
+    line = text.rfind(newline, max(key_start - _LINE_BEFORE, 0), key_start)
+    line = line + len(newline) if line >= 0 else 0
+    base = _indent(text, line)
+    end = place = block.end()
+    while place < len(text):
+        next_line = text.find(newline, place)
+        stop = len(text) if next_line < 0 else next_line
+        indent = _indent(text, place)
+        if place + indent < stop:  # a line without text belongs to the block if another comes after it
+            if indent <= base:
+                break
+            end = stop
+        place = stop + len(newline)
+    return end
+
+
+def _indent(text: str, line: int) -> int:
+    place = line
+    while text[place : place + 1] in (" ", "\t"):
+        place += 1
+    return place - line
