@@ -77,7 +77,7 @@ def program_thread(folder: Path) -> None:
 
 def writer_thread(folder: Path) -> bool:
     snapshots = [
-        encode_snapshot((time.time_ns(), n, "tinker.http.request.stop", "INFO", *typical(n), None, False))
+        encode_snapshot((n, "tinker.http.request.stop", "INFO", *typical(n), None, False))
         for n in range(EVENTS)
     ]
     events = [typical(n) for n in range(EVENTS)]
