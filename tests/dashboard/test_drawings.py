@@ -145,7 +145,7 @@ def test_what_is_above_the_axis_stands_at_its_edge_with_its_value():
     (strip,) = over_time(report_of({"run": "a", "wall_s": 40.0, "operations": [operation]})).strips
     cut = [dot for dot in strip.dots if dot.cut]
 
-    assert (strip.top, strip.most) == ("2\u202fs", "47.0\u202fs")
+    assert (strip.top, strip.most) == ("3\u202fs", "47.0\u202fs")
     assert [(dot.said, dot.y) for dot in cut] == [("47.0\u202fs", 0.0), ("", 0.0)]
     assert all(dot.y > 0 for dot in strip.dots if not dot.cut)
 

@@ -128,7 +128,7 @@ def _strip(item: Operation, wall: float) -> Strip:
     usual = item.p50_s or quantile(lengths, 0.5)
     most = max(lengths)
     top = most if most <= 4 * usual else max([length for length in lengths if length <= 4 * usual] + [usual * 2])
-    top = ticks(0, max(top, 1e-6), 2)[-1]
+    top = ticks(0, max(top, 1e-6), 4)[-1]
     kept = (
         sorted(sorted(item.calls, key=lambda call: -call[1])[:40] + item.calls[:: max(1, len(item.calls) // MOST)])
         if len(item.calls) > MOST
