@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import shutil
 import stat
 from pathlib import Path
 
@@ -69,6 +70,56 @@ async def test_a_disk_that_refuses_is_told_and_loses_nothing(tmp_path, monkeypat
     assert whole == [b'{"n":1}', b'{"n":2}']
     assert inbox.failures == 3
     assert len(list(inbox.folder.glob("*.jsonl"))) == 2  # no heap of empty files
+
+
+@pytest.mark.parametrize("way", ["folder", "file", "moved"])
+async def test_an_inbox_that_was_removed_is_made_anew(tmp_path, way):
+    inbox = Inbox(tmp_path / "inbox")
+    await inbox.append(b'{"n":1}\n')
+    if way == "folder":
+        shutil.rmtree(inbox.folder)
+    elif way == "file":
+        next(inbox.folder.glob("*.jsonl")).unlink()
+    else:
+        inbox.folder.rename(tmp_path / "elsewhere")
+
+    await inbox.append(b'{"n":2}\n')
+
+    inbox.close()
+    assert lines_of(inbox.folder) == [b'{"n":2}']
+    assert stat.S_IMODE(inbox.folder.stat().st_mode) == 0o700
+
+
+async def test_an_inbox_that_cannot_be_made_anew_takes_nothing(tmp_path):
+    inbox = Inbox(tmp_path / "inbox")
+    await inbox.append(b'{"n":1}\n')
+    shutil.rmtree(inbox.folder)
+    inbox.folder.write_text("in the way")
+
+    with pytest.raises(InboxFull):
+        await inbox.append(b'{"n":2}\n')
+    inbox.folder.unlink()
+    await inbox.append(b'{"n":3}\n')
+
+    inbox.close()
+    assert lines_of(inbox.folder) == [b'{"n":3}']
+
+
+async def test_an_inbox_that_is_removed_while_it_is_written_is_written_again(tmp_path, monkeypatch):
+    inbox = Inbox(tmp_path / "inbox")
+    await inbox.append(b'{"n":1}\n')
+    synced = inbox_module.SegmentFile.sync
+
+    def removed(self: inbox_module.SegmentFile) -> bool:
+        monkeypatch.undo()
+        shutil.rmtree(inbox.folder)
+        return synced(self)
+
+    monkeypatch.setattr(inbox_module.SegmentFile, "sync", removed)
+    await inbox.append(b'{"n":2}\n')
+
+    inbox.close()
+    assert lines_of(inbox.folder) == [b'{"n":2}']
 
 
 async def test_a_closed_inbox_takes_nothing(tmp_path):

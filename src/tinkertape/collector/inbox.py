@@ -5,6 +5,8 @@ Invariants
   then all of them are answered.
 - What is acknowledged is in the file, whole and in one piece. What is not may be there in part, after a failed write:
   the segment ends there, the sender comes again, and what stands twice is stored once.
+- A folder or a segment that was removed or moved meanwhile is noticed before and after each write: what was written
+  into nothing is written again, into a folder made anew.
 - A segment stands alone: it begins with the inbox's own header, and the header of a sending process stands before the
   first of its lines in that segment.
 
@@ -68,6 +70,7 @@ class Inbox:
         self._segment_max = segment_max
         self._segment = 0
         self._file: SegmentFile | None = None
+        self._identity = (0, 0)  # of the segment's file
         self._introduced: set[str] = set()
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
@@ -123,9 +126,13 @@ class Inbox:
 
     def _commit(self, batch: Sequence[_Waiting]) -> InboxFull | None:
         try:
-            if self._file is None or self._file.size > self._segment_max:
+            if self._file is None or self._file.size > self._segment_max or self._is_gone():
                 self._next_segment()
             self._write(self._lines_of(batch))
+            if self._is_gone():
+                self._next_segment()
+                self._write(self._lines_of(batch))
+                self._must_be_there()
         except OSError as error:
             self.failures += 1
             self._end_segment()
@@ -150,6 +157,18 @@ class Inbox:
             raise self._file.trouble or OSError(errno.EIO, "the disk took less than it was given")
         self.bytes_written += len(lines)
 
+    def _is_gone(self) -> bool:
+        """Is the file that is written to no longer the one that bears its name, where the loader finds it?"""
+        assert self._file is not None
+        try:
+            return _identity(self._file.path) != self._identity
+        except OSError:
+            return True
+
+    def _must_be_there(self) -> None:
+        if self._is_gone():
+            raise OSError(errno.ENOENT, "it is removed again and again")
+
     def _end_segment(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -162,6 +181,7 @@ class Inbox:
         path = self.folder / f"{self._process}-{self._segment:05d}.jsonl"
         self._file = SegmentFile(path)
         try:
+            self._identity = _identity(path)
             self._write(encode_line(self._header()))
         except OSError:
             path.unlink(missing_ok=True)  # a full disk is asked again and again: no heap of empty files
@@ -194,6 +214,11 @@ class Inbox:
             futures = [waiting.written for waiting in batch if waiting.written.get_loop() is loop]
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_settle, futures, failure)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _unwritable(folder: Path, reason: str | None) -> CollectorError:
