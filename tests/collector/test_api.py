@@ -13,6 +13,7 @@ import pytest
 from tests.collector.conftest import Served, WrittenTape, paths_below, wire_body, wire_event
 from tests.waiting import wait_until
 
+from tinkertape.collector.identity import safe_run
 from tinkertape.diagnosis.report import Report
 from tinkertape.tape.format import encode_line
 
@@ -24,6 +25,8 @@ HOSTILE = [
     "é🙂\u2028",
     "%00",
     "a b\tc",
+    "foo/events",
+    "a\n\x00\x1b[2J",
     ".",
 ]
 
@@ -129,7 +132,16 @@ def test_a_run_that_is_not_there_is_one_line(served: Served, path):
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=x", "limit=-1", "limit=1e3", "limit=99999999999999999999", "after=x'", "after=٣"]
+    "query",
+    [
+        "limit=x",
+        "limit=-1",
+        "limit=1e3",
+        "limit=99999999999999999999",
+        "after=9999999999999999999",
+        "after=x'",
+        "after=٣",
+    ],
 )
 def test_a_parameter_that_is_no_number_is_one_line(served: Served, query):
     tape = WrittenTape(served.tapes)
@@ -142,6 +154,41 @@ def test_a_parameter_that_is_no_number_is_one_line(served: Served, query):
     assert answer == (400, f"{name} must be a whole number\n".encode())
 
 
+@pytest.mark.parametrize(
+    "before",
+    ["zzz", "--5:x", "²:x", "٣:x", "9999999999999999999:x", "99999999999999999999:x", "-:x", ":x", "5\n:x", "\0"],
+)
+def test_a_cursor_that_is_none_is_one_line(served: Served, before):
+    answer = served.get(f"/api/v1/runs?before={urllib.parse.quote(before)}")
+
+    assert answer == (400, b"before must be the cursor of a run, or its id\n")
+
+
+@pytest.mark.parametrize("before", ["5:", "-5:x", "9223372036854775807:a\nb", "0:%00"])
+def test_any_cursor_is_a_place_in_the_list(served: Served, before):
+    assert served.get(f"/api/v1/runs?before={urllib.parse.quote(before)}")[0] == 200
+
+
+@pytest.mark.parametrize("run", ["%00", "%ff", "%ed%a0%80", "%27", "%5C", "x" * 10_000])
+def test_a_run_of_odd_characters_is_not_there(served: Served, run):
+    assert served.get(f"/api/v1/runs/{run}")[0] == 404
+    assert served.get(f"/api/v1/runs/{run}/events")[0] == 404
+    assert served.get(f"/api/v1/runs/{run}/diagnosis")[0] == 404
+    assert served.json(f"/api/v1/ledger?run={run}")["recorded"] == 0
+
+
+@pytest.mark.parametrize("session_id", [".", "..", "foo/events", "foo", " ", "a\nb", "y" * 300 + "1", "y" * 300 + "2"])
+def test_whatever_the_list_shows_is_found_under_its_id(served: Served, session_id):
+    before = {row["run"] for row in served.json("/api/v1/runs?limit=1000")}
+    served.post(wire_body(session_id, [wire_event(0)]))
+
+    [run] = wait_until(lambda: {row["run"] for row in served.json("/api/v1/runs?limit=1000")} - before)
+
+    assert served.json(f"/api/v1/runs/{run}")["run"]["run"] == run
+    assert len(served.events(run)) == 1
+    assert served.json(f"/api/v1/runs/{run}/diagnosis")["run"] == run
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_id_is_a_run_like_any_other_and_never_a_path(served: Served, session, text):
     run = f"{session}{text}"
@@ -150,10 +197,12 @@ def test_a_hostile_id_is_a_run_like_any_other_and_never_a_path(served: Served, s
 
     served.post(body)
 
-    served.settled(run, 1)
-    [line] = served.events(run)
-    assert (line["run"], line["event_id"], line["event_name"], line["process"]) == (run, text, text, text)
-    assert served.json(f"/api/v1/runs/{urllib.parse.quote(run, safe='')}")["run"]["events"] == 1
+    safe = safe_run(run)
+    served.settled(safe, 1)
+    [line] = served.events(safe)
+    assert (line["run"], line["event_id"], line["event_name"], line["process"]) == (safe, text, text, text)
+    assert line["session_id"] == run
+    assert served.json(f"/api/v1/runs/{safe}")["run"]["events"] == 1
     made = set(paths_below(served.folder.parent)) - before
     assert [path for path in made if not path.is_relative_to(served.store) and path.parent != served.inbox] == []
 

@@ -16,18 +16,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tinkertape.collector.source import StoreSource
+from tinkertape.collector.source import BadParameter, StoreSource
 from tinkertape.collector.stream import Hub, stream_response
 
 OURS_HEADER = {"Tinkertape-Collector": "1"}  # a sender that sees it sends whole lines
+NUMBER_MAX = 2**63 - 1
 NO_STORE = {"cache-control": "no-store"}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-class BadParameter(ValueError):
-    """A query parameter that is none; its text is one line."""
 
 
 def api_routes(source: StoreSource, hub: Hub, metrics_text: Callable[[], str], content_type: str) -> list[BaseRoute]:
@@ -67,9 +64,9 @@ def api_routes(source: StoreSource, hub: Hub, metrics_text: Callable[[], str], c
         Route("/healthz", healthz),
         Route("/metrics", metrics),
         Route("/api/v1/runs", runs),
-        Route("/api/v1/runs/{run:path}/events", events),
-        Route("/api/v1/runs/{run:path}/diagnosis", diagnosis),
-        Route("/api/v1/runs/{run:path}", run),
+        Route("/api/v1/runs/{run}/events", events),
+        Route("/api/v1/runs/{run}/diagnosis", diagnosis),
+        Route("/api/v1/runs/{run}", run),
         Route("/api/v1/ledger", ledger),
         Route("/api/v1/stream", stream),
     ]
@@ -91,6 +88,6 @@ def whole_number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, "")
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or len(text) > 19:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > NUMBER_MAX:
         raise BadParameter(f"{name} must be a whole number")
     return int(text)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tinkertape.collector.api import BadParameter, api_routes
+from tinkertape.collector.api import api_routes
 from tinkertape.collector.books import Books
 from tinkertape.collector.counters import CONTENT_TYPE, Counters, family
 from tinkertape.collector.inbox import Inbox
@@ -26,7 +26,7 @@ from tinkertape.collector.ingest import Ingest
 from tinkertape.collector.limits import LocalOnly
 from tinkertape.collector.loader import Loader
 from tinkertape.collector.reports import Reports
-from tinkertape.collector.source import StoreSource
+from tinkertape.collector.source import BadParameter, StoreSource
 from tinkertape.collector.stream import Hub
 from tinkertape.errors import StoreError
 from tinkertape.guard import count_failure

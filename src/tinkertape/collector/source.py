@@ -6,6 +6,7 @@ ever a parameter of a query.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,12 @@ from tinkertape.tape.format import encode_line
 
 RUNS_MAX = 1_000
 EVENTS_MAX = 10_000
+_CURSOR = re.compile(r"(-?\d{1,19}):(.*)", re.ASCII | re.DOTALL)
+_INT64_MAX = 2**63 - 1
+
+
+class BadParameter(ValueError):
+    """A parameter that is none; its text is one line."""
 
 
 class StoreSource:
@@ -31,7 +38,10 @@ class StoreSource:
         self._books = books
 
     def runs(self, limit: int = 100, before: str | None = None) -> list[dict[str, Any]]:
-        """The newest runs first. Each row carries its `cursor`; `before` is one, or a run's id."""
+        """The newest runs first. Each row carries its `cursor`; `before` is one, or a run's id.
+
+        Raises `BadParameter` when it is neither.
+        """
         limit = max(1, min(limit, RUNS_MAX))
         cursor = self._cursor(before)
         live = self._reports.live_rows()  # first: a run that ends leaves this table after its row is in the store
@@ -47,11 +57,13 @@ class StoreSource:
     def _cursor(self, before: str | None) -> tuple[int, str] | None:
         if not before:
             return None
-        began, colon, run = before.partition(":")
-        if colon and began.lstrip("-").isdigit() and len(began) < 19:
-            return int(began), run
+        found = _CURSOR.fullmatch(before)
+        if found and -_INT64_MAX <= int(found[1]) <= _INT64_MAX:
+            return int(found[1]), found[2]
         row = self._store.run(before)
-        return (row.began_us, row.run) if row else None
+        if row is None:
+            raise BadParameter("before must be the cursor of a run, or its id")
+        return row.began_us, row.run
 
     def run(self, run: str) -> dict[str, Any] | None:
         """One run: its row of the list and its report."""
