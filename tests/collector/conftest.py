@@ -12,7 +12,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from tests.waiting import wait_until
@@ -36,7 +36,7 @@ class Served:
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
 
-    def start(self) -> Served:
+    def start(self, stderr: IO[bytes] | None = None) -> Served:
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -47,6 +47,7 @@ class Served:
                 str(self.body_time_s),
             ],
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             cwd=ROOT,
         )

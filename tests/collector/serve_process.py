@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tinkertape.collector import limits, serve
+from tinkertape.collector import limits, protocol, serve
 from tinkertape.errors import TinkertapeError
 
 
@@ -29,4 +29,5 @@ def main(folder: Path, port: int) -> int:
 
 if __name__ == "__main__":
     limits.BODY_TIME_S = float(sys.argv[3])
+    protocol.HEAD_TIME_S = 2 * limits.BODY_TIME_S
     sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import shutil
 import stat
 
 import pytest
@@ -166,6 +167,26 @@ def test_a_secret_reaches_neither_inbox_nor_store(served: Served, session):
 
     assert files_with(secret, served.folder) == []
     assert "[redacted]" in json.dumps(served.events(session))
+
+
+@pytest.mark.parametrize("field", ["session_id", "process_uuid", "sdk_version", "project", "platform"])
+def test_a_secret_in_a_bodys_own_field_reaches_neither_inbox_nor_store(served: Served, session, field):
+    secret = f"tml-{session.replace('_', '')}"
+    served.post(wire_body(session, [wire_event(0), 7], **{field: f"Bearer {secret}"}))
+    wait_until(lambda: served.ledger()["pending"] == 0, otherwise=served.ledger)
+
+    assert files_with(secret, served.folder) == []
+
+
+def test_an_inbox_that_was_removed_loses_nothing_that_comes_later(collector: Served, session):
+    collector.start()
+    collector.post(wire_body(session, [wire_event(0)]))
+    collector.settled(session, 1)
+    shutil.rmtree(collector.inbox)
+
+    assert collector.post(wire_body(session, [wire_event(1)])) == ACCEPTED
+
+    collector.settled(session, 2)
 
 
 def test_a_whole_line_keeps_what_the_bus_knows(served: Served):

@@ -53,7 +53,7 @@ _KEY = re.compile(rb'\s*"((?:[^"\\]|\\.)*+)"\s*:', re.DOTALL)
 
 
 def members(text: bytes) -> dict[bytes, bytes]:
-    """The members of an object: key, as it is written, to value, as it stands. Raises `ValueError` as `elements` does."""
+    """The members of an object: key as written to value as it stands. Raises `ValueError` as `elements` does."""
     found: dict[bytes, bytes] = {}
     if not text.lstrip().startswith(b"{"):
         raise ValueError("no object")

@@ -4,11 +4,16 @@ That answer, and no other, is the one for which no SDK version sends its batch a
 given to any body in which a list of events can be
 found, whatever is in the list. It means: on the collector's disk. 400 only for what is no such body, 413 and 408 for
 one too large or slow, 503 with `Retry-After`
-while the disk takes nothing.
+while the disk takes nothing or too much comes at once.
+
+Threads  a small body is turned into lines in the event loop, a large or packed one in "tinkertape-intake", so that it
+         holds up nobody else's.
 """
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -17,44 +22,61 @@ from starlette.types import Receive, Scope, Send
 
 from tinkertape.collector.counters import Counters
 from tinkertape.collector.inbox import Inbox, InboxFull, Introduction
-from tinkertape.collector.intake import BadBody, take_in
-from tinkertape.collector.limits import Refused, read_body
+from tinkertape.collector.intake import BadBody, Intake, TooManyEvents, take_in
+from tinkertape.collector.limits import Flight, Refused, Share, gunzip, is_packed, read_body
 from tinkertape.wire import ACCEPTED
 
-RETRY_AFTER_S = 1
+LARGE = 100_000  # bytes; a body of a hundred events is half of it
+THREADS = 2
 
 
 class Ingest:
-    """The ASGI endpoint; it runs in the event loop, and waits for the inbox's commit."""
+    """The ASGI endpoint; it waits for the inbox's commit."""
 
     def __init__(self, inbox: Inbox, counters: Counters) -> None:
         self._inbox = inbox
         self._counters = counters
+        self._flight = Flight()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tinkertape-intake")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._answer(scope, receive)
+        with self._flight.share() as share:
+            response = await self._answer(scope, receive, share)
         await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Response:
         counters = self._counters
         try:
-            body = await read_body(Headers(scope=scope), receive)
-            intake = take_in(body)
+            body = await read_body(receive, share)
+            intake, size = await self._taken(body, is_packed(Headers(scope=scope)))
             if intake.lines or intake.header:
                 introduction = Introduction(intake.process, intake.header) if intake.header else None
                 await self._inbox.append(intake.lines, introduction)
+        except TooManyEvents as reason:
+            return self._refused(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(reason)), "too_many_events")
         except BadBody as reason:
-            counters.bodies["bad"] += 1
-            return PlainTextResponse(f"{reason}\n", HTTPStatus.BAD_REQUEST)
+            return self._refused(Refused(HTTPStatus.BAD_REQUEST, str(reason)), "bad")
         except Refused as refused:
-            counters.bodies[refused.status.phrase.lower().replace(" ", "_")] += 1
-            return refused.response()
+            return self._refused(refused, refused.status.phrase.lower().replace(" ", "_"))
         except InboxFull as reason:
-            counters.bodies["inbox_full"] += 1
-            headers = {"retry-after": str(RETRY_AFTER_S)}
-            return PlainTextResponse(f"{reason}\n", HTTPStatus.SERVICE_UNAVAILABLE, headers)
+            return self._refused(Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(reason)), "inbox_full")
         counters.bodies["accepted"] += 1
         counters.events += intake.events
         counters.rejected += intake.rejected
-        counters.bytes += len(body)
+        counters.bytes += size
         return Response(ACCEPTED, media_type="application/json")
+
+    async def _taken(self, body: bytes, packed: bool) -> tuple[Intake, int]:
+        """The lines of a body, and its bytes unpacked."""
+        if not packed and len(body) <= LARGE:
+            return take_in(body), len(body)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _unpack_and_take_in, body, packed)
+
+    def _refused(self, refused: Refused, outcome: str) -> PlainTextResponse:
+        self._counters.bodies[outcome] += 1
+        return refused.response()
+
+
+def _unpack_and_take_in(body: bytes, packed: bool) -> tuple[Intake, int]:
+    unpacked = gunzip(body) if packed else body
+    return take_in(unpacked), len(unpacked)

@@ -79,7 +79,7 @@ _any_decoder = msgspec.json.Decoder()
 
 
 def take_in(body: bytes) -> Intake:
-    """Turn a body into lines. Raises `BadBody` where there is no list of events, `TooManyEvents` where it is too long."""
+    """Turn a body into lines. Raises `BadBody` where there is no list of events, `TooManyEvents` where it is long."""
     found: Body | None = None
     if body.count(b"{") <= 5 * EVENTS_MAX:  # else it may hold a million small objects, which are counted first
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import signal
 import socket
 import sys
@@ -14,10 +15,12 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tinkertape.collector.app import Pages, app
+from tinkertape.collector.protocol import LimitedProtocol
 from tinkertape.errors import CollectorError
 from tinkertape.store import Store
 
 BACKLOG = 2048
+CONNECTIONS_MAX = 500  # then 503; a page holds one, a sender one
 SWITCH_S = 0.0005  # the loader's threads compute; the event loop must not wait 5 ms for each turn of its own
 GRACE_S = 3  # for open requests when it is told to stop; a stream is cut then
 
@@ -85,16 +88,19 @@ def _run(asgi: Starlette, listening: socket.socket, ready: Callable[[str], None]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
         asgi,
-        http="httptools",
+        http=LimitedProtocol,
+        ws="none",
         loop="uvloop",
         lifespan="on",
         log_config=None,
+        log_level=logging.ERROR,  # a warning for each odd request would be as many as somebody likes
         access_log=False,
         server_header=False,
         date_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=30,
+        limit_concurrency=CONNECTIONS_MAX,
         backlog=BACKLOG,
     )
     server = _Server(config, lambda: ready(address), asgi.state.collector.hub.close)
