@@ -233,7 +233,7 @@ class Writer:
             unwritten = self.made + self._give_up()
             if unwritten:
                 self.lost[self.trouble or "exit"] += unwritten
-            self._rest = b""
+            self._rest, self._head_pending = b"", False
             if self._segment is not None:
                 self._segment.abandon()
                 ended = self._write_end(self._segment, end(), deadline)
