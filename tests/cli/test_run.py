@@ -217,6 +217,17 @@ def test_on_a_full_disk_the_ledger_is_true_and_one_line_says_what_was_lost(tinke
     assert "ended" in ran.stderr and "running" not in ran.stderr
 
 
+def test_a_disk_that_was_full_from_the_start_is_told_with_a_true_ledger(directory: Path) -> None:
+    command = ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *TINKERTAPE, "run", script(directory)]
+
+    ran = call(command, directory)
+
+    assert (ran.returncode, ran.stdout) == (0, "out\n")
+    assert re.search(r"^tinkertape: the disk is full: (\d+) events were not recorded$", ran.stderr, re.MULTILINE)
+    assert re.search(r"Ledger   (\d+) recorded = 0 stored \+ 0 pending .* \(disk_full \1\)", ran.stderr)
+    assert "train  ·  ✓ ended" in ran.stderr and "Traceback" not in ran.stderr
+
+
 def test_quiet_still_says_that_the_disk_is_full(tinkertape: Run, directory: Path) -> None:
     ran = tinkertape("run", "-q", script(directory, FULL))
 

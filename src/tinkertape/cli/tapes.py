@@ -106,9 +106,9 @@ class TapesSource:
             if number % BATCH == 0 and time.monotonic() - began_s > self._patience_s:
                 raise TapeTooLong(f'the tape is long; "tinkertape show {tape.path.name}" reads all of it')
         self.set_aside = tape.set_aside
-        for header in tape.headers:
-            diagnoser.describe(header)
         known = self._known if self._known is not None and self._known.header.process not in tape.ends else None
+        for header in tape.headers or ([known.header] if known is not None else []):
+            diagnoser.describe(header)
         ledger = msgspec.to_builtins(_ledger(tape, known))
         now_ns = time.time_ns()
         views = _views(tape, signs, known)
