@@ -95,6 +95,17 @@ def test_a_disk_that_is_full_at_the_end_is_counted_too(folder: Path) -> None:
     assert recorder.ledger() == Ledger(recorded=3, pending=1, dropped={"disk_full": 2})
 
 
+def test_a_disk_that_takes_nothing_at_all_leaves_nothing_pending(folder: Path) -> None:
+    disk = FaultyDisk()
+    disk.budget = 0
+    recorder = Recorder(folder, "run-1", disk=disk)
+    recorder.log("a")
+
+    assert recorder.close(timeout_s=0.1) is False
+
+    assert recorder.ledger() == Ledger(recorded=1, dropped={"disk_full": 1})
+
+
 @pytest.mark.parametrize("left", [0, 1, 50])
 def test_a_full_disk_still_takes_the_end_line_that_says_what_it_cost(folder: Path, left: int) -> None:
     disk = FaultyDisk()
