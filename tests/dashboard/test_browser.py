@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.dashboard.fake_source import LIVE, SICK, FakeSource, Served, healthy_live
+from tests.dashboard.fake_source import LIVE, SICK, FakeSource, Served, healthy_live, sick
 from tests.dashboard.made_runs import made_run
 from tests.dashboard.worlds import HOSTILE
 from tests.waiting import wait_until
@@ -26,6 +27,11 @@ def drawn(page) -> bool:
         """() => { const c = document.querySelector('#lanes canvas'); if (!c || !c.width) return false;
         return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((value) => value); }"""
     )
+
+
+def address(page) -> str:
+    """Asked of the page itself: `page.url` stays what it was while nothing else asks the browser."""
+    return page.evaluate("location.href")
 
 
 def range_of(page) -> str:
@@ -163,7 +169,7 @@ def test_a_step_and_a_finding_lead_to_the_timeline_and_back_undoes_it(server, wa
     page.focus("a.col")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    wait_until(lambda: "step=2" in page.url)
+    wait_until(lambda: "step=2" in address(page))
 
     assert page.evaluate("document.activeElement.dataset.step") == "2"
 
@@ -372,3 +378,84 @@ def test_axe_finds_nothing(server, watched, path, theme):
 
 def test_the_hostile_text_is_as_bad_as_it_should_be():
     assert all(mark in HOSTILE for mark in ("<script>", "\u202e", "\x00", "\ud800", "{{", "'", '"', "`", "&"))
+
+
+WRITTEN = """() => { const said = [], kept = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  const wide = this.measureText(text).width, left = x - (this.textAlign === 'center' ? wide / 2 : 0);
+  said.push({ text, left, right: left + wide, y, edge: this.canvas.clientWidth }); return kept.apply(this, arguments); };
+window.said = said; }"""
+
+
+def written(page) -> list[dict]:
+    """What is written on the timeline from now on, and where, in one drawing."""
+    page.evaluate(WRITTEN)
+    page.keyboard.press("+")
+    wait_until(lambda: page.evaluate("said.length > 0"))
+    page.evaluate("() => { said.length = 0; }")
+    page.keyboard.press("0")
+    wait_until(lambda: page.evaluate("said.length > 0"))
+    return page.evaluate("said")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_words_on_the_timeline_neither_touch_nor_leave_it(width, own, watched):
+    report = sick()
+    pause = next(finding for finding in report["findings"] if finding["cause"] == "capacity-pause")
+    began, ended = pause["evidence"]["began_s"], pause["evidence"]["ended_s"]
+    report["findings"].append(
+        {**pause, "cause": "service-errors", "evidence": {**pause["evidence"], "began_s": began - 2, "ended_s": ended}}
+    )
+    report["retries"] = [{"at_s": at, "operation": "forward_backward"} for at in (50.0, 50.5, 51.0)]
+    own.source.put(report)
+    watched.page.set_viewport_size({"width": width, "height": 900})
+    watched.page.goto(f"{own.url}/runs/{SICK}")
+    wait_until(lambda: drawn(watched.page))
+    words = written(watched.page)
+
+    assert any("capacity-pause" in word["text"] for word in words) or width < 560
+    for word in words:
+        assert word["right"] <= word["edge"] + 1, word
+        touched = [
+            other["text"]
+            for other in words
+            if other is not word
+            and other["y"] == word["y"]
+            and other["left"] < word["right"] - 1
+            and word["left"] < other["right"] - 1
+        ]
+        assert touched == [], word
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1440])
+def test_no_cause_and_no_name_of_an_operation_is_cut(width, own, watched):
+    report = sick()
+    report["sdk_version"] = "0.38.0+" + "local." * 60
+    report["operations"][0]["operation"] = "save_weights_and_get_sampling_client_for_everything"
+    own.source.put(report)
+    watched.page.set_viewport_size({"width": width, "height": 900})
+    watched.page.goto(f"{own.url}/runs/{SICK}")
+    cut = watched.page.evaluate(
+        """() => [...document.querySelectorAll('.findings .cause, .findings .cause bdi, table.lat th')]
+        .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth).map((one) => one.textContent)"""
+    )
+
+    assert cut == []
+    assert watched.page.evaluate("document.querySelector('#ledger').offsetHeight < 31") or width < 720
+    assert watched.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [390, 720, 1100, 1280, 1440])
+def test_labels_of_the_latency_axis_do_not_touch(width, own, watched):
+    report = sick()
+    report["operations"][0]["calls"] += [(1.0, 0.004, 1, 1), (2.0, 0.4, 1, 1), (3.0, 90.0, 1, 1)]
+    own.source.put(report)
+    watched.page.set_viewport_size({"width": width, "height": 900})
+    watched.page.goto(f"{own.url}/runs/{SICK}")
+    boxes = watched.page.evaluate(
+        """() => [...document.querySelectorAll('.lat .scale text')].map((one) => one.getBoundingClientRect())
+        .filter((box) => box.width).map((box) => [box.left, box.right])"""
+    )
+
+    assert boxes
+    assert all(left[1] <= right[0] for left, right in pairwise(boxes)), boxes

@@ -11,7 +11,7 @@ import math
 
 import msgspec
 
-from tinkertape.dashboard.format import seconds, short
+from tinkertape.dashboard.format import THIN, seconds, short
 from tinkertape.dashboard.report import Operation, Report
 from tinkertape.dashboard.scale import log_ticks, quantile, ticks, time_ticks
 
@@ -93,8 +93,13 @@ def latency(report: Report) -> Latency:
         )
     axis = log_ticks(10**low, 10**high)
     return Latency(
-        rows, [Tick(place(tick) or 0.0, short(tick), room) for tick, room in zip(axis, _rooms(axis), strict=True)]
+        rows, [Tick(place(tick) or 0.0, _decade(tick), room) for tick, room in zip(axis, _rooms(axis), strict=True)]
     )
+
+
+def _decade(tick: float) -> str:
+    """`100 s`, for `1 min 40 s` is no round time."""
+    return f"{tick:g}{THIN}s" if tick >= 60 else short(tick)
 
 
 def _rooms(axis: list[float]) -> list[str]:

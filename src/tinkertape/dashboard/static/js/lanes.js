@@ -249,8 +249,10 @@ function marks(view, row, y) {
     else if (error.first != null) list.push({ at: error.first, word: error.type, color: token("bad"), said: error });
   }
   let busy = -99;
-  for (const mark of list.sort((a, b) => a.at - b.at)) {
-    const at = x(mark.at);
+  list.sort((a, b) => a.at - b.at);
+  for (const [index, mark] of list.entries()) {
+    const at = x(mark.at),
+      next = index + 1 < list.length ? x(list[index + 1].at) : width + 9;
     if (at < -9 || at > width + 9) continue;
     c.fillStyle = mark.color;
     if (mark.retry) {
@@ -262,7 +264,7 @@ function marks(view, row, y) {
     } else cross(c, at, middle);
     view.boxes.push({ x: at - 5, y, width: 10, height: BAR, ...mark });
     const size = c.measureText(mark.word).width;
-    if (at + 9 < busy || at + 9 + size > width || size > 240) continue;
+    if (at + 9 < busy || at + 9 + size > Math.min(width, next - 7) || size > 240) continue;
     busy = at + size + 18;
     c.textAlign = "left";
     c.fillText(mark.word, at + 9, middle);
