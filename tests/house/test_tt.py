@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PYTHONS = ("python", "python3", "python3.11", "python3.12", "python3.13", "python3.14")
-TOOLS = ("bash", "cat", "cksum", "dirname", "env", "grep", "rm", "tail")
+TOOLS = ("bash", "cat", "cksum", "chmod", "cp", "dirname", "env", "grep", "mkdir", "rm", "sleep", "tail")
 TOO_OLD = '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit 0\nexit 1\n'
 WITHOUT_VENV = f"""#!/bin/sh
 case "$*" in *"-m venv"* | *"-m virtualenv"* | *"-m pip"*) exit 1 ;; esac
@@ -100,3 +100,89 @@ def test_settings_of_the_machines_own_pip_and_python_do_not_reach_the_program(ch
     assert done.returncode == 0, done.stderr
     assert names & meddling.keys() == set()
     assert {"PIP_INDEX_URL", "TINKER_API_KEY"} <= names
+
+
+UV_THAT_TRUSTS_NOBODY = """#!/bin/sh
+case "$*" in
+  venv*)
+    for venv; do :; done
+    mkdir -p "$venv/bin" && cp "$HOME/program" "$venv/bin/python" && cp "$HOME/program" "$venv/bin/tinkertape" ;;
+  *--help*) printf '%s' "$UV_KNOWS" ;;
+  *--editable*) ;;
+  *) printf '%s|%s' "$*" "$SSL_CERT_FILE" >"$HOME/asked"; echo "error: UnknownIssuer" >&2; exit 2 ;;
+esac
+"""
+
+
+def machine_with_uv(checkout: Path, program: str) -> dict[str, str]:
+    """uv makes an environment in which every program is this one, and cannot install into it."""
+    (checkout / "program").write_text(program, encoding="utf-8")
+    (checkout / "program").chmod(0o755)
+    environment = machine(checkout, uv=UV_THAT_TRUSTS_NOBODY)
+    (checkout / "bin" / "python3").symlink_to(sys.executable)
+    return environment
+
+
+@pytest.mark.parametrize("knows", ["--system-certs", "--native-tls"])
+def test_uv_is_told_to_trust_whom_the_machine_trusts_in_the_words_it_knows(checkout, knows):
+    environment = machine_with_uv(checkout, "#!/bin/sh\n")
+
+    done = tt(checkout, {**environment, "UV_KNOWS": f"      {knows}", "SSL_CERT_FILE": "/my/ca.pem"}, "runs")
+
+    asked, certificates = (checkout / "asked").read_text(encoding="utf-8").split("|")
+    assert done.returncode == 0, done.stderr
+    assert knows in asked.split()
+    assert certificates == "/my/ca.pem"
+
+
+def test_the_certificates_given_to_pip_are_given_to_uv(checkout):
+    environment = machine_with_uv(checkout, "#!/bin/sh\nenv\n")
+
+    done = tt(checkout, {**environment, "UV_KNOWS": "", "PIP_CERT": "/my/ca.pem"}, "runs")
+
+    assert (checkout / "asked").read_text(encoding="utf-8").endswith("|/my/ca.pem")
+    assert "SSL_CERT_FILE" not in done.stdout  # the program's own settings are not changed
+
+
+def test_what_uv_said_is_in_a_log_and_not_on_the_screen_where_pip_can_do_it(checkout):
+    done = tt(checkout, machine_with_uv(checkout, "#!/bin/sh\n"), "runs")
+
+    log = checkout / ".venv" / ".tt-install.log"
+    assert done.returncode == 0, done.stderr
+    assert "UnknownIssuer" not in done.stderr
+    assert str(log) in done.stderr
+    assert "UnknownIssuer" in log.read_text(encoding="utf-8")
+
+
+def test_where_nothing_can_install_the_reason_is_on_the_screen(checkout):
+    refuses = "#!/bin/sh\ncase \"$*\" in *install*) echo 'no route to the index' >&2; exit 1 ;; esac\n"
+
+    done = tt(checkout, machine_with_uv(checkout, refuses), "runs")
+
+    assert done.returncode == 1
+    assert "no route to the index" in done.stderr
+    assert "could not install requirements/demo.txt" in done.stderr.splitlines()[-1]
+
+
+def test_an_install_that_takes_its_time_shows_that_it_lives(checkout):
+    slow = '#!/bin/sh\ncase "$*" in *install*) sleep 4 ;; esac\n'
+
+    done = tt(checkout, machine_with_uv(checkout, slow), "runs")
+
+    assert done.returncode == 0, done.stderr
+    assert "." in done.stderr.splitlines()
+
+
+def test_a_link_to_it_works_from_anywhere(checkout, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "first").symlink_to(checkout / "tt")
+    (elsewhere / "tt").symlink_to("first")
+    environment = machine_with_uv(checkout, "#!/bin/sh\n")
+    (checkout / "bin" / "readlink").symlink_to(shutil.which("readlink") or "readlink")
+
+    done = subprocess.run(
+        [str(elsewhere / "tt"), "runs"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (checkout / ".venv" / ".tt-demo").exists()
