@@ -383,7 +383,8 @@ def test_the_hostile_text_is_as_bad_as_it_should_be():
 WRITTEN = """() => { const said = [], kept = CanvasRenderingContext2D.prototype.fillText;
 CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
   const wide = this.measureText(text).width, left = x - (this.textAlign === 'center' ? wide / 2 : 0);
-  said.push({ text, left, right: left + wide, y, edge: this.canvas.clientWidth }); return kept.apply(this, arguments); };
+  said.push({ text, left, right: left + wide, y, edge: this.canvas.clientWidth });
+  return kept.apply(this, arguments); };
 window.said = said; }"""
 
 

@@ -238,3 +238,18 @@ def test_the_list_says_where_and_how_long_before_it_runs_out_of_room():
     ]
 
     assert found == ["The service kept …", "2.4\u202fs at step 8", "2.4\u202fs at steps 8 to 9"]
+
+
+def test_the_page_of_a_run_that_only_the_sdk_told_of_says_what_it_cannot_say():
+    report = made_run("plain")
+    report.update(parts=[], operations=[], steps=[], spans=[], findings=[], errors=[], pauses=[], loss=[])
+    report["owners"] = [
+        {"owner": owner, "seconds": None, "share": 0.0, "role": "none", "say": "not recorded"}
+        for owner in ("you", "network", "service", "idle")
+    ]
+    text = text_of(page_of(report))
+
+    for words in ("You – not recorded", "Where each step went not recorded", "The SDK told of no error"):
+        assert words in text, text
+    for words in ("No errors", "No retries", "yet", "no error of yours"):
+        assert words not in text.partition("Tape")[0], words

@@ -134,6 +134,7 @@ def test_an_exception_that_nobody_caught_failed_the_run() -> None:
         assert report.state == "failed"
         assert (report.verdict.owner, report.verdict.lead) == ("service", "Failed at Tinker.")
         assert [(error.count, error.owner) for error in report.errors] == [(5, "service")]
+        assert [finding.summary for finding in report.findings] == ["5 attempts answered 500, and the SDK tried again."]
 
 
 def test_what_only_the_good_bye_failed_of_is_nobodys() -> None:

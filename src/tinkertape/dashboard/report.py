@@ -197,6 +197,11 @@ class Report(msgspec.Struct, frozen=True):
     def live(self) -> bool:
         return self.state in LIVE
 
+    @property
+    def is_untold(self) -> bool:
+        """Are there events, and no time of any: those of the SDK alone, that tell failures and no durations?"""
+        return self.events > 0 and not self.parts and not self.operations
+
     def is_estimate(self, part: str) -> bool:
         """Is a part's time no measurement?"""
         return any(item.quality != "measured" for item in self.parts if item.part.startswith(part))

@@ -34,6 +34,7 @@ LISTENS = (
     *NAMES,
 )
 SAME_STRETCH_NS = 30_000_000_000
+SDK_STRETCH_NS = 600_000_000_000  # the SDK tells of an attempt when its HTTP client has given up: a minute apart
 POLLS = "/api/v1/retrieve_future"
 CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt")
 
@@ -99,7 +100,7 @@ class Detector:
 
     def _of_sdk(self, fault: SdkFault, event: Event, at: int) -> Finding:
         """Of an event of the SDK's own, where it is all that is known."""
-        stretch = self._stretch(event, at)
+        stretch = self._stretch(event, at, SDK_STRETCH_NS)
         stretch.operations[fault.operation] += 1
         if fault.retried:
             stretch.attempts += 1
@@ -110,10 +111,10 @@ class Detector:
         found = _finding(stretch)
         return msgspec.structs.replace(found, cost_s=None, key=SDK_KEY + found.key)
 
-    def _stretch(self, event: Event, at: int) -> _Stretch:
+    def _stretch(self, event: Event, at: int, gap_ns: int = SAME_STRETCH_NS) -> _Stretch:
         stretch = self._stretches.get(event.process)
         began = at - int(event.measurements.get("duration") or event.measurements.get("delay") or 0)
-        if stretch is None or began - stretch.last_ns > SAME_STRETCH_NS:
+        if stretch is None or began - stretch.last_ns > gap_ns:
             stretch = self._stretches[event.process] = _Stretch(event.process, began, at)
         stretch.began_ns = min(stretch.began_ns, began) if not stretch.attempts else stretch.began_ns
         stretch.last_ns = max(stretch.last_ns, at)
