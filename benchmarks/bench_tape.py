@@ -77,8 +77,7 @@ def program_thread(folder: Path) -> None:
 
 def writer_thread(folder: Path) -> bool:
     snapshots = [
-        encode_snapshot((n, "tinker.http.request.stop", "INFO", *typical(n), None, False))
-        for n in range(EVENTS)
+        encode_snapshot((n, "tinker.http.request.stop", "INFO", *typical(n), None, False)) for n in range(EVENTS)
     ]
     events = [typical(n) for n in range(EVENTS)]
     maker = LineMaker("bench", "0123456789abcdef")
