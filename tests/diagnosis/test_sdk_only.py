@@ -9,6 +9,7 @@ from tests.diagnosis.builder import WALL, training_run
 from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser, Report, diagnose
 from tinkertape.diagnosis.report import State
+from tinkertape.diagnosis.run_state import ProcessView, run_state
 
 SUBMIT = "InternalClientHolder.execute_with_retries.exception"
 REFUSED = {
@@ -174,3 +175,11 @@ def test_beside_records_of_ours_only_ours_count() -> None:
         assert [(error.type, error.count) for error in report.errors] == [("RequestFailedError", 1)]
         assert [finding.summary for finding in report.findings] == ["`forward_backward` failed: datum 3 is too long."]
         assert report.verdict.lead != "Cannot say."
+
+
+def test_its_state_is_failed_once_nothing_comes_after_the_exception() -> None:
+    plain = ProcessView(process="p", header={}, closed="", last_sign_ns=0)
+
+    states = [run_state([plain], {"state": told}, now_ns=10**12)[0] for told in ("failed", "ended")]
+
+    assert states == ["failed", "ended"]

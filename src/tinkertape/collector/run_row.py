@@ -30,12 +30,17 @@ def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
         "last_event": rfc3339(last_event_ns),
         "wall_s": report.get("wall_s"),
         "model": report.get("model") or "",
-        "finding": {key: top.get(key) for key in ("cause", "owner", "summary", "cost_s")} if top else None,
+        "finding": _finding(top) if top else None,
         "parts": {part["part"]: part["seconds"] for part in report.get("parts") or []},
         "over_s": report.get("over_s") or 0.0,
         "step_walls": [step["wall_s"] for step in steps[-STEP_WALLS:]],
         "began_us": microseconds(began),
     }
+
+
+def _finding(top: dict[str, Any]) -> dict[str, Any]:
+    told = {key: top.get(key) for key in ("cause", "owner", "summary", "cost_s")}
+    return {**told, "steps": (top.get("evidence") or {}).get("steps") or []}
 
 
 def rfc3339(time_ns: int) -> str:

@@ -54,6 +54,7 @@ class Fold:
         if process is None:
             process = self.processes[event.process] = Process(event.process, event)
         at_ns = _stamp(event)
+        process.first_ns = min(process.first_ns, at_ns)
         process.last_ns = max(process.last_ns, at_ns)
         self.run = self.run or event.run
         self.project = self.project or event.project

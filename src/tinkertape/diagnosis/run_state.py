@@ -39,7 +39,9 @@ def run_state(processes: Sequence[ProcessView], report: Mapping[str, Any], now_n
     recorders = [view for view in processes if view.header]
     if not recorders:
         heard = max((view.last_sign_ns for view in processes), default=0)
-        return ("running" if now_ns - heard < SILENCE_MAX_NS else "ended"), ""
+        if now_ns - heard < SILENCE_MAX_NS:
+            return "running", ""
+        return ("failed" if report.get("state") == "failed" else "ended"), ""
     if any(_is_live(view, now_ns) for view in recorders):
         return _live_state(report), ""
     status = recorders[0].closed
