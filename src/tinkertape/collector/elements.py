@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)  # a string that never ends is one
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)  # a string that never ends is one
 _QUOTE, _COMMA = ord('"'), ord(",")
 _CLOSING = {ord("["): ord("]"), ord("{"): ord("}")}
 
@@ -49,7 +49,7 @@ def _nothing_else(text: bytes) -> None:
         raise ValueError("something stands beside it")
 
 
-_KEY = re.compile(rb'\s*"((?:[^"\\]|\\.)*+)"\s*:', re.DOTALL)
+_KEY = re.compile(rb'\s*"((?:[^"\\]|\\.)*)"\s*:', re.DOTALL)
 
 
 def members(text: bytes) -> dict[bytes, bytes]:
