@@ -41,6 +41,19 @@ def test_a_healthy_run_that_is_mostly_idle_says_so() -> None:
     assert "Idle: your code ran between the calls" in report.verdict.under
 
 
+def test_a_run_with_trouble_that_no_detector_names_is_not_called_healthy() -> None:
+    script = training_run([100] * 12)
+    for number in range(3):
+        broken = {"error_type": "ConnectError", "status_code": None, "operation": "optim_step", "layer": "http"}
+        script.event("tinker.retry", 500 + number, {"attempt": number, "delay": 1_000_000}, broken)
+
+    report = report_of(script)
+
+    assert answer(report) == "No cause found. No detector names a cause, but there were 3 broken connections."
+    said = {owner.owner: owner.say.replace(THIN, " ") for owner in report.owners}
+    assert said["network"].startswith("Suspect: ") and said["network"].endswith("3 broken connections")
+
+
 def test_it_is_tinker_with_two_phrases() -> None:
     computes = [150.0] * 19 + [390.0] * 6 + [150.0] * 5
     report = report_of(training_run(computes, pauses={12: (0, 3100)}))

@@ -41,6 +41,7 @@ _STATES: Mapping[str, State] = {
 }
 IN_SEND = "in_send_s"  # a finding's figure: what of its cost lies in the network's part
 IN_SEND_MIN_S = 0.01
+TROUBLE_MIN_S = 0.05  # of a paused queue: less is a poll's rounding
 _OWNERS: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
 
 
@@ -222,7 +223,29 @@ def _facts(
         failure_step=view.step_at(failure.at_ns) if view is not None and failure is not None else None,
         ledger=dict(ledger) if ledger is not None else None,
         only_sdk=view is not None and view.book.only_sdk,
+        trouble=_trouble(fold, parts),
     )
+
+
+def _trouble(fold: Fold, parts: Sequence[Part]) -> list[str]:
+    """What was seen and may have no finding: no run with it is called healthy without a word of it."""
+    told = [
+        f"{words.about(part.seconds, estimate=True)} in a paused queue ({part.part[len(QUEUE) :].strip(':_')})"
+        for part in parts
+        if part.part.startswith(QUEUE) and part.seconds >= TROUBLE_MIN_S
+    ]
+    retries = [retry for process in fold.processes.values() for retry in process.retries]
+    broken = _broken_connections(fold)
+    if broken:
+        told.append(words.count(broken, "broken connection"))
+    limited = sum(retry.status_code == 429 for retry in retries)
+    if limited:
+        told.append(f"{words.count(limited, 'answer')} of 429, too many requests")
+    return told
+
+
+def _broken_connections(fold: Fold) -> int:
+    return sum(retry.status_code is None for process in fold.processes.values() for retry in process.retries)
 
 
 def _waits_in_queue(view: View) -> bool:
@@ -299,9 +322,10 @@ def _say_network(fold: Fold, view: View, guilty: bool, findings: list[FindingRow
     for operation in view.process.order:
         if operation.ended_ns is not None and operation.failure is None and operation.requests:
             sends.append(view.cutter.cut(operation).nanoseconds(SEND) / 1e9)
-    broken = sum(retry.status_code is None for process in fold.processes.values() for retry in process.retries)
+    broken = _broken_connections(fold)
     speed = f"send p95 {words.seconds(quantile(sorted(sends), 0.95))}, " if sends else ""
-    return f"Not the cause: {speed}{words.count(broken, 'broken connection')}{_after_errors(findings)}"
+    lead = "Suspect" if broken and not findings else "Not the cause"
+    return f"{lead}: {speed}{words.count(broken, 'broken connection')}{_after_errors(findings)}"
 
 
 def _after_errors(findings: list[FindingRow]) -> str:
@@ -323,6 +347,8 @@ def _say_service(parts: Sequence[Part], over_s: float, guilty: bool, findings: l
         return f"The cause: {_blame(findings, 'service') or 'the service failed a request'}"
     if any(row.owner == "service" for row in findings):
         return f"Not the cause: {_blame(findings, 'service')}"
+    if lost - over_s >= TROUBLE_MIN_S:
+        return f"Paused for ≈{words.THIN}{words.seconds(lost - over_s)}; no error, no slow stretch"
     return "As usual: no pause, no error, no slow stretch"
 
 

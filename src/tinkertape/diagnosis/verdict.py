@@ -52,6 +52,7 @@ class Facts:
     failure_step: int | None = None
     ledger: dict[str, Any] | None = None
     order: list[FindingOwner] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)  # seen, and perhaps without a finding
     only_sdk: bool = False  # nothing but the SDK's own events was received
 
 
@@ -109,6 +110,9 @@ def _healthy(facts: Facts) -> Verdict:
     under = f"{words.percent(facts.compute_share)} of the time is Tinker computing."
     if facts.idle_share >= 0.15:
         under += " Idle: your code ran between the calls, with nothing of yours at Tinker."
+    if facts.trouble:
+        seen = f"No detector names a cause, but there were {words.listed(facts.trouble)}."
+        return Verdict("none", "No cause found.", seen, f"{under} {_rest(facts, [])}".strip())
     return Verdict("none", "Healthy.", what + rest, f"{under} {_rest(facts, [])}".strip())
 
 
@@ -177,7 +181,8 @@ def _advice(facts: Facts, owner: FindingOwner, mine: list[FindingRow]) -> str:
         return " ".join(dict.fromkeys(finding.advice for finding in mine if finding.advice))
     said = ["Nothing to change in your code." if owner == "service" else mine[0].advice]
     ended = facts.state == "ended" and facts.status == "success"
-    paused = any(finding.cause == "capacity-pause" for finding in mine)
+    pauses = [finding for finding in mine if finding.cause == "capacity-pause"]
+    paused = bool(pauses) and all(finding.evidence.get("ended_s") is not None for finding in pauses)
     if paused and ended and facts.steps:
         said.append(f"The pause ended by itself, and {_all(facts.steps)} done.")
     elif paused:
