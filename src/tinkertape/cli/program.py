@@ -34,6 +34,7 @@ from typing import Literal, NoReturn
 import msgspec
 
 Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
+_HOOKS = str(Path(__file__).parents[1] / "instrument") + os.sep  # code that stands between the program and the SDK
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -227,8 +228,33 @@ def _print_with(hook: Hook, kind: type[BaseException], value: BaseException, tra
 
 
 def program_traceback(error: BaseException) -> TracebackType | None:
-    """The error's traceback from the first frame that is not of this file."""
+    """The error's traceback as it would be without us: from the first frame that is not of this file, without those of
+    the SDK's hooks; they are taken out of what the error came from, too.
+    """
+    seen: set[int] = set()
+    links: list[BaseException | None] = [error]
+    while links:
+        link = links.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = _without_hooks(link.__traceback__)
+            links += [link.__cause__, link.__context__]
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
         traceback = traceback.tb_next
     return traceback
+
+
+def _without_hooks(traceback: TracebackType | None) -> TracebackType | None:
+    while traceback is not None and _is_hook(traceback):
+        traceback = traceback.tb_next
+    each = traceback
+    while each is not None:
+        while each.tb_next is not None and _is_hook(each.tb_next):
+            each.tb_next = each.tb_next.tb_next
+        each = each.tb_next
+    return traceback
+
+
+def _is_hook(traceback: TracebackType) -> bool:
+    return traceback.tb_frame.f_code.co_filename.startswith(_HOOKS)
