@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.diagnosis.builder import USER as CALLER
 from tests.diagnosis.builder import Script, training_run
 
 from tinkertape.diagnosis import Diagnoser, Report, diagnose
@@ -247,3 +248,17 @@ def test_what_the_service_s_errors_cost_in_send_is_told_beside_the_network() -> 
     assert finding.evidence["figures"]["in_send_s"] == pytest.approx(1.203)
     said = {owner.owner: owner.say.replace(THIN, " ") for owner in report.owners}
     assert said["network"].endswith("; 1.2 s of it waiting after Tinker's 503")
+
+
+def test_an_open_call_has_returned_when_its_thread_waits_for_another() -> None:
+    script = Script()
+    script.start(0)
+    first = script.call("forward_backward", 10, compute=3000, hold=400)
+    waiting = {"operation_id": 99, "operation": "optim_step", "client": "TrainingClient", "thread": CALLER}
+    script.event("tinker.training.optim_step.start", 12, {}, waiting)
+    script.claim(first, 14, first.ended + 0.2)
+
+    report = report_of(script, state="running")
+
+    parts = {part.part: part.seconds for part in report.parts}
+    assert parts.get("call", 0) < 0.05 and parts["compute"] > 2.9

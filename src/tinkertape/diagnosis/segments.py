@@ -93,12 +93,19 @@ class Cutter:
             known = self._cuts[operation.operation_id] = self._cut(operation)
         return known
 
+    def _returned_by(self, operation: Operation) -> int:
+        """When an open call must have returned: its thread waits for a result, or makes another call."""
+        waits = (claim.began_ns for claim in self.process.claims if claim.thread == operation.thread)
+        calls = (other.began_ns for other in self.process.order if other.thread == operation.thread)
+        later = [at_ns for at_ns in (*waits, *calls) if at_ns > operation.began_ns]
+        return min(later, default=max(self.now_ns, operation.began_ns))
+
     def _cut(self, operation: Operation) -> OperationCut:
         until = operation.ended_ns if operation.ended_ns is not None else max(self.now_ns, operation.began_ns)
         first = operation.first_submit_ns
         left = operation.call_ended_ns
-        if left is None:  # known at its stop only; an open call is taken to return when its first request is submitted
-            left = until if first is None else min(until, first)
+        if left is None:  # known at its stop only
+            left = min(until, self._returned_by(operation), until if first is None else first)
         call_ended = max(operation.began_ns, min(left, until, until if first is None else first))
         ahead = self._ahead(operation)
         around = self._surroundings(operation, ahead)
