@@ -15,7 +15,7 @@ from tests.dashboard.made_runs import made_run
 from tests.dashboard.worlds import HOSTILE
 from tests.waiting import wait_until
 
-from tinkertape.dashboard import format as figures
+from tinkertape import figures
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js"
 RUNS = [SICK, LIVE, "paused", "failed", "long", "early", "hostile"]

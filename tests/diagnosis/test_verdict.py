@@ -10,7 +10,7 @@ from tests.diagnosis.builder import Script, training_run
 
 from tinkertape.diagnosis import Diagnoser, Report, diagnose
 from tinkertape.diagnosis.report import State
-from tinkertape.diagnosis.words import THIN, first_line, seconds, steps
+from tinkertape.diagnosis.words import THIN, first_line, steps
 
 USER = {"error_type": "RequestFailedError", "reason": "datum 3 is too long", "fault_owner": "user"}
 SERVER = {"error_type": "RequestFailedError", "reason": "the worker was lost", "fault_owner": "service"}
@@ -187,23 +187,6 @@ def test_the_shape_that_scripts_read() -> None:
     keys = ["cause", "owner", "severity", "confidence", "summary", "cost_s", "share", "evidence", "advice"]
     assert sorted(finding) == sorted(keys)
     assert finding["evidence"]["steps"] == [3]
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (None, "–"),
-        (0, "0"),
-        (0.0066, "6.6 ms"),
-        (0.084, "84 ms"),
-        (0.27, "0.27 s"),
-        (47, "47.0 s"),
-        (141, "2 min 21 s"),
-        (3840, "1 h 4 min"),
-    ],
-)
-def test_durations_have_three_figures_at_most(value: float | None, words: str) -> None:
-    assert seconds(value).replace(THIN, " ") == words
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,10 @@
-"""Numbers as the pages write them; `static/js/format.js` writes the same (a test compares the two).
-
-Three significant figures at most; a narrow no-break space before a unit and between thousands; zero is `0`, unknown
-`–`.
-"""
+"""What the pages write besides the figures that all doors share: rates, times of day, round times on an axis."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-THIN = "\u202f"
-UNKNOWN = "–"
-MARKS = {"inferred": f"≈{THIN}", "bounded": f"≤{THIN}"}
-
-
-def seconds(value: float | None) -> str:
-    if value is None:
-        return UNKNOWN
-    if value < 0.00005:
-        return "0"
-    if value < 0.0995:
-        return f"{value * 1000:.{1 if value < 0.00995 else 0}f}{THIN}ms"
-    if value < 0.9995:
-        return f"{value:.2f}{THIN}s"
-    if value < 99.5:
-        return f"{value:.1f}{THIN}s"
-    whole = int(value + 0.5)
-    if whole < 3600:
-        return f"{whole // 60}{THIN}min {whole % 60}{THIN}s"
-    return f"{whole // 3600}{THIN}h {whole % 3600 // 60}{THIN}min"
+from tinkertape.figures import THIN, UNKNOWN, seconds
 
 
 def short(value: float) -> str:
@@ -35,20 +12,6 @@ def short(value: float) -> str:
     if 0.0995 <= value < 0.9995:
         return f"{value:g}{THIN}s"
     return seconds(value).replace(f".0{THIN}", THIN).replace(f" 0{THIN}s", "").replace(f" 0{THIN}min", "")
-
-
-def percent(share: float | None) -> str:
-    if share is None:
-        return UNKNOWN
-    return f"<{THIN}1{THIN}%" if 0 < share < 0.01 else f"{int(share * 100 + 0.5)}{THIN}%"
-
-
-def times(factor: float | None) -> str:
-    return UNKNOWN if factor is None else f"{factor:.1f}×"
-
-
-def count(value: int | None) -> str:
-    return UNKNOWN if value is None else f"{value:,}".replace(",", THIN)
 
 
 def rate(steps: int, wall_s: float | None) -> str:
@@ -64,22 +27,9 @@ def rate(steps: int, wall_s: float | None) -> str:
     return f"{value:.{0 if value >= 9.95 else 1 if value >= 0.995 else 2}f} steps/{unit}"
 
 
-def value(loss: float | None) -> str:
+def loss_figure(loss: float | None) -> str:
+    """A loss with two decimals."""
     return UNKNOWN if loss is None else f"{loss:.2f}"
-
-
-def marked(amount: str, quality: str) -> str:
-    """The figure with its quality: ≈ inferred, ≤ bounded."""
-    return f"{MARKS.get(quality, '')}{amount}"
-
-
-def between(least: float | None, most: float | None) -> str:
-    """The bounds of a figure: `1.2 to 1.5 s`, or nothing when there are none."""
-    if least is None or most is None:
-        return ""
-    left, right = seconds(least), seconds(most)
-    unit = THIN + right.rpartition(THIN)[2]
-    return f"{left.removesuffix(unit) if ' ' not in right else left} to {right}"
 
 
 def moment(text: str | None) -> datetime | None:

@@ -11,9 +11,10 @@ import math
 
 import msgspec
 
-from tinkertape.dashboard.format import THIN, seconds, short
+from tinkertape.dashboard.format import short
 from tinkertape.dashboard.report import Operation, Report
 from tinkertape.dashboard.scale import log_ticks, quantile, ticks, time_ticks
+from tinkertape.figures import THIN, seconds
 
 MOST = 500
 STRIPS = 3

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import msgspec
 
-from tinkertape.dashboard.format import seconds, short, value
+from tinkertape.dashboard.format import loss_figure, short
 from tinkertape.dashboard.report import Report
 from tinkertape.dashboard.scale import label_every, quantile, ticks
+from tinkertape.figures import seconds
 
 MOST = 300  # points; more are thinned, first and last kept
 
@@ -61,11 +62,15 @@ def loss_chart(report: Report) -> LossChart | None:
         for at, step in enumerate(steps)
         if at == 0 or _labelled(step.step, len(steps))
     ]
-    label = f"Loss from {value(losses[0][1])} to {value(losses[-1][1])}" if losses else "The program reports no loss"
+    label = (
+        f"Loss from {loss_figure(losses[0][1])} to {loss_figure(losses[-1][1])}"
+        if losses
+        else "The program reports no loss"
+    )
     return LossChart(
         points,
-        value(losses[0][1]) if losses else "",
-        value(losses[-1][1]) if losses else "",
+        loss_figure(losses[0][1]) if losses else "",
+        loss_figure(losses[-1][1]) if losses else "",
         [(round(100 - 100 * (tick - grid[0]) / span, 2), f"{tick:g}") for tick in grid],
         columns,
         column_grid,

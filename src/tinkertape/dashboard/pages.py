@@ -21,8 +21,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tinkertape.dashboard import format as figures
+from tinkertape import figures
 from tinkertape.dashboard.assets import Assets
+from tinkertape.dashboard.format import clock, loss_figure
 from tinkertape.dashboard.parts import OVER, look_of, owner_class, owner_name
 from tinkertape.dashboard.report import ledger_of, report_of, row_of
 from tinkertape.dashboard.run_page import run_page
@@ -95,8 +96,10 @@ def _environment(base: str) -> jinja2.Environment:
     )
     environment.globals.update(
         base=base,
+        clock=clock,
         figures=figures,
         look_of=look_of,
+        loss_figure=loss_figure,
         OVER=OVER,
         owner_class=owner_class,
         owner_name=owner_name,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
-from tinkertape.dashboard.format import THIN, after, between, marked, moment, percent, rate, seconds
+from tinkertape.dashboard.format import after, moment, rate
 from tinkertape.dashboard.latency_chart import Latency, OverTime, latency, over_time
 from tinkertape.dashboard.loss_chart import LossChart, loss_chart
 from tinkertape.dashboard.parts import OVER, look_of, owner_class, owner_name, rank_of
@@ -18,6 +18,7 @@ from tinkertape.dashboard.share import Bar, share_bar
 from tinkertape.dashboard.steps_chart import Chart, explained, steps_chart
 from tinkertape.dashboard.tape_lines import TapeLine, tape_line
 from tinkertape.dashboard.timeline import Row, is_bounded, limits_of, page_data, timeline_rows
+from tinkertape.figures import THIN, between, marked, percent, seconds
 
 STATES = {
     "running": "Running",

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from tinkertape.dashboard.format import count, moment, rate, seconds
+from tinkertape.dashboard.format import moment, rate
 from tinkertape.dashboard.parts import owner_class, owner_name
 from tinkertape.dashboard.report import RunRow
 from tinkertape.dashboard.run_page import STATES
 from tinkertape.dashboard.scale import quantile
 from tinkertape.dashboard.share import Bar, share_bar
+from tinkertape.figures import count, seconds
 
 SPARK_BARS, SPARK_WIDTH, SPARK_HEIGHT = 30, 132, 22
 

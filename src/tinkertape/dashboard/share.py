@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tinkertape.dashboard.format import THIN, percent, seconds
 from tinkertape.dashboard.parts import OVER, look_of, with_over
+from tinkertape.figures import THIN, percent, seconds
 
 NARROW_PX, ROOMY_PX, LETTER_PX = 1000.0, 1290.0, 6.4  # bars of two widths, and a letter of their font: for what fits
 NAMES = {

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tinkertape.dashboard.format import marked, seconds, short
+from tinkertape.dashboard.format import short
 from tinkertape.dashboard.parts import OVER, look_of, rank_of, with_over
 from tinkertape.dashboard.report import Finding, Report, Step
 from tinkertape.dashboard.scale import label_every, quantile, ticks
 from tinkertape.dashboard.text import visible
+from tinkertape.figures import marked, seconds
 
 BARS = 120
 CUT = 2.8  # times the usual step: a bar above it is cut, so that one pause does not flatten all others

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from tinkertape.dashboard.format import moment, seconds
+from tinkertape.dashboard.format import moment
 from tinkertape.dashboard.text import visible
+from tinkertape.figures import seconds
 
 DETAIL_MAX = 240  # characters
 FIRST = (

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
-from tinkertape.dashboard.format import THIN, seconds
 from tinkertape.dashboard.parts import LOOKS, look_of, owner_class
 from tinkertape.dashboard.report import Finding, Report, Step, StepId
 from tinkertape.dashboard.text import visible_tree
+from tinkertape.figures import THIN, seconds
 
 SPANS_MAX = 20_000  # drawn on the timeline; the newest
 ROWS_FEW, ROWS_MAX = 4, 8  # so many operations have a lane each in any case, so many at most; the rest share one

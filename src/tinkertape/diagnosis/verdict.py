@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinkertape import figures
 from tinkertape.diagnosis import words
 from tinkertape.diagnosis.findings import FindingOwner, is_estimate
 from tinkertape.diagnosis.records import Failure
@@ -262,5 +263,5 @@ def _gap(facts: Facts, least: float) -> str:
     lost, recorded = sum(dropped.values()), ledger.get("recorded") or 0
     if not lost or lost <= least * recorded:
         return ""
-    of_all = words.thousands(recorded)
+    of_all = figures.count(recorded)
     return f"{words.count(lost, 'event')} of {of_all} could not be kept ({', '.join(sorted(dropped))})."

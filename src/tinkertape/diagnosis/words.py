@@ -1,57 +1,25 @@
-"""Numbers and names in sentences: three figures at most, narrow no-break spaces before units and between thousands."""
+"""Figures and names in sentences; `seconds`, `percent` and `between` are those of `tinkertape.figures`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-THIN = "\u202f"
-
-
-def seconds(value: float | None) -> str:
-    """A duration: `6.6 ms`, `84 ms`, `0.27 s`, `47.0 s`, `2 min 21 s`, `1 h 4 min`; unknown is `–`, zero `0`."""
-    if value is None:
-        return "–"
-    if value <= 0:
-        return "0"
-    if value < 0.0995:
-        return f"{value * 1000:.{1 if value < 0.00995 else 0}f}{THIN}ms"
-    if value < 0.9995:
-        return f"{value:.2f}{THIN}s"
-    if value < 99.5:
-        return f"{value:.1f}{THIN}s"
-    whole = round(value)
-    if whole < 3600:
-        return f"{whole // 60}{THIN}min {whole % 60}{THIN}s"
-    return f"{whole // 3600}{THIN}h {whole % 3600 // 60}{THIN}min"
-
-
-def between(low: float, high: float) -> str:
-    """`2.0 to 2.3 s`: bounds as they read, or nothing where they read alike."""
-    left, right = seconds(low), seconds(high)
-    if left == right:
-        return ""
-    unit = THIN + right.rpartition(THIN)[2]
-    return f"{left.removesuffix(unit) if ' ' not in right else left} to {right}"
+from tinkertape.figures import THIN as THIN
+from tinkertape.figures import between as between
+from tinkertape.figures import count as thousands
+from tinkertape.figures import marked
+from tinkertape.figures import percent as percent
+from tinkertape.figures import seconds as seconds
 
 
 def about(value: float | None, *, estimate: bool) -> str:
     """A duration, with ≈ where it is an estimate."""
-    return f"{f'≈{THIN}' if estimate and value else ''}{seconds(value)}"
-
-
-def percent(share: float) -> str:
-    """A share of 1: `33 %`, `< 1 %`."""
-    return f"<{THIN}1{THIN}%" if 0 < share < 0.01 else f"{round(share * 100)}{THIN}%"
+    return marked(seconds(value), "inferred" if estimate and value else "measured")
 
 
 def factor(value: float) -> str:
     """`1.7×`."""
     return f"{value:.1f}×"
-
-
-def thousands(number: int) -> str:
-    """`2 418`, with narrow spaces."""
-    return f"{number:,}".replace(",", THIN)
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -1,4 +1,4 @@
-// Numbers as the pages write them; the same as dashboard/format.py (a test compares the two).
+// Numbers as the pages write them; the same as figures.py (a test compares the two).
 const thin = "\u202f";
 const two = (value) => String(Math.floor(value)).padStart(2, "0");
 export const MARKS = { inferred: `≈${thin}`, bounded: `≤${thin}` };
