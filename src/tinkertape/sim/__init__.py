@@ -10,6 +10,7 @@ can compare.
 scenario.py, scenarios.py   what goes wrong, and when · the ones of the demo and the tests
 model.py, sampling.py       a bigram model that learns (pure)
 bodies.py, payloads.py      requests as the wire has them · results, as protobuf or JSON
+network.py                  connections that break, outages
 lines.py, service.py        promises and their order, pauses, compute by schedule · submits and polls
 routes.py, …_routes.py      the HTTP interface; exchange.py: around every exchange; server.py: starting and stopping
 """
@@ -17,14 +18,26 @@ routes.py, …_routes.py      the HTTP interface; exchange.py: around every exch
 from __future__ import annotations
 
 from tinkertape.sim.errors import SimError
-from tinkertape.sim.scenario import FutureFault, Pause, PollFault, Scenario, Slow, SubmitFault, load_scenario
+from tinkertape.sim.scenario import (
+    ConnectionFault,
+    FutureFault,
+    Outage,
+    Pause,
+    PollFault,
+    Scenario,
+    Slow,
+    SubmitFault,
+    load_scenario,
+)
 from tinkertape.sim.scenarios import SCENARIOS, choose_scenario, demo_scenario, healthy_scenario, user_error_scenario
 from tinkertape.sim.server import Sim, serve, start
 from tinkertape.sim.truth import read_truth
 
 __all__ = [
     "SCENARIOS",
+    "ConnectionFault",
     "FutureFault",
+    "Outage",
     "Pause",
     "PollFault",
     "Scenario",

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tinkertape.sim.errors import RequestRefused
+from tinkertape.sim.scenario import ConnectionFault
 from tinkertape.sim.service import Exchange, Service
 
 BODY_WITHIN_S = 30.0
@@ -45,13 +46,16 @@ class Exchanges:
             int(headers["x-stainless-retry-count"]) if headers.get("x-stainless-retry-count", "").isdigit() else 0
         )
         scope["exchange"] = exchange
-        answer = Answer(self.service, scope, exchange, send)
+        answer = Answer(self.service, scope, exchange, receive, send)
         try:
             refuse_foreign(headers)
             body = await self._read(headers, receive, exchange)
         except RequestRefused as refusal:
             exchange.body_ns = exchange.body_ns or time.perf_counter_ns()
             await refuse(refusal, answer.send)
+            return
+        if await self.service.network.is_lost():
+            await answer.reset()
             return
         await self._pass_on(scope, body, answer, receive)
 
@@ -89,18 +93,50 @@ class Exchanges:
 class Answer:
     """Sends an answer with the network's latency, and then writes down that it did."""
 
-    def __init__(self, service: Service, scope: Scope, exchange: Exchange, send: Send) -> None:
-        self._service, self._scope, self._exchange, self._send = service, scope, exchange, send
+    def __init__(self, service: Service, scope: Scope, exchange: Exchange, receive: Receive, send: Send) -> None:
+        self._service, self._scope, self._exchange, self._receive, self._send = service, scope, exchange, receive, send
         self._status, self._bytes, self._handled_ns = 0, 0, 0
+        self._is_broken = False
 
     async def send(self, message: Message) -> None:
+        if self._is_broken:
+            return
         if message["type"] == "http.response.start":
             self._status, self._handled_ns = message["status"], time.perf_counter_ns()
             await travel(self._service.scenario.latency_s)
+            if await self._service.network.is_lost():
+                await self.reset()
+                return
+        fault = self._exchange.fault
+        if fault is not None and (fault.how == "reset" or message["type"] == "http.response.body"):
+            await self._break(fault, message)
+            return
         await self._send(message)
         self._bytes += len(message.get("body", b""))
         if message["type"] == "http.response.body" and not message.get("more_body"):
             self._write()
+
+    async def reset(self) -> None:
+        """Instead of an answer: the client's connection is reset."""
+        self._service.network.reset(self._scope["client"])
+        await self._gone()
+
+    async def _break(self, fault: ConnectionFault, message: Message) -> None:
+        what = {"how": fault.how, "on": fault.on, "path": self._scope["path"]}
+        self._service.truth.write("broken", **what, **self._exchange.fault_keys)
+        if fault.how == "reset":
+            await self.reset()
+            return
+        body = message.get("body", b"")
+        await self._send({**message, "body": body[: len(body) // 2], "more_body": True})
+        self._service.network.end(self._scope["client"])
+        await self._gone()
+
+    async def _gone(self) -> None:
+        """Until the server knows that the connection is closed: it would complain of an answer that is not whole."""
+        self._is_broken = True
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def _write(self) -> None:
         exchange = self._exchange

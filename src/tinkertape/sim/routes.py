@@ -51,9 +51,11 @@ def endpoint(handler: Handler) -> Callable[[Request], Any]:
 async def retrieve_future(request: Request) -> Response:
     service: Service = request.app.state.service
     wanted = bodies.read_json(await request.body(), bodies.RetrieveFuture)
-    request.scope["exchange"].request_id = wanted.request_id
+    exchange = request.scope["exchange"]
+    exchange.request_id = wanted.request_id
     protobuf = PROTOBUF in request.headers.get("accept", "")
-    answer = await service.poll(wanted.request_id, allow_metadata_only=wanted.allow_metadata_only, protobuf=protobuf)
+    metadata = wanted.allow_metadata_only
+    answer = await service.poll(wanted.request_id, exchange, allow_metadata_only=metadata, protobuf=protobuf)
     headers = {} if answer.retry_after_s is None else {"retry-after": str(answer.retry_after_s)}
     if isinstance(answer.body, bytes):
         return Response(answer.body, answer.status, headers, media_type=answer.content_type)

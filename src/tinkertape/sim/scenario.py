@@ -121,6 +121,34 @@ class PollFault(Part, frozen=True):
     retry_after_s: float | None = None
 
 
+class ConnectionFault(Part, frozen=True):
+    """The connection breaks under the first `times` attempts to submit the nth request of a type, or to poll for it.
+
+    "reset": before anything is answered, and a submit is not taken. "half": in the middle of the answer, so that a
+    submit is taken and the client does not know it.
+    """
+
+    nth: int
+    how: Literal["reset", "half"] = "reset"
+    on: Literal["submit", "poll"] = "submit"
+    times: int = 1
+    request_type: RequestType = "ForwardBackward"
+
+
+class Outage(Part, frozen=True):
+    """Nothing gets through for `length_s`, from `after_s` after the nth request of a type was accepted.
+
+    "refused": open connections are reset and new ones refused, as when a service is restarted. "silent": connections
+    stay open, new ones are taken, and nothing is answered; in the end they are reset. What was accepted is computed on.
+    """
+
+    nth: int
+    length_s: float
+    how: Literal["refused", "silent"] = "refused"
+    after_s: float = 0.0
+    request_type: RequestType = "ForwardBackward"
+
+
 class Scenario(Part, frozen=True):
     """All that the simulated service needs to know. Times are seconds."""
 
@@ -143,15 +171,19 @@ class Scenario(Part, frozen=True):
     submit_faults: tuple[SubmitFault, ...] = ()
     future_faults: tuple[FutureFault, ...] = ()
     poll_faults: tuple[PollFault, ...] = ()
+    connection_faults: tuple[ConnectionFault, ...] = ()
+    outages: tuple[Outage, ...] = ()
+    samples_at_once: int = 0  # more than so many samples in the making are answered 429; 0: any number
 
     def __post_init__(self) -> None:
         if not 2 <= self.vocabulary <= 4096:
             raise ValueError(f"vocabulary is {self.vocabulary}; the simulated model has 2 to 4096 tokens")
         if not 0.0 <= self.jitter < 1.0:
             raise ValueError(f"jitter is {self.jitter}; it is a share, from 0 to below 1")
-        negative = [name for name in ("poll_hold_s", "latency_s", "seq_gap_s") if getattr(self, name) < 0]
+        times = ("poll_hold_s", "latency_s", "seq_gap_s", "samples_at_once")
+        negative = [name for name in times if getattr(self, name) < 0]
         if negative:
-            raise ValueError(f"{negative[0]} is {getattr(self, negative[0])}; a time cannot be negative")
+            raise ValueError(f"{negative[0]} is {getattr(self, negative[0])}; it cannot be negative")
 
     def usual_s(self, request_type: str, nth: int) -> float:
         """Compute time of the nth request of a type when nothing is slow: base and jitter. The same for the same
@@ -177,6 +209,13 @@ class Scenario(Part, frozen=True):
     def poll_fault(self, request_type: str, nth: int, poll: int) -> PollFault | None:
         return next((f for f in self.poll_faults if _meets(f, request_type, nth, poll)), None)
 
+    def connection_fault(self, on: str, request_type: str, nth: int, attempt: int) -> ConnectionFault | None:
+        faults = (fault for fault in self.connection_faults if fault.on == on)
+        return next((f for f in faults if _meets(f, request_type, nth, attempt)), None)
+
+    def outage(self, request_type: str, nth: int) -> Outage | None:
+        return next((o for o in self.outages if (o.request_type, o.nth) == (request_type, nth)), None)
+
     def future_fault(self, request_type: str, nth: int) -> FutureFault | None:
         return next((f for f in self.future_faults if (f.request_type, f.nth) == (request_type, nth)), None)
 
@@ -185,7 +224,7 @@ def _lookup(times: Mapping[RequestType, float], request_type: str, otherwise: fl
     return next((seconds for name, seconds in times.items() if name == request_type), otherwise)
 
 
-def _meets(fault: SubmitFault | PollFault, request_type: str, nth: int, attempt: int) -> bool:
+def _meets(fault: SubmitFault | PollFault | ConnectionFault, request_type: str, nth: int, attempt: int) -> bool:
     return (fault.request_type, fault.nth) == (request_type, nth) and attempt <= fault.times
 
 

@@ -25,6 +25,7 @@ import uvicorn
 
 from tinkertape.sim.errors import SimError
 from tinkertape.sim.exchange import is_loopback
+from tinkertape.sim.network import BACKLOG, bound
 from tinkertape.sim.payloads import schema
 from tinkertape.sim.routes import app
 from tinkertape.sim.scenario import Scenario
@@ -53,9 +54,10 @@ class Sim:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
-            backlog=512,
+            backlog=BACKLOG,
         )
         self._server = uvicorn.Server(config)
+        self._service.network.attach(self._server)
         self._thread = threading.Thread(target=self._run, name="tinkertape-sim", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = os.getpid()
@@ -126,16 +128,10 @@ def start(
 def listen(host: str, port: int) -> socket.socket:
     if not is_loopback(host):
         raise SimError(f"the simulated service listens on loopback only, not on {host!r}; use 127.0.0.1")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # named TCP, or asyncio leaves Nagle's algorithm on: a body in its own segment then waits 40 ms for an ACK
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        return bound(host, port)
     except (OSError, OverflowError) as error:
-        listener.close()
         raise SimError(_why_not(host, port, error)) from error
-    return listener
 
 
 def _why_not(host: str, port: int, error: OSError | OverflowError) -> str:

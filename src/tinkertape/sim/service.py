@@ -12,9 +12,10 @@ from typing import Any
 from tinkertape.sim.errors import RequestRefused
 from tinkertape.sim.lines import SECOND, Line, Promise, Works
 from tinkertape.sim.model import BigramModel, base_logits
+from tinkertape.sim.network import Network
 from tinkertape.sim.payloads import Result
 from tinkertape.sim.sampling import Sampler
-from tinkertape.sim.scenario import Scenario, SubmitFault
+from tinkertape.sim.scenario import ConnectionFault, Scenario, SubmitFault
 from tinkertape.sim.truth import Truth
 
 PROMISES_MAX = (
@@ -40,6 +41,8 @@ class Exchange:
     body_ns: int = 0
     request_bytes: int = 0
     request_id: str | None = None
+    fault: ConnectionFault | None = None  # its connection is to break
+    fault_keys: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -98,6 +101,7 @@ class Service:
         self.shelf = Shelf()
         self.base = base_logits(scenario.vocabulary)
         self.works = Works(scenario, truth)
+        self.network = Network(truth)
         self.promises: OrderedDict[str, Promise] = OrderedDict()
         self.closing = False
         self._known: dict[tuple[str, Hashable], Known] = {}
@@ -118,12 +122,29 @@ class Service:
         known = self._see(submission)
         known.attempts += 1
         fault = self.scenario.submit_fault(submission.request_type, known.nth, known.attempts)
+        if fault is None and known.promise is None and self._is_full(submission.request_type):
+            fault = SubmitFault(nth=known.nth, status=429, message="too many samples at once")
         if fault is not None:
             self._refuse(submission, known, fault)
+        keys = {"request_type": submission.request_type, "nth": known.nth, "attempt": known.attempts}
+        self._break("submit", exchange, keys)
         if known.promise is None:
             known.promise = self._accept(submission, known, exchange)
         exchange.request_id = known.promise.request_id
         return known.promise
+
+    def _is_full(self, request_type: str) -> bool:
+        most = self.scenario.samples_at_once
+        if not most or request_type != "Sample":
+            return False
+        return most <= sum(p.payload is None and p.request_type == "Sample" for p in self.promises.values())
+
+    def _break(self, on: str, exchange: Exchange, keys: dict[str, Any]) -> None:
+        """Is the connection to break? Before the answer: what is raised here is not sent any more."""
+        fault = self.scenario.connection_fault(on, keys["request_type"], keys["nth"], keys["attempt"])
+        exchange.fault, exchange.fault_keys = fault, keys
+        if fault is not None and fault.how == "reset":
+            raise RequestRefused(503, "the connection was reset")
 
     def _see(self, submission: Submission) -> Known:
         key = (submission.request_type, submission.identity)
@@ -158,13 +179,18 @@ class Service:
         self.promises[request_id] = promise
         self._forget()
         self.works.begin(promise)
+        outage = self.scenario.outage(promise.request_type, promise.nth)
+        if outage is not None:
+            self.network.begin(outage, promise.keys())
         return promise
 
     def _forget(self) -> None:
         while len(self.promises) > PROMISES_MAX and next(iter(self.promises.values())).answered:
             self.promises.popitem(last=False)
 
-    async def poll(self, request_id: str, *, allow_metadata_only: bool, protobuf: bool) -> PollAnswer:
+    async def poll(
+        self, request_id: str, exchange: Exchange, *, allow_metadata_only: bool, protobuf: bool
+    ) -> PollAnswer:
         """Answer whether a promise is ready: at once when it is, or when its queue is held; else after the hold time.
 
         A pause is told at once to a poll that does not know of it; later polls during it are held, too, and answered
@@ -185,6 +211,7 @@ class Service:
             }
             self.truth.write("fault", **promise.keys(), attempt=promise.polls, **rest)
             return PollAnswer(fault.status, {"detail": fault.message}, retry_after_s=fault.retry_after_s)
+        self._break("poll", exchange, promise.keys() | {"attempt": promise.polls})
         deadline_ns = time.perf_counter_ns() + int(self.scenario.poll_hold_s * SECOND)
         while promise.payload is None:
             if self.closing:

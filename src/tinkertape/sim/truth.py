@@ -17,6 +17,10 @@ ready      the result, or failure, is there: `failed`, `total_ns` (accepted to r
 answered   it is handed over, the first time (to a client that may have gone): `polls`, `held_ns` (ready to answered)
 fault      something goes wrong: `kind` submit, future or poll, `injected` (by the scenario, or the client's own doing),
            `status` or `category`, `attempt`, `message`; a submit that is refused has the `request_id` null
+broken     a connection breaks under an exchange: `how` reset or half, `on` submit or poll, `path`, `request_type`,
+           `nth`, `attempt`
+outage     nothing gets through from now on: `how` refused or silent, `length_s`, and the promise that it came after
+restored   and it does again: `how`, `duration_ns`
 skipped    a training request never came, and those behind it go on: `model_id`, `seq`
 exchange   an HTTP answer has been sent: `method`, `path`, `status`, `headers_ns`, `body_ns`, `handled_ns` (instants;
            the last before the answer's latency), `request_bytes`, `response_bytes`, `attempt` (the SDK's
