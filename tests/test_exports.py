@@ -29,6 +29,7 @@ PUBLIC = [
     "instrument",
     "is_user_error",
     "list_handlers",
+    "metrics",
     "open_tape",
     "record",
     "replay",

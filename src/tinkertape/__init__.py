@@ -8,7 +8,7 @@ page.
     servers               collector · dashboard · sim, which imports nothing of ours
     keepers               store · capture, over telemetry
     carrier               delivery
-    sources and handlers  instrument · diagnosis
+    sources and handlers  instrument · metrics · diagnosis
     tape                  tape
     bus                   events and spans, over bus, over context
     stone                 guard · faults · redact · config · wire · figures, over errors
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinkertape import collector as collector
     from tinkertape import instrument as instrument
+    from tinkertape import metrics as metrics
     from tinkertape.bus import Bus as Bus
     from tinkertape.bus import attach as attach
     from tinkertape.bus import attach_all as attach_all
@@ -64,6 +65,7 @@ _HOMES = {
     "instrument": "tinkertape.instrument",
     "is_user_error": "tinkertape.faults",
     "list_handlers": "tinkertape.bus",
+    "metrics": "tinkertape.metrics",
     "open_tape": "tinkertape.tape",
     "record": "tinkertape.telemetry",
     "replay": "tinkertape.tape",

@@ -8,6 +8,7 @@ Each message is one line: what happened, why, and what to do, with the value in 
     │   ├── HandlerExists (ValueError)      the handler id is taken
     │   └── HandlerNotFound (LookupError)   nothing is attached under this id
     ├── ConfigError (ValueError)            a setting that cannot be used
+    ├── MetricError (ValueError)            a definition of a metric that means nothing
     ├── InstrumentError                     the SDK is not what a source expects
     ├── TapeError
     │   ├── TapeNotFound (LookupError)      no tape there
@@ -44,6 +45,10 @@ class HandlerNotFound(BusError, LookupError):
 
 class ConfigError(TinkertapeError, ValueError):
     """A setting has a value that cannot be used."""
+
+
+class MetricError(TinkertapeError, ValueError):
+    """A metric is defined, or reported, in a way that means nothing."""
 
 
 class InstrumentError(TinkertapeError):

@@ -87,6 +87,14 @@ def message_of(exception: BaseException) -> str:
         return "<exception str() failed>"
 
 
+def attempt(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T | None, Exception | None]:
+    """What it returned, or the `Exception` it raised: for who counts the failures of a user's function himself."""
+    try:
+        return function(*args, **kwargs), None
+    except Exception as error:  # noqa: BLE001  the one guarded place
+        return None, error
+
+
 def count_failure(place: str, error: BaseException) -> None:
     """Count one failure, and log the first of a place."""
     with _lock:

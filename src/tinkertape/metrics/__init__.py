@@ -1,0 +1,55 @@
+"""Metrics: numbers over many events, for the system that watches them.
+
+definitions.py  what to make of an event: pure data        units.py       times and bytes, correctly rounded
+extraction.py   an event's tags and value, or why not      states.py      what is kept of a series, and its merge
+aggregate.py    keeps the states, from the bus             sketch.py      quantiles with a stated error
+values.py       what a reporter is given
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinkertape.metrics.aggregate import Aggregate as Aggregate
+    from tinkertape.metrics.definitions import Metric as Metric
+    from tinkertape.metrics.definitions import counter as counter
+    from tinkertape.metrics.definitions import distribution as distribution
+    from tinkertape.metrics.definitions import exponential_buckets as exponential_buckets
+    from tinkertape.metrics.definitions import last_value as last_value
+    from tinkertape.metrics.definitions import sum_ as sum_
+    from tinkertape.metrics.definitions import summary as summary
+    from tinkertape.metrics.values import Family as Family
+    from tinkertape.metrics.values import Histogram as Histogram
+    from tinkertape.metrics.values import Quantiles as Quantiles
+    from tinkertape.metrics.values import Series as Series
+
+_HOMES = {
+    "Aggregate": "tinkertape.metrics.aggregate",
+    "Family": "tinkertape.metrics.values",
+    "Histogram": "tinkertape.metrics.values",
+    "Metric": "tinkertape.metrics.definitions",
+    "Quantiles": "tinkertape.metrics.values",
+    "Series": "tinkertape.metrics.values",
+    "counter": "tinkertape.metrics.definitions",
+    "distribution": "tinkertape.metrics.definitions",
+    "exponential_buckets": "tinkertape.metrics.definitions",
+    "last_value": "tinkertape.metrics.definitions",
+    "sum_": "tinkertape.metrics.definitions",
+    "summary": "tinkertape.metrics.definitions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, and keep it: a reporter's own dependencies are extras."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
