@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +444,40 @@ def test_no_cause_and_no_name_of_an_operation_is_cut(width, own, watched):
     assert cut == []
     assert watched.page.evaluate("document.querySelector('#ledger').offsetHeight < 31") or width < 720
     assert watched.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+BOXES = """(words) => [...document.querySelectorAll(words)].map((one) => one.getBoundingClientRect())
+    .filter((box) => box.width).map((box) => [box.left, box.right, box.top, box.bottom])"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_words_over_cut_bars_and_over_what_was_lost_do_not_touch(width, own, watched):
+    report = sick()
+    report["steps"][7]["wall_s"], report["steps"][7]["parts"] = 40.0, {"send": 40.0}
+    own.source.put(report)
+    watched.page.set_viewport_size({"width": width, "height": 900})
+    watched.page.goto(f"{own.url}/runs/{SICK}")
+    words = watched.page.evaluate(BOXES, ".over text.halo:not(.bad)")
+    bracket, said = (watched.page.evaluate(BOXES, which) for which in (".share svg.lost rect", ".share p.lost"))
+
+    assert len(words) == 3, "two lengths and one reason"
+    assert not [
+        (one, other)
+        for one, other in combinations(words, 2)
+        if one[0] < other[1] and other[0] < one[1] and one[2] < other[3] - 2 and other[2] < one[3] - 2
+    ]
+    assert all(said[0][3] <= box[2] for box in bracket) if width < 720 else not said
+
+
+def test_in_a_narrow_list_a_finding_is_told_whole(own, watched):
+    own.source.put(sick())
+    watched.page.set_viewport_size({"width": 390, "height": 900})
+    watched.page.goto(own.url)
+
+    assert watched.page.inner_text(".finding-cell .quiet").endswith("out of capacity.")
+    assert watched.page.evaluate(
+        "(({scrollWidth, clientWidth}) => scrollWidth <= clientWidth)(document.querySelector('.finding-cell .quiet'))"
+    )
 
 
 @pytest.mark.parametrize("width", [390, 720, 1100, 1280, 1440])

@@ -19,6 +19,7 @@ from tinkertape.dashboard.run_page import run_page
 from tinkertape.dashboard.scale import label_every, log_ticks, ticks, time_ticks
 from tinkertape.dashboard.share import share_bar
 from tinkertape.dashboard.steps_chart import BARS, steps_chart
+from tinkertape.figures import THIN
 
 PARTS = st.dictionaries(
     st.sampled_from([look.part for look in LOOKS if look.part != OVER] + ["queue:other", "new"]),
@@ -64,6 +65,33 @@ def test_one_long_step_is_cut_so_that_the_others_can_be_seen():
 
     assert [(bar.label, bar.cut_why) for bar in cut] == [("12", "paused ≈\u202f47.0\u202fs")]
     assert all(bar.top < 75 for bar in chart.bars if not bar.step.failed)
+
+
+def with_walls(walls):
+    """A run with these seconds a step, the longest of them in a paused queue."""
+    long = max(walls)
+    steps = [
+        {"step": at + 1, "began_s": 0.0, "wall_s": wall, "parts": {"queue:capacity" if wall == long else "send": wall}}
+        for at, wall in enumerate(walls)
+    ]
+    return report_of({"run": "a", "usual_step_s": 0.2, "wall_s": sum(walls), "steps": steps})
+
+
+def test_of_two_cut_bars_each_says_its_length_and_only_the_longer_why():
+    chart = steps_chart(with_walls([0.2] * 17 + [1.5] + [0.2] * 2 + [2.3] + [0.2] * 9))
+
+    said = [(bar.cut, bar.cut_said, bar.cut_why) for bar in chart.bars if bar.cut]
+    assert said == [(f"1.5{THIN}s", True, ""), (f"2.3{THIN}s", True, f"paused 2.3{THIN}s")]
+
+
+def test_cut_bars_side_by_side_leave_the_word_to_the_longest():
+    report = with_walls([0.2] * 17 + [1.5, 2.3] + [0.2] * 11)
+
+    assert [(bar.cut, bar.cut_said) for bar in steps_chart(report).bars if bar.cut] == [
+        (f"1.5{THIN}s", False),
+        (f"2.3{THIN}s", True),
+    ]
+    assert [column.cut for column in loss_chart(report).columns if column.cut] == [f"2.3{THIN}s"]
 
 
 def test_of_many_steps_the_worst_are_kept():

@@ -14,6 +14,7 @@ from tests.dashboard.made_runs import made_row, made_run
 from tests.dashboard.worlds import hostile, hostile_run
 
 import tinkertape.dashboard
+from tinkertape import figures
 from tinkertape.dashboard import routes
 from tinkertape.dashboard.report import row_of
 from tinkertape.dashboard.runs_page import headline, runs_page
@@ -23,7 +24,7 @@ RUNS = [SICK, "hostile", "long", "paused", "failed", "early"]
 
 
 def text_of(html: str) -> str:
-    return re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<(script|svg).*?</\1>", "", html, flags=re.S)))
+    return re.sub(r"[ \n\u00a0]+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<(script|svg).*?</\1>", "", html, flags=re.S)))
 
 
 def said(page) -> str:
@@ -234,10 +235,20 @@ def test_the_list_says_where_and_how_long_before_it_runs_out_of_room():
     now = datetime(2026, 11, 24, 12, tzinfo=UTC)
     found = [
         runs_page([row_of({**row, "finding": each})], now).groups[0].lines[0].found
-        for each in (finding, {**finding, "steps": [8]}, {**finding, "evidence": {"steps": [8, 9]}})
+        for each in (
+            finding,
+            {**finding, "steps": [8]},
+            {**finding, "evidence": {"steps": [8, 9]}},
+            {**finding, "steps": [8], "estimate": True},
+        )
     ]
 
-    assert found == ["The service kept …", "2.4\u202fs at step 8", "2.4\u202fs at steps 8 to 9"]
+    assert [figures.plain(each) for each in found] == [
+        "The service kept …",
+        "2.4 s at step 8",
+        "2.4 s at steps 8 to 9",
+        "≈ 2.4 s at step 8",
+    ]
 
 
 def test_the_page_of_a_run_that_only_the_sdk_told_of_says_what_it_cannot_say():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinkertape.dashboard.tape_lines import tape_line
-from tinkertape.dashboard.text import LONGEST, prose, visible
+from tinkertape.dashboard.text import LONGEST, glued, prose, visible
 
 
 @given(st.text(alphabet=st.characters(codec=None)))
@@ -26,6 +26,12 @@ def test_a_text_without_end_is_cut_and_says_how_much_is_missing():
 
 def test_code_between_backticks_is_an_element_and_the_rest_is_escaped():
     assert prose("run `a<b>` & go") == "run <code>a&lt;b&gt;</code> &amp; go"
+
+
+def test_a_line_never_ends_between_step_and_its_number():
+    said = glued("slower in steps 9 to 14, and since step 20, step by step")
+
+    assert said == "slower in steps\u00a09 to 14, and since step\u00a020, step by step"
 
 
 def test_a_lone_backtick_stays_one():

@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from tinkertape.diagnosis.findings import is_estimate
+
 STEP_WALLS = 60  # the newest steps whose wall times the list draws
 
 
@@ -40,7 +42,9 @@ def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
 
 def _finding(top: dict[str, Any]) -> dict[str, Any]:
     told = {key: top.get(key) for key in ("cause", "owner", "summary", "cost_s")}
-    return {**told, "steps": (top.get("evidence") or {}).get("steps") or []}
+    evidence = top.get("evidence") or {}
+    estimate = is_estimate(str(top.get("cause")), evidence.get("figures") or {})
+    return {**told, "steps": evidence.get("steps") or [], "estimate": estimate}
 
 
 def rfc3339(time_ns: int) -> str:

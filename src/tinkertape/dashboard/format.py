@@ -14,6 +14,11 @@ def short(value: float) -> str:
     return seconds(value).replace(f".0{THIN}", THIN).replace(f" 0{THIN}s", "").replace(f" 0{THIN}min", "")
 
 
+def tick(value: float) -> str:
+    """A round number for an axis: `0.5`, `1 600`."""
+    return f"{value:,g}".replace(",", THIN)
+
+
 def rate(steps: int, wall_s: float | None) -> str:
     """Steps a second with two digits, or a minute, or an hour where that reads better."""
     if not wall_s or wall_s <= 0:
@@ -28,8 +33,8 @@ def rate(steps: int, wall_s: float | None) -> str:
 
 
 def loss_figure(loss: float | None) -> str:
-    """A loss with two decimals."""
-    return UNKNOWN if loss is None else f"{loss:.2f}"
+    """A loss with two decimals, a very large one without."""
+    return UNKNOWN if loss is None else f"{loss:,.{2 if abs(loss) < 10_000 else 0}f}".replace(",", THIN)
 
 
 def moment(text: str | None) -> datetime | None:

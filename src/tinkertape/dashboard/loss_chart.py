@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import msgspec
 
-from tinkertape.dashboard.format import loss_figure, short
+from tinkertape.dashboard.format import loss_figure, short, tick
 from tinkertape.dashboard.report import Report
 from tinkertape.dashboard.scale import label_every, quantile, ticks
 from tinkertape.figures import seconds
 
 MOST = 300  # points; more are thinned, first and last kept
+APART = 18.0  # per cent of the plot that a word over a cut column takes
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -19,6 +20,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Column(msgspec.Struct, frozen=True):
+    wall_s: float
     x: float
     width: float
     y: float
@@ -71,7 +73,7 @@ def loss_chart(report: Report) -> LossChart | None:
         points,
         loss_figure(losses[0][1]) if losses else "",
         loss_figure(losses[-1][1]) if losses else "",
-        [(round(100 - 100 * (tick - grid[0]) / span, 2), f"{tick:g}") for tick in grid],
+        [(round(100 - 100 * (at - grid[0]) / span, 2), tick(at)) for at in grid],
         columns,
         column_grid,
         seconds(last_wall),
@@ -93,6 +95,7 @@ def _columns(
     stride = max(1, len(walls) // MOST)
     columns = [
         Column(
+            step.wall_s,
             round(place[step.step] - width / 2, 3),
             round(max(width, 0.15), 3),
             round(100 - 100 * min(step.wall_s / top, 1), 2),
@@ -106,13 +109,12 @@ def _columns(
 
 
 def _one_word_each(columns: list[Column]) -> list[Column]:
-    said: float | None = None
-    kept = []
-    for column in columns:
-        speaks = bool(column.cut) and (said is None or column.x - said > 18)
-        said = column.x if speaks else said
-        kept.append(column if speaks or not column.cut else msgspec.structs.replace(column, cut=""))
-    return kept
+    """Of cut columns that stand close together, the longest says how long it is."""
+    said: list[float] = []
+    for column in sorted((column for column in columns if column.cut), key=lambda column: -column.wall_s):
+        if all(abs(column.x - other) > APART for other in said):
+            said.append(column.x)
+    return [column if column.x in said else msgspec.structs.replace(column, cut="") for column in columns]
 
 
 def _labelled(step: int | str | None, count: int) -> bool:

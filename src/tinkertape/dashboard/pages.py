@@ -29,7 +29,7 @@ from tinkertape.dashboard.report import ledger_of, report_of, row_of
 from tinkertape.dashboard.run_page import run_page
 from tinkertape.dashboard.runs_page import runs_page
 from tinkertape.dashboard.source import Source
-from tinkertape.dashboard.text import breakable, prose, visible
+from tinkertape.dashboard.text import breakable, glued, prose, visible
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -92,7 +92,7 @@ def _environment(base: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        breakable=breakable, prose=prose, fragment=lambda text: quote(visible(str(text)).encode(), safe="")
+        breakable=breakable, glued=glued, prose=prose, fragment=lambda text: quote(visible(str(text)).encode(), safe="")
     )
     environment.globals.update(
         base=base,

@@ -212,6 +212,7 @@ class TopFinding(msgspec.Struct, frozen=True):
     owner: str = "none"
     summary: str = ""
     cost_s: float | None = None
+    estimate: bool = False  # is its cost no measurement?
     steps: list[StepId] = []
     evidence: Evidence = Evidence()
 

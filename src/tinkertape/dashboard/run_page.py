@@ -17,7 +17,7 @@ from tinkertape.dashboard.report import ErrorGroup, Finding, Ledger, Owner, Paus
 from tinkertape.dashboard.share import Bar, share_bar
 from tinkertape.dashboard.steps_chart import Chart, explained, steps_chart
 from tinkertape.dashboard.tape_lines import TapeLine, tape_line
-from tinkertape.dashboard.timeline import Row, is_bounded, limits_of, page_data, timeline_rows
+from tinkertape.dashboard.timeline import Row, bounds_of, page_data, timeline_rows
 from tinkertape.figures import THIN, between, marked, percent, seconds
 
 STATES = {
@@ -234,10 +234,10 @@ def finding_line(finding: Finding) -> FindingLine:
         ended = evidence.began_s if evidence.ended_s is None else evidence.ended_s
         links = [("show", f"from={max(evidence.began_s - 1, 0):.1f}&to={ended + 1:.1f}")]
     sure = "" if finding.confidence >= 0.995 else f"{percent(finding.confidence)} sure"
-    limits = between(*(limit if isinstance(limit, int | float) else None for limit in limits_of(finding)))
+    limits = bounds_of(finding)
     if limits:
         sure = f"the pause: {limits}"
-    estimate = finding.cause == "slow-service" or finding.confidence < 0.995 or is_bounded(finding)
+    estimate = finding.cause == "slow-service" or finding.confidence < 0.995 or bool(limits)
     quality = "inferred" if finding.cost_s and estimate else "measured"
     return FindingLine(
         finding=finding,

@@ -9,11 +9,11 @@ import msgspec
 
 from tinkertape.dashboard.format import moment, rate
 from tinkertape.dashboard.parts import owner_class, owner_name
-from tinkertape.dashboard.report import RunRow
+from tinkertape.dashboard.report import RunRow, TopFinding
 from tinkertape.dashboard.run_page import STATES
 from tinkertape.dashboard.scale import quantile
 from tinkertape.dashboard.share import Bar, share_bar
-from tinkertape.figures import count, seconds
+from tinkertape.figures import count, marked, seconds
 
 SPARK_BARS, SPARK_WIDTH, SPARK_HEIGHT = 30, 132, 22
 
@@ -160,7 +160,7 @@ def _line(row: RunRow, now: datetime) -> Line:
         owner_name(owner),
         count(row.steps),
         rate(row.steps or 0, wall_s),
-        seconds(row.finding.cost_s) if row.finding else "",
+        _cost(row.finding) if row.finding else "",
         _found(row),
         last,
         _ago(last, now) if row.live else "",
@@ -178,7 +178,11 @@ def _found(row: RunRow) -> str:
     if not steps:
         return finding.summary
     where = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
-    return f"{seconds(finding.cost_s)} at {where}" if finding.cost_s else f"at {where}"
+    return f"{_cost(finding)} at {where}" if finding.cost_s else f"at {where}"
+
+
+def _cost(finding: TopFinding) -> str:
+    return marked(seconds(finding.cost_s), "inferred" if finding.estimate and finding.cost_s else "measured")
 
 
 def _begun(line: Line) -> str:

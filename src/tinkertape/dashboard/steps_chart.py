@@ -21,6 +21,7 @@ from tinkertape.figures import marked, seconds
 BARS = 120
 CUT = 2.8  # times the usual step: a bar above it is cut, so that one pause does not flatten all others
 WIDE = 0.82  # of a slot
+LETTER = 1.8  # per cent of a narrow plot that a letter over a bar takes
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -40,7 +41,8 @@ class Bar(msgspec.Struct, frozen=True):
     top: float
     blocks: list[Block]
     cut: str = ""  # the real length of a bar that is cut
-    cut_why: str = ""
+    cut_said: bool = True  # its length stands over it: it does not touch another's
+    cut_why: str = ""  # likewise, in a line below
     name: str = ""
     axis: str = ""
 
@@ -175,6 +177,7 @@ def _bar(step: Step, behind: Sequence[Step], at: int, slots: int, every: int, ca
         top,
         blocks,
         (f"{seconds(step.wall_s)}{', now' if step.open else ''}") if is_cut else "",
+        True,
         why,
         ", ".join(words),
         _axis_label(behind, at, slots, every),
@@ -199,12 +202,25 @@ def _coming(shown: Sequence[Step], slots: int) -> list[tuple[float, str]]:
 
 
 def _without_crowding(bars: list[Bar]) -> list[Bar]:
-    """The words over cut bars stay where they do not run into those of the one before; the longest bars keep theirs."""
-    keep: list[float] = []
-    for bar in sorted((bar for bar in bars if bar.cut), key=lambda bar: -bar.step.wall_s):
-        if all(abs(bar.x - other) > 11 for other in keep):
-            keep.append(bar.x)
-    return [bar if not bar.cut or bar.x in keep else msgspec.structs.replace(bar, cut=" ", cut_why="") for bar in bars]
+    """The words over cut bars stay where they do not run into another's: those of the longest bars first, the length
+    of one before its reason.
+    """
+    longest = sorted((bar for bar in bars if bar.cut), key=lambda bar: -bar.step.wall_s)
+    lengths = _apart([(bar.x, bar.cut) for bar in longest])
+    reasons = _apart([(bar.x, bar.cut_why) for bar in longest if bar.cut_why and bar.x in lengths])
+    return [
+        msgspec.structs.replace(bar, cut_said=bar.x in lengths, cut_why=bar.cut_why if bar.x in reasons else "")
+        for bar in bars
+    ]
+
+
+def _apart(words: Sequence[tuple[float, str]]) -> set[float]:
+    """The places of the words that do not touch one before them in the list."""
+    kept: list[tuple[float, str]] = []
+    for x, text in words:
+        if all(abs(x - other) > (len(text) + len(said)) / 2 * LETTER for other, said in kept):
+            kept.append((x, text))
+    return {x for x, _ in kept}
 
 
 def _slow(findings: Sequence[Finding], bars: list[Bar]) -> Mark | None:

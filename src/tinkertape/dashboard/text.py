@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 LONGEST = 4_000  # characters of one text; a longer one is cut, and says so
 
+_STEP_NUMBER = re.compile(r"(?<=\bstep) (?=\d)|(?<=\bsteps) (?=\d)")
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -34,6 +35,11 @@ def prose(text: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(piece) if at % 2 else escape(piece) for at, piece in enumerate(pieces)
     )
+
+
+def glued(text: str) -> str:
+    """A sentence in which a line never ends between `step` and its number."""
+    return _STEP_NUMBER.sub("\u00a0", text)
 
 
 def breakable(name: str) -> Markup:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from tinkertape.dashboard.parts import LOOKS, look_of, owner_class
 from tinkertape.dashboard.report import Finding, Report, Step, StepId
 from tinkertape.dashboard.text import visible_tree
-from tinkertape.figures import THIN, seconds
+from tinkertape.figures import THIN, between, seconds
 
 SPANS_MAX = 20_000  # drawn on the timeline; the newest
 ROWS_FEW, ROWS_MAX = 4, 8  # so many operations have a lane each in any case, so many at most; the rest share one
@@ -119,16 +119,10 @@ def _step(step: Step) -> list[Any]:
     ]
 
 
-def limits_of(finding: Finding) -> tuple[Any, Any]:
-    """The bounds of a pause, where its evidence has them and they read apart."""
+def bounds_of(finding: Finding) -> str:
+    """The bounds of a pause, `2.0 to 2.3 s`, where its evidence has them and they read apart."""
     least, most = finding.evidence.figures.get("min_s"), finding.evidence.figures.get("max_s")
-    if not isinstance(least, int | float) or not isinstance(most, int | float) or seconds(least) == seconds(most):
-        return None, None
-    return least, most
-
-
-def is_bounded(finding: Finding) -> bool:
-    return limits_of(finding)[0] is not None
+    return between(least, most) if isinstance(least, int | float) and isinstance(most, int | float) else ""
 
 
 def _bracket(finding: Finding, report: Report) -> list[Any]:
@@ -141,7 +135,7 @@ def _bracket(finding: Finding, report: Report) -> list[Any]:
         steps = [step for step in report.steps if step.step in named and step.step is not None]
         began = min((step.began_s for step in steps), default=None)
         ended = max((step.ended_s if step.ended_s is not None else report.wall_s for step in steps), default=None)
-    mark = f"≈{THIN}" if is_bounded(finding) else ""
+    mark = f"≈{THIN}" if bounds_of(finding) else ""
     cost = f" {mark}{seconds(finding.cost_s)}" if finding.cost_s and finding.cause.endswith("pause") else ""
     return [
         owner_class(finding.owner),
