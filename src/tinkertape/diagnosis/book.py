@@ -7,6 +7,8 @@ those that this event settled.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from tinkertape.context import Event
 from tinkertape.diagnosis.fold import Fold
 from tinkertape.diagnosis.history import History, is_usual
@@ -17,6 +19,8 @@ from tinkertape.diagnosis.sdk_faults import SdkEvents
 from tinkertape.diagnosis.segments import Cutter, OperationCut
 
 SETTLE_NS = 100_000_000
+SETTLED = "operation.settled"
+"""No event: in a detector's `LISTENS` it stands for any event that settled operations, which `Book.settled` lists."""
 
 
 class Book:
@@ -25,21 +29,16 @@ class Book:
     def __init__(self) -> None:
         self.fold = Fold()
         self.sdk = SdkEvents()
-        self.settled: list[OperationCut] = []
+        self.settled: Sequence[OperationCut] = ()
         self._histories: dict[str, History] = {}
-        self._read: dict[str, int] = {}
 
     def feed(self, event: Event) -> None:
         """Take one event, and settle what it lets settle."""
-        self.fold.feed(event)
+        process = self.fold.feed(event)
         self.sdk.feed(event)
-        self.settled = []
-        process = self.fold.processes[event.process]
-        read = self._read.get(process.id, 0)
-        while read < len(process.closed) and _is_settled(process, process.closed[read]):
-            self._settle(process, process.closed[read])
-            read += 1
-        self._read[process.id] = read
+        self.settled = ()
+        if process.ended and _is_settled(process, process.ended[0]):
+            self.settled = list(self._settle(process))
 
     @property
     def only_sdk(self) -> bool:
@@ -57,11 +56,13 @@ class Book:
         """Cuts a process's operations as of `now_ns`, by default its last event."""
         return Cutter(process, self.history(process), process.last_ns if now_ns is None else now_ns)
 
-    def _settle(self, process: Process, operation: Operation) -> None:
-        cut = self.cutter(process).cut(operation)
-        self.settled.append(cut)
-        if is_usual(operation):
-            self.history(process).add(operation, cut.nanoseconds(COMPUTE))
+    def _settle(self, process: Process) -> Iterator[OperationCut]:
+        while process.ended and _is_settled(process, process.ended[0]):
+            operation = process.ended.popleft()
+            cut = self.cutter(process).cut(operation)
+            if is_usual(operation):
+                self.history(process).add(operation, cut.nanoseconds(COMPUTE))
+            yield cut
 
 
 def _is_settled(process: Process, operation: Operation) -> bool:

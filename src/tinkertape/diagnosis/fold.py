@@ -13,12 +13,12 @@ from operator import attrgetter
 from typing import Any
 
 from tinkertape.context import Event
+from tinkertape.diagnosis.failures import operation_failure, program_failure
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import (
     Attempt,
     BusyRuns,
     Claim,
-    Failure,
     Line,
     Operation,
     Pause,
@@ -29,6 +29,7 @@ from tinkertape.diagnosis.records import (
 )
 
 FAMILIES = ("training", "sampling", "service", "rest", "admin")
+OPERATION_FAILS = tuple(f"tinker.{family}.*.exception" for family in FAMILIES)  # for a detector's `LISTENS`
 POLL_PATHS = ("/api/v1/retrieve_future", "/api/v1/retrieve_futures")
 
 _began = attrgetter("began_ns")
@@ -47,15 +48,17 @@ class Fold:
         self.sdk_version = ""
         self.sessions: list[str] = []
 
-    def feed(self, event: Event) -> None:
-        """Take one event."""
+    def feed(self, event: Event) -> Process:
+        """Take one event; the process that it is of comes back."""
         self.events += 1
         process = self.processes.get(event.process)
         if process is None:
             process = self.processes[event.process] = Process(event.process, event)
         at_ns = _stamp(event)
-        process.first_ns = min(process.first_ns, at_ns)
-        process.last_ns = max(process.last_ns, at_ns)
+        if at_ns > process.last_ns:
+            process.last_ns = at_ns
+        elif at_ns < process.first_ns:
+            process.first_ns = at_ns
         self.run = self.run or event.run
         self.project = self.project or event.project
         self.sdk_version = self.sdk_version or event.sdk_version
@@ -64,6 +67,7 @@ class Fold:
             action(self, process, event, at_ns)
         elif event.name.startswith("tinker."):
             self._operation(process, event, at_ns)
+        return process
 
     def _operation(self, process: Process, event: Event, at_ns: int) -> None:
         parts = event.name.split(".")
@@ -74,14 +78,18 @@ class Fold:
             return
         began_ns = at_ns if parts[3] == "start" else at_ns - _int(event.measurements.get("duration"))
         operation = process.operations.get(number)
+        is_new = operation is None
         if operation is None:
             name = str(event.metadata.get("operation") or parts[2])
             operation = Operation(process.id, number, parts[1], name, began_ns)
             process.operations[number] = operation
-            insort(process.order, operation, key=_began)
+            _insert(process.order, operation)
             if operation.family == "training":
-                insort(process.training, operation, key=_began)
+                _insert(process.training, operation)
         self._describe(operation, event)
+        if is_new:
+            process.seen_outside(operation.thread, began_ns)
+            process.inside.setdefault(operation.thread, operation)
         if parts[3] in ("stop", "exception"):
             _end_operation(process, operation, event, at_ns)
 
@@ -197,7 +205,8 @@ class Fold:
             return
         claim = Claim(at_ns, operation, event.metadata.get("thread") or 0, event.metadata.get("loop"))
         operation.claims.append(claim)
-        insort(process.claims, claim, key=_began)
+        process.seen_outside(claim.thread, at_ns)
+        _insert(process.claims, claim)
         process.open_claims[event.metadata.get("claim_id")] = claim
 
     def _claim_end(self, process: Process, event: Event, at_ns: int) -> None:
@@ -278,17 +287,7 @@ class Fold:
         process.status = str(event.metadata.get("status") or "success")
 
     def _exception(self, process: Process, event: Event, at_ns: int) -> None:
-        metadata = event.metadata
-        process.failures.append(
-            Failure(
-                at_ns,
-                str(metadata.get("exception_type") or "Exception"),
-                str(metadata.get("exception_message") or ""),
-                str(metadata.get("fault_owner") or "unknown"),
-                traceback=str(metadata.get("traceback") or ""),
-                is_user_error=metadata.get("is_user_error"),
-            )
-        )
+        process.failures.append(program_failure(event, at_ns))
 
 
 _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {
@@ -321,7 +320,7 @@ _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {
 def _end_operation(process: Process, operation: Operation, event: Event, at_ns: int) -> None:
     if operation.ended_ns is not None:
         return  # it ended once; what says so again is a mistake
-    process.closed.append(operation)
+    process.ended.append(operation)
     operation.ended_ns = max(at_ns, operation.began_ns)
     operation.hold_ns, operation.round_trip_ns = process.hold_ns, process.round_trip_ns
     if "call_duration" in event.measurements:
@@ -330,18 +329,15 @@ def _end_operation(process: Process, operation: Operation, event: Event, at_ns: 
     failed = event.name.endswith(".exception")
     operation.status = str(event.metadata.get("status") or ("error" if failed else "success"))
     if failed:
-        metadata = event.metadata
-        operation.failure = Failure(
-            at_ns,
-            str(metadata.get("error_type") or "Exception"),
-            str(metadata.get("reason") or ""),
-            str(metadata.get("fault_owner") or "unknown"),
-            metadata.get("error_category"),
-            metadata.get("status_code"),
-            str(metadata.get("stacktrace") or ""),
-            str(metadata.get("fault_kind") or ""),
-            metadata.get("is_user_error"),
-        )
+        operation.failure = operation_failure(event, at_ns)
+
+
+def _insert(items: list[Any], item: Any) -> None:
+    """Keep `items` sorted by begin: nearly always it is the last."""
+    if not items or items[-1].began_ns <= item.began_ns:
+        items.append(item)
+    else:
+        insort(items, item, key=_began)
 
 
 def _operation_of(process: Process, event: Event) -> Operation | None:
@@ -392,5 +388,7 @@ def _stamp(event: Event) -> int:
     return event.monotonic_ns if value is None else _int(value)
 
 
-def _int(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+def _int(value: Any) -> int:
+    if type(value) is int:  # nearly always
+        return value
+    return int(value) if isinstance(value, (int, float)) else 0

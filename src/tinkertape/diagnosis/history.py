@@ -63,7 +63,13 @@ def is_usual(operation: Operation) -> bool:
     """May this call count as usual? It ended well, was not paused, and asked the service for something."""
     if operation.ended_ns is None or operation.failure is not None or not operation.requests:
         return False
-    return not any(poll.paused or poll.outcome == "error" for r in operation.requests.values() for poll in r.polls)
+    polls = [poll for request in operation.requests.values() for poll in request.polls]
+    return not any(poll.outcome == "error" or poll.paused for poll in polls)
+
+
+def was_paused(operation: Operation) -> bool:
+    """Did an answer to one of its polls say that its queue is held?"""
+    return any(poll.paused for request in operation.requests.values() for poll in request.polls)
 
 
 def _octaves(size: object) -> int:

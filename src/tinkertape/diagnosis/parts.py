@@ -124,8 +124,10 @@ def joined(segments: list[Segment]) -> list[Segment]:
 def clipped(segments: list[Segment], began_ns: int, ended_ns: int) -> list[Segment]:
     """What of the segments lies in [began, ended)."""
     out = []
-    for part, low, high in segments:
-        low, high = max(low, began_ns), min(high, ended_ns)
-        if high > low:
-            out.append(Segment(part, low, high))
+    for segment in segments:
+        part, low, high = segment
+        if low >= began_ns and high <= ended_ns:
+            out.append(segment)
+        elif high > began_ns and low < ended_ns:
+            out.append(Segment(part, max(low, began_ns), min(high, ended_ns)))
     return out

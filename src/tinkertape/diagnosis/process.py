@@ -7,6 +7,7 @@ process's. No part is ever computed from two clocks.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from typing import Any
 
 from tinkertape.context import Event
@@ -24,6 +25,7 @@ class Process:
         self.operations: dict[int, Operation] = {}
         self.order: list[Operation] = []  # by c0
         self.training: list[Operation] = []  # those of the model's own queue, by c0
+        self.inside: dict[int, Operation] = {}  # by thread: the call that it may still be in
         self.hold_ns: int | None = None  # how long the service holds a poll that it answers as pending
         self.round_trip_ns: int | None = None  # the shortest answer seen
         self.requests: dict[str, tuple[Operation, Request]] = {}
@@ -40,12 +42,19 @@ class Process:
         self.session_began_ns: int | None = None
         self.session_ended_ns: int | None = None
         self.status: str | None = None
-        self.closed: list[Operation] = []  # in the order they ended: the history reads it from where it stopped
+        self.ended: deque[Operation] = deque()  # and not yet settled, in the order they ended (`book.py`)
 
     def next_submit_ns(self, at_ns: int) -> int | None:
         """The next e of any request after this one: the loop is one thread, so ours was suspended by then."""
         index = bisect_left(self.submit_starts, at_ns + 1)
         return self.submit_starts[index] if index < len(self.submit_starts) else None
+
+    def seen_outside(self, thread: int, at_ns: int) -> None:
+        """A thread waits for a result, or makes another call: the call before has returned."""
+        call = self.inside.get(thread)
+        if call is not None and at_ns > call.began_ns:
+            call.returned_ns = at_ns
+            del self.inside[thread]
 
     def wall_ns(self, monotonic_ns: int) -> int:
         """Wall time of a stamp of this process: to order processes, never to measure."""

@@ -143,7 +143,8 @@ class Operation:
     began_ns: int
     thread: int = 0
     loop: int | None = None
-    call_ended_ns: int | None = None
+    call_ended_ns: int | None = None  # c1, known when it ends
+    returned_ns: int | None = None  # by then the call had returned: its thread waits, or makes another call
     ended_ns: int | None = None
     status: str | None = None
     step: Any = None  # what the program said, in its scope

@@ -15,10 +15,12 @@ from typing import Any
 
 from tinkertape.context import Event
 from tinkertape.diagnosis import detectors
-from tinkertape.diagnosis.book import Book
+from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.findings import Finding
 from tinkertape.errors import ConfigError
 from tinkertape.guard import guarded
+
+NAMES_MAX = 10_000  # names whose listeners are kept: a program that makes names up must not fill the memory
 
 
 def causes() -> dict[str, ModuleType]:
@@ -34,15 +36,18 @@ class _Running:
         self.cause = cause
         self.listens: tuple[str, ...] = tuple(module.LISTENS)
         self.detect: Callable[[Event], Iterator[Finding]] = _detect_of(module, book)
+        self.guarded = guarded(f"diagnosis.{cause}")
         self.broken = False
-        self._hears: dict[str, bool] = {}
 
     def hears(self, name: str) -> bool:
-        known = self._hears.get(name)
-        if known is None:
-            known = any(not each or name == each or name.startswith(f"{each}.") for each in self.listens)
-            self._hears[name] = known
-        return known
+        return any(_stands_for(each.split("."), name.split(".")) for each in self.listens)
+
+
+def _stands_for(listened: list[str], name: list[str]) -> bool:
+    """An entry stands for itself and for every event below it; "" for all, and a segment "*" for any segment."""
+    if listened == [""]:
+        return True
+    return len(listened) <= len(name) and all(one in ("*", other) for one, other in zip(listened, name, strict=False))
 
 
 class Runner:
@@ -57,7 +62,9 @@ class Runner:
         for cause in wanted:
             if cause not in known:
                 raise ConfigError(f"no detector for the cause {cause!r}; there are {', '.join(known)}")
+        self._book = book
         self._running = [_Running(cause, known[cause], book) for cause in wanted]
+        self._listeners: dict[str, list[_Running]] = {}  # of each name that came
         self._found: dict[tuple[str, str], Finding] = {}
 
     @property
@@ -72,15 +79,27 @@ class Runner:
 
     def feed(self, event: Event) -> None:
         """Show one event to every detector that listens to it; the book must have taken it before."""
-        for running in self._running:
-            if running.broken or not running.hears(event.name):
+        listeners = self._listeners_of(event.name)
+        if self._book.settled:
+            settled = self._listeners_of(SETTLED)
+            listeners = [each for each in self._running if each in listeners or each in settled]
+        for running in listeners:
+            if running.broken:
                 continue
             done = False
-            with guarded(f"diagnosis.{running.cause}"):
+            with running.guarded:
                 for finding in running.detect(event):
                     self._keep(running.cause, finding)
                 done = True
             running.broken = not done
+
+    def _listeners_of(self, name: str) -> list[_Running]:
+        known = self._listeners.get(name)
+        if known is None:
+            known = [running for running in self._running if running.hears(name)]
+            if len(self._listeners) < NAMES_MAX:
+                self._listeners[name] = known
+        return known
 
     def _keep(self, cause: str, finding: Finding) -> None:
         named = _with_cause(finding, cause)

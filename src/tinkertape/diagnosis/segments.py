@@ -13,7 +13,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from tinkertape.diagnosis.history import History
+from tinkertape.diagnosis.history import History, was_paused
 from tinkertape.diagnosis.lines import Cut, Surroundings, cut_line
 from tinkertape.diagnosis.parts import (
     BEHIND,
@@ -26,6 +26,7 @@ from tinkertape.diagnosis.parts import (
     WAIT_LOCAL,
     YOUR_LOSS_FN,
     Segment,
+    clipped,
     joined,
     rank_of,
 )
@@ -93,21 +94,16 @@ class Cutter:
             known = self._cuts[operation.operation_id] = self._cut(operation)
         return known
 
-    def _returned_by(self, operation: Operation) -> int:
-        """When an open call must have returned: its thread waits for a result, or makes another call."""
-        waits = (claim.began_ns for claim in self.process.claims if claim.thread == operation.thread)
-        calls = (other.began_ns for other in self.process.order if other.thread == operation.thread)
-        later = [at_ns for at_ns in (*waits, *calls) if at_ns > operation.began_ns]
-        return min(later, default=max(self.now_ns, operation.began_ns))
-
     def _cut(self, operation: Operation) -> OperationCut:
         until = operation.ended_ns if operation.ended_ns is not None else max(self.now_ns, operation.began_ns)
         first = operation.first_submit_ns
+        submitted = until if first is None else first
         left = operation.call_ended_ns
         if left is None:  # known at its stop only
-            left = min(until, self._returned_by(operation), until if first is None else first)
-        call_ended = max(operation.began_ns, min(left, until, until if first is None else first))
-        ahead = self._ahead(operation)
+            returned = operation.returned_ns
+            left = min(until, max(self.now_ns, operation.began_ns) if returned is None else returned, submitted)
+        call_ended = max(operation.began_ns, min(left, until, submitted))
+        ahead = self._ahead(operation, operation.began_ns if first is None else first)
         around = self._surroundings(operation, ahead)
         cuts = [cut_line(line, operation.requests, until, around) for line in operation.lines.values()]
         whole = _merged(operation, [cut for cut in cuts if cut.segments], call_ended, until)
@@ -136,11 +132,10 @@ class Cutter:
         """Can nothing change this cut, as far as those that stand behind it look at it?"""
         return self._is_settled(cut.operation) and not cut.cut.split_by_history
 
-    def _ahead(self, operation: Operation) -> list[tuple[int, OperationCut]]:
+    def _ahead(self, operation: Operation, first: int) -> list[tuple[int, OperationCut]]:
         """Operations of the same model, handed over before and not ended when this one was: it takes them in order."""
         if operation.family != "training" or not operation.requests:
             return []
-        first = operation.first_submit_ns or operation.began_ns
         training = self.process.training
         index = bisect_left(training, operation.began_ns, key=attrgetter("began_ns"))
         out = []
@@ -156,10 +151,10 @@ class Cutter:
 
     def _surroundings(self, operation: Operation, ahead: list[tuple[int, OperationCut]]) -> Surroundings:
         process = self.process
-        alone = len(operation.requests) == 1
+        split = len(operation.requests) == 1 and was_paused(operation)  # what is usual splits a pause from its compute
         around = Surroundings(
             process.sdk_busy,
-            self.history.usual_ns(operation, least=1) if alone else None,
+            self.history.usual_ns(operation, least=1) if split else None,
             process.hold_ns if operation.ended_ns is None else operation.hold_ns,
             (process.round_trip_ns if operation.ended_ns is None else operation.round_trip_ns) or 0,
         )
@@ -170,8 +165,7 @@ class Cutter:
             around.held_until = max(held, default=None)
         for line in operation.lines.values():
             for submit in line.submits:
-                following = process.next_submit_ns(submit.began_ns)
-                if following is not None:
+                if submit.serialise_ns is None and (following := process.next_submit_ns(submit.began_ns)) is not None:
                     around.next_submit[submit.began_ns] = following
         return around
 
@@ -205,7 +199,7 @@ def _merged(operation: Operation, cuts: list[Cut], call_ended: int, until: int) 
     cursor = whole.add(CALL, operation.began_ns, call_ended)
     gap = WAIT_LOCAL
     for phase in _phases(cuts):
-        began = max(cursor, min(cut.began_ns for cut in phase))
+        began = max(cursor, phase[0].began_ns)
         cursor = whole.add(gap, cursor, began)
         ended = min(until, max(cut.ended_ns for cut in phase))
         if ended > cursor:
@@ -223,6 +217,9 @@ def _merged(operation: Operation, cuts: list[Cut], call_ended: int, until: int) 
 
 
 def _phases(cuts: list[Cut]) -> list[list[Cut]]:
+    """The cuts in groups that overlap, each in the order of their begin."""
+    if len(cuts) <= 1:
+        return [cuts] if cuts else []
     phases: list[list[Cut]] = []
     ended = 0
     for cut in sorted(cuts, key=lambda each: each.began_ns):
@@ -236,6 +233,8 @@ def _phases(cuts: list[Cut]) -> list[list[Cut]]:
 
 def _furthest_behind(phase: list[Cut], began: int, ended: int) -> list[Segment]:
     """At each instant the part of the line that is furthest behind; before its begin a line waits locally."""
+    if len(phase) == 1:
+        return clipped(phase[0].segments, began, ended)
     changes: list[tuple[int, int, str]] = []
     for cut in phase:
         if cut.began_ns > began:

@@ -30,6 +30,11 @@ def test_it_says_what_it_listens_to(cause: str, module: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(("cause", "module"), DETECTORS)
+def test_it_listens_to_no_event_that_every_request_has_and_it_passes_over(cause: str, module: ModuleType) -> None:
+    assert not {"", "tinker", "tinker.http.request", "tinker.training", "tinker.sampling"} & set(module.LISTENS)
+
+
+@pytest.mark.parametrize(("cause", "module"), DETECTORS)
 def test_it_has_one_way_in(cause: str, module: ModuleType) -> None:
     assert hasattr(module, "Detector") != hasattr(module, "detect")
     if hasattr(module, "Detector"):

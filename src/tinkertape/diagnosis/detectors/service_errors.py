@@ -19,18 +19,16 @@ import msgspec
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Evidence, Finding
+from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.words import count, first_line, listed
 
 LISTENS = (
-    "tinker.http.request",
+    "tinker.http.request.stop",
+    "tinker.http.request.exception",
     "tinker.retry",
-    "tinker.training",
-    "tinker.sampling",
-    "tinker.service",
-    "tinker.rest",
-    "tinker.admin",
+    *OPERATION_FAILS,
     *NAMES,
 )
 SAME_STRETCH_NS = 30_000_000_000
@@ -78,7 +76,7 @@ class Detector:
             return
         key = (event.process, number)
         if event.name.startswith("tinker.http.request."):
-            if is_error and not event.name.endswith(".start"):
+            if is_error:
                 stretch = self._stretch(event, at)
                 stretch.attempts += 1
                 stretch.statuses[str(status)] += 1

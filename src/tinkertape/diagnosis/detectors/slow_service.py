@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tinkertape.context import Event
-from tinkertape.diagnosis.book import Book
+from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.history import group_of, is_usual, median
 from tinkertape.diagnosis.parts import COMPUTE, SEND
@@ -27,7 +27,7 @@ from tinkertape.diagnosis.records import Operation
 from tinkertape.diagnosis.segments import OperationCut
 from tinkertape.diagnosis.words import seconds
 
-LISTENS = ("",)  # any event may be the one that settles an operation
+LISTENS = (SETTLED, "telemetry.session.stop")
 HISTORY_MIN = 5
 HISTORY_MAX = 256
 IN_A_ROW = 3
@@ -142,9 +142,12 @@ def _kind(group: _Group, cut: OperationCut, compute: int, sent: int) -> Literal[
     if len(group.compute) < HISTORY_MIN:
         return "usual"
     usual = median(group.compute)
-    spread = median(sorted(abs(value - usual) for value in group.compute))
     less, more = cut.doubt_ns(COMPUTE, in_order=True)
-    excess = max((FACTOR - 1) * usual, EXCESS_MIN_NS, SPREADS * spread)
+    least = max((FACTOR - 1) * usual, EXCESS_MIN_NS)
+    if compute + more - usual < least:
+        return "usual"
+    spread = median(sorted(abs(value - usual) for value in group.compute))
+    excess = max(least, SPREADS * spread)
     if compute - less - max(0, sent - median(group.send)) - usual >= excess:
         return "slow"
     return "unclear" if compute + more - usual >= excess else "usual"

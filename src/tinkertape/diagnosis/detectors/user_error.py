@@ -21,11 +21,12 @@ import msgspec
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Evidence, Finding
+from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.words import first_line
 
-LISTENS = ("tinker.training", "tinker.sampling", "tinker.service", "tinker.rest", "tinker.admin", *NAMES)
+LISTENS = (*OPERATION_FAILS, *NAMES)
 CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt")
 _HEAD = re.compile(r"^([ |+]*)(?:Exception Group )?Traceback \(most recent call last\):$", re.MULTILINE)
 _FRAME = re.compile(r'^[ |]*File "([^"]+)", line (\d+)', re.MULTILINE)
