@@ -6,6 +6,8 @@ usual one, for a terminal has one width. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 THIN = "\u202f"
 UNKNOWN = "–"
 MARKS = {"inferred": f"≈{THIN}", "bounded": f"≤{THIN}"}  # by quality; what is measured carries none
@@ -37,6 +39,11 @@ def percent(share: float | None) -> str:
 def count(value: int | None) -> str:
     """`1 284 067`."""
     return UNKNOWN if value is None else f"{value:,}".replace(",", THIN)
+
+
+def models(steps: Sequence[int]) -> str:
+    """How many steps each model took, where there are several: `2 models: 30 + 12 steps`."""
+    return f"{len(steps)} models: {' + '.join(count(number) for number in steps)} steps" if len(steps) > 1 else ""
 
 
 def between(least: float | None, most: float | None) -> str:

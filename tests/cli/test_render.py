@@ -86,6 +86,17 @@ def test_the_answer_comes_first_and_every_figure_has_its_unit_and_quality() -> N
         assert words in text, text
 
 
+def test_the_steps_of_each_model_are_told_where_there_are_several() -> None:
+    models = [{"model_id": "a", "steps": 30, "is_main": True}, {"model_id": "b", "steps": 12, "is_main": False}]
+
+    assert "\n  2 models: 30 + 12 steps\n" in printed(msgspec.convert({**WHOLE, "models": models}, Report))
+    assert "models" not in printed(msgspec.convert({**WHOLE, "models": models[:1]}, Report))
+
+
+def test_a_run_without_steps_is_told_in_calls() -> None:
+    assert "1 min 40 s in 1 200 calls" in printed(msgspec.convert({**WHOLE, "steps": []}, Report))
+
+
 def test_no_field_of_a_report_can_steer_the_terminal() -> None:
     report = msgspec.convert(hostile(WHOLE), Report)
 

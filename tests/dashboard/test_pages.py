@@ -264,3 +264,18 @@ def test_the_page_of_a_run_that_only_the_sdk_told_of_says_what_it_cannot_say():
         assert words in text, text
     for words in ("No errors", "No retries", "yet", "no error of yours"):
         assert words not in text.partition("Tape")[0], words
+
+
+def test_a_run_of_several_models_says_how_many_steps_each_took():
+    models = [{"model_id": "a", "steps": 30, "is_main": True}, {"model_id": "b", "steps": 12, "is_main": False}]
+    report = made_run("two")
+
+    assert "30 steps" in text_of(page_of(report)) and "models" not in text_of(page_of(report))
+    assert "2 models: 30 + 12 steps" in text_of(page_of({**report, "models": models}))
+
+
+def test_a_run_that_ended_without_an_optim_step_is_told_in_calls():
+    text = text_of(page_of(made_run("evaluation") | {"steps": [], "usual_step_s": None, "loss": []}))
+
+    assert re.search(r"Qwen3-8B \d+ calls ", text)
+    assert "no step: no optim_step was called" in text

@@ -160,7 +160,7 @@ def test_the_parts_of_a_run_that_goes_on_are_cut_at_now() -> None:
 
     assert report.state == "running"
     assert report.wall_s == 5
-    assert report.steps[-1].open
+    assert report.spans[-1].open
     assert parts_of(report)["compute"] == pytest.approx(5000 - 16.5)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from tests.diagnosis.builder import Script, training_run
+from tests.diagnosis.builder import USER, Script, training_run
 
 from tinkertape.diagnosis import Report, diagnose
+from tinkertape.diagnosis.words import THIN
 
 SKIPPED = {"error_type": "RequestFailedError", "fault_owner": "user", "reason": "too long"}
 
@@ -63,6 +64,116 @@ def test_accumulated_gradients_are_one_step() -> None:
     script.stop(at)
 
     assert len(report_of(script).steps) == 2
+
+
+def test_evaluation_calls_without_an_optim_step_are_calls_and_no_steps() -> None:
+    script = Script()
+    script.start(0)
+    at = 10.0
+    for _ in range(12):
+        call = script.call("forward_backward", at, compute=30)
+        script.claim(call, at + 1, call.ended)
+        at = call.ended + 1
+    script.stop(at)
+
+    report = report_of(script)
+
+    assert (report.steps, report.models, report.usual_step_s) == ([], [], None)
+    assert report.verdict.sentence.replace(THIN, " ").startswith("12 calls in ")
+    assert "step" not in report.verdict.sentence + report.verdict.under
+
+
+def test_evaluation_after_the_last_step_is_no_step_but_one_that_was_cut_short_is() -> None:
+    def report_when(status: str) -> Report:
+        script = training_run([100] * 3)
+        call = script.call("forward_backward", 560, compute=30)
+        script.claim(call, 561, call.ended)
+        script.stop(700, status)
+        return report_of(script)
+
+    evaluated, interrupted = report_when("success"), report_when("interrupted")
+
+    assert [step.open for step in evaluated.steps] == [False] * 3
+    assert [step.open for step in interrupted.steps] == [False, False, False, True]
+
+
+def trains(script: Script, model: str, at: float, steps: int, *, thread: int = USER, every: float = 200) -> float:
+    """Sequential steps of one model, `every` ms; when the last is over."""
+    for number in range(steps):
+        for operation, place in (("forward_backward", 0.0), ("optim_step", 80.0)):
+            call = script.call(operation, at + number * every + place, compute=50, model=model, thread=thread)
+            script.claim(call, at + number * every + place + 1, call.ended, thread=thread)
+    return at + steps * every
+
+
+def test_two_models_in_two_threads_have_each_their_own_rhythm() -> None:
+    script = Script()
+    script.start(0)
+    trains(script, "actor", 10, 10)
+    trains(script, "critic", 60, 6, thread=USER + 1, every=330)
+    script.stop(2500)
+
+    report = report_of(script)
+
+    assert len(report.steps) == 10
+    assert {round(step.wall_s, 3) for step in report.steps[1:]} == {0.2}
+    assert [(model.model_id, model.steps, model.is_main) for model in report.models] == [
+        ("actor", 10, True),
+        ("critic", 6, False),
+    ]
+    assert {row.operation: row.count for row in report.operations} == {"forward_backward": 16, "optim_step": 16}
+    assert all(len(span.segments) > 3 and span.step is not None for span in report.spans)
+
+
+def test_two_models_in_turns_make_one_step_of_each_turn() -> None:
+    script = Script()
+    script.start(0)
+    trains(script, "actor", 10, 8, every=400)
+    trains(script, "critic", 210, 8, every=400)
+    script.stop(3500)
+
+    report = report_of(script)
+
+    assert len(report.steps) == 8
+    assert [round(step.wall_s, 3) for step in report.steps[1:]] == [0.4] * 7
+    assert [model.steps for model in report.models] == [8, 8]
+    assert sum(part.seconds for part in report.parts) == pytest.approx(report.wall_s, abs=1e-9)
+
+
+def test_models_that_are_trained_one_after_the_other_are_one_loop() -> None:
+    script = Script()
+    script.start(0)
+    over = trains(script, "first", 10, 4)
+    trains(script, "second", over + 1000, 3)
+    script.stop(3500)
+
+    report = report_of(script)
+
+    assert [step.step for step in report.steps] == [1, 2, 3, 4, 5, 6, 7]
+    assert report.steps[4].began_s - report.steps[3].ended_s > 1  # what lies between them is no step
+    assert [(model.model_id, model.steps, model.is_main) for model in report.models] == [
+        ("first", 4, True),
+        ("second", 3, True),
+    ]
+
+
+def test_steps_that_two_loops_say_are_those_of_the_main_one() -> None:
+    script = Script()
+    script.start(0)
+    for thread, model, steps, every in ((USER, "actor", 5, 300), (USER + 1, "critic", 3, 410)):
+        for number in range(steps):
+            at = 10 + number * every
+            first = script.call("forward_backward", at, compute=50, model=model, thread=thread, step=number)
+            second = script.call("optim_step", at + 70, compute=50, model=model, thread=thread, step=number)
+            script.claim(second, at + 71, second.ended, thread=thread)
+            assert first.ended < second.ended
+    script.stop(2000)
+
+    report = report_of(script)
+
+    assert [step.step for step in report.steps] == [0, 1, 2, 3, 4]
+    assert all(step.wall_s < 0.15 for step in report.steps)
+    assert [model.steps for model in report.models] == [5, 3]
 
 
 def test_a_batch_that_failed_and_was_skipped_is_a_step_of_its_own() -> None:

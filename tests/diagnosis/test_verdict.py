@@ -112,16 +112,24 @@ def test_too_early() -> None:
     assert answer(report) == "Too early to say: 2 steps seen."
 
 
-def test_killed() -> None:
+def killed_run(steps: int) -> Script:
+    """Steps, and then a call that never came back."""
     script = Script()
     script.start(0)
-    call = script.call("forward_backward", 10, compute=5000, open_at=3000)
-    script.claim(call, 11, None)
+    for number in range(steps):
+        for operation, at in (("forward_backward", 10), ("optim_step", 160)):
+            call = script.call(operation, at + 300 * number, compute=100)
+            script.claim(call, at + 300 * number + 1, call.ended)
+    call = script.call("forward_backward", 10 + 300 * steps, compute=5000, open_at=3000)
+    script.claim(call, 11 + 300 * steps, None)
     script.tick(3000)
+    return script
 
-    report = report_of(script, state="killed")
 
-    assert answer(report).startswith("Killed in step 1, from outside the program")
+def test_killed() -> None:
+    report = report_of(killed_run(2), state="killed")
+
+    assert answer(report).startswith("Killed in step 3, from outside the program")
     assert report.wall_s == 3
 
 

@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tinkertape import figures
 from tinkertape.cli.estimates import cost_said, lasted_said, pause_cells, pauses_said, told_as_one
 from tinkertape.cli.figures import MARKS, bounds, count, moment, plural, seconds, share
 from tinkertape.cli.text import escaped, shortened
@@ -55,6 +56,9 @@ def _blocks(report: Report, width: int, exit_status: int) -> Iterator[Renderable
     if report.verdict.under:
         yield Text(f"  {escaped(report.verdict.under)}", style="dim")
     yield _about(report, exit_status)
+    models = figures.models([model.steps for model in report.models])
+    if models:
+        yield Text(f"  {figures.plain(models)}", style="dim")
     if report.parts:
         yield _heading("Where the time went", f"{seconds(report.wall_s)}{_steps_said(report)}")
         yield _parts(report, width)
@@ -109,7 +113,8 @@ def _about(report: Report, exit_status: int) -> Text:
 
 def _steps_said(report: Report) -> str:
     if not report.steps:
-        return ""
+        calls = sum(operation.count for operation in report.operations)
+        return f" in {plural(calls, 'call')}" if calls else ""
     usual = f", usually {seconds(report.usual_step_s)} each" if report.usual_step_s else ""
     return f" in {plural(len(report.steps), 'step')}{usual}"
 

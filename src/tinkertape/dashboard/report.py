@@ -75,6 +75,12 @@ class Step(msgspec.Struct, frozen=True):
     coverage: float | None = None
 
 
+class Model(msgspec.Struct, frozen=True):
+    model_id: str = ""
+    steps: int = 0
+    is_main: bool = False
+
+
 class Operation(msgspec.Struct, frozen=True):
     operation: str
     family: str = ""
@@ -183,6 +189,7 @@ class Report(msgspec.Struct, frozen=True):
     over_s: float = 0.0
     steps: list[Step] = []
     usual_step_s: float | None = None
+    models: list[Model] = []
     operations: list[Operation] = []
     spans: list[Span] = []
     pauses: list[Pause] = []

@@ -18,7 +18,7 @@ from tinkertape.dashboard.share import Bar, share_bar
 from tinkertape.dashboard.steps_chart import Chart, explained, steps_chart
 from tinkertape.dashboard.tape_lines import TapeLine, tape_line
 from tinkertape.dashboard.timeline import Row, bounds_of, page_data, timeline_rows
-from tinkertape.figures import THIN, between, marked, percent, seconds
+from tinkertape.figures import THIN, between, marked, models, percent, seconds
 
 STATES = {
     "running": "Running",
@@ -113,6 +113,8 @@ class RunPage(msgspec.Struct, frozen=True):
     began: datetime | None
     ended: datetime | None
     rate: str
+    calls: int
+    models: str
     now: str
     about: str
     data_markup: Markup
@@ -163,6 +165,8 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
         began=began,
         ended=moment(report.ended) or (None if report.live else after(began, report.wall_s)),
         rate=rate(sum(not step.open for step in report.steps), report.wall_s),
+        calls=sum(operation.count for operation in report.operations),
+        models=models([model.steps for model in report.models]),
         now=_in_flight(report),
         about=_about(report),
         data_markup=page_data(report, rows),

@@ -20,6 +20,7 @@ from tinkertape.diagnosis.report import ErrorRow, FindingRow, Owner, Part, Pause
 from tinkertape.diagnosis.sdk_faults import SDK_KEY
 from tinkertape.diagnosis.tables import (
     error_rows,
+    model_rows,
     operation_rows,
     part_rows,
     pause_rows,
@@ -139,6 +140,7 @@ def compose(
         over_s=over_s,
         steps=steps,
         usual_step_s=usual,
+        models=model_rows(view) if view is not None else [],
         operations=operation_rows(view) if view is not None else [],
         spans=span_rows(view) if view is not None else [],
         pauses=pauses,

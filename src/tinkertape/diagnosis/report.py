@@ -68,6 +68,16 @@ class Step(msgspec.Struct, frozen=True):
     coverage: float
 
 
+class ModelRow(msgspec.Struct, frozen=True):
+    """How many steps one model took that was trained. `is_main`: they are the run's `steps`; another model's calls are
+    among the operations, and cut no step.
+    """
+
+    model_id: str
+    steps: int
+    is_main: bool
+
+
 class OperationRow(msgspec.Struct, frozen=True):
     """Every call of one operation; `calls` are (began_s, wall_s, ok 1 or 0, step or None)."""
 
@@ -185,6 +195,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     over_s: float
     steps: list[Step]
     usual_step_s: float | None
+    models: list[ModelRow] = []
     operations: list[OperationRow]
     spans: list[Span]
     pauses: list[PauseRow]

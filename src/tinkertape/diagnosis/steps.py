@@ -3,7 +3,12 @@
 A step is what the program said in its scope (`step=3`), else it is inferred from the rhythm of `optim_step`: it ends
 when the claim of its `optim_step` ends, or with that operation if nobody claims it. The first begins with the first
 training call, every other where the one before ended. A `forward_backward` that failed and was followed by a call with
-another batch is a step of its own (the batch was skipped); the same batch again is a retry inside the step.
+another batch is a step of its own (the batch was skipped); the same batch again is a retry inside the step. Where no
+`optim_step` was called there are calls, and no steps; so there are after the last one, once the run has ended well.
+
+Each model has a rhythm of its own. The run's steps are those of its main model: the one with the most `optim_step`s on
+the main thread, and with it the models that the same thread trained before or after it. What another model did in
+between, or in another thread, cuts no step.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ class Stretch:
     step: int | None = None
     inferred: bool = True
     open: bool = False
+    first: bool = False  # of its model: what lies before it is no step
     operations: list[Operation] = field(default_factory=list)  # of the step itself
 
     @property
@@ -35,15 +41,25 @@ class Stretch:
         return any(operation.failure is not None for operation in self.operations)
 
 
-def stretches(process: Process, began_ns: int, ended_ns: int, live: bool) -> list[Stretch]:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How many steps one model took; `is_main`: they are the run's."""
+
+    model_id: str
+    steps: int
+    is_main: bool
+
+
+def stretches(process: Process, thread: int, began_ns: int, ended_ns: int, live: bool) -> list[Stretch]:
     """Steps and what lies around them, tiling [began, ended). `live`: the run goes on, so the last step may be open."""
-    said = [operation for operation in process.order if operation.step is not None]
-    steps = _said(said, ended_ns) if said else _inferred(process.training, ended_ns, live)
+    models = _main_models(process, thread)
+    said = _said_of(process, thread, models)
+    steps = _said(said, ended_ns) if said else _inferred(process, models, ended_ns, live)
     out: list[Stretch] = []
     cursor = began_ns
     for step in steps:
         low = max(cursor, min(step.began_ns, ended_ns))
-        if not out or said:
+        if said or step.first:
             if low > cursor:
                 out.append(Stretch(cursor, low))
         else:
@@ -54,6 +70,18 @@ def stretches(process: Process, began_ns: int, ended_ns: int, live: bool) -> lis
     if cursor < ended_ns or not out:
         out.append(Stretch(cursor, max(cursor, ended_ns)))
     return out
+
+
+def steps_taken(process: Process, thread: int, ended_ns: int, live: bool) -> list[Taken]:
+    """How many steps each model took that was trained: those of the run first, else in the order they began."""
+    main = _main_models(process, thread)
+    taken = []
+    for model in sorted(_loops(process), key=lambda model: model not in main):
+        said = {operation.step for operation in _loops(process)[model] if operation.step is not None}
+        steps = len(said) or len(_inferred(process, (model,), ended_ns, live))
+        if steps:
+            taken.append(Taken(model, steps, model in main))
+    return taken
 
 
 def main_process(processes: Sequence[Process]) -> Process | None:
@@ -71,11 +99,12 @@ def main_process(processes: Sequence[Process]) -> Process | None:
 
 
 def main_thread(process: Process) -> int:
-    """The thread that takes the steps, else the one that waits most, else the one that calls most."""
-    takes = Counter(operation.thread for operation in process.training if operation.name in TRAINING)
+    """The thread that takes the steps, else the one that trains, waits or calls most."""
+    takes = Counter(operation.thread for operation in process.training if operation.name == "optim_step")
+    trains = Counter(operation.thread for operation in process.training if operation.name in TRAINING)
     waits = Counter(claim.thread for claim in process.claims)
     calls = Counter(operation.thread for operation in process.order)
-    for votes in (takes, waits, calls):
+    for votes in (takes, trains, waits, calls):
         if votes:
             return max(votes, key=lambda thread: votes[thread])
     return 0
@@ -90,6 +119,57 @@ def left_ns(operation: Operation) -> int | None:
     return operation.ended_ns
 
 
+def _loops(process: Process) -> dict[str, list[Operation]]:
+    """The training calls of each model, by c0; one that names no model is of the first's."""
+    loops: dict[str, list[Operation]] = {}
+    for operation in process.training:
+        if operation.name in TRAINING:
+            loops.setdefault(operation.model_id, []).append(operation)
+    nameless = loops.pop("", [])
+    if nameless:
+        model, loop = next(iter(loops.items()), ("", []))
+        loops[model] = sorted([*loop, *nameless], key=lambda operation: operation.began_ns)
+    return loops
+
+
+def _main_models(process: Process, thread: int) -> tuple[str, ...]:
+    """The main model, and those that the same thread trained before it or after it, in their order."""
+    loops = _loops(process)
+
+    def rank(model: str) -> tuple[int, int, int]:
+        steps = [operation for operation in loops[model] if operation.name == "optim_step"]
+        return sum(operation.thread == thread for operation in steps), len(steps), len(loops[model])
+
+    chosen: list[str] = []
+    for model in sorted(loops, key=rank, reverse=True):
+        if not chosen or (rank(model)[0] and all(_apart(loops[model], loops[other]) for other in chosen)):
+            chosen.append(model)
+    return tuple(sorted(chosen, key=lambda model: loops[model][0].began_ns))
+
+
+def _apart(one: Sequence[Operation], other: Sequence[Operation]) -> bool:
+    """Was one model trained before the other, or after it?"""
+    return one[-1].began_ns < other[0].began_ns or other[-1].began_ns < one[0].began_ns
+
+
+def _said_of(process: Process, thread: int, models: tuple[str, ...]) -> list[Operation]:
+    """What was called inside a step that the program said; not those of a loop that trains another model."""
+    said = [operation for operation in process.order if operation.step is not None]
+    if not said:
+        return said
+    others = [operation for operation in process.training if operation.model_id and operation.model_id not in models]
+    elsewhere = {operation.thread for operation in others} - {thread}
+    said = [each for each in said if each.thread not in elsewhere or each.model_id in models]
+    numbers = [operation.step for operation in said]
+    if numbers != sorted(numbers, key=_as_number):  # two loops, in turns
+        said = [operation for operation in said if operation.model_id in models or not operation.model_id]
+    return said
+
+
+def _as_number(step: object) -> float:
+    return step if isinstance(step, int | float) else 0.0
+
+
 def _said(operations: Sequence[Operation], ended_ns: int) -> list[Stretch]:
     groups: dict[Any, list[Operation]] = {}
     for operation in operations:
@@ -100,12 +180,28 @@ def _said(operations: Sequence[Operation], ended_ns: int) -> list[Stretch]:
         is_open = None in ends
         ended = ended_ns if is_open else max(end for end in ends if end is not None)
         step = said if isinstance(said, int) and not isinstance(said, bool) else number
-        out.append(Stretch(members[0].began_ns, ended, step, False, is_open, members))
+        out.append(Stretch(members[0].began_ns, ended, step, False, is_open, False, members))
     return out
 
 
-def _inferred(training: Sequence[Operation], ended_ns: int, live: bool) -> list[Stretch]:
-    loop = [operation for operation in training if operation.name in TRAINING]
+def _inferred(process: Process, models: Sequence[str], ended_ns: int, live: bool) -> list[Stretch]:
+    """The steps of models that were trained one after the other."""
+    loops = _loops(process)
+    out: list[Stretch] = []
+    for model in models:
+        loop = loops.get(model, [])
+        if any(operation.name == "optim_step" for operation in loop):
+            is_last = model == models[-1]
+            steps = _rhythm(loop, ended_ns, live and is_last, is_last and process.status != "success")
+            steps[0].first = True
+            out += steps
+    for number, step in enumerate(out, 1):
+        step.step = number
+    return out
+
+
+def _rhythm(loop: Sequence[Operation], ended_ns: int, live: bool, cut_short: bool) -> list[Stretch]:
+    """The steps of one model. `cut_short`: what follows its last step is the beginning of another."""
     out: list[Stretch] = []
     members: list[Operation] = []
     for index, operation in enumerate(loop):
@@ -116,13 +212,14 @@ def _inferred(training: Sequence[Operation], ended_ns: int, live: bool) -> list[
             is_open = end is None
             if end is None or (live and following is None and not operation.claims and operation.name == "optim_step"):
                 end, is_open = ended_ns, True  # it may be claimed yet
-            out.append(Stretch(members[0].began_ns, end, len(out) + 1, True, is_open, members))
+            out.append(Stretch(members[0].began_ns, end, None, True, is_open, False, members))
             members = []
-    if members:
+    failed = any(operation.failure is not None for operation in members)
+    if members and (cut_short or failed):
         ends = [left_ns(operation) for operation in members]
-        is_open = live or None in ends
-        end = ended_ns if is_open else max(each for each in ends if each is not None)
-        out.append(Stretch(members[0].began_ns, end, len(out) + 1, True, is_open, members))
+        is_open = live or None in ends or not failed
+        end = ended_ns if live or None in ends else max(each for each in ends if each is not None)
+        out.append(Stretch(members[0].began_ns, end, None, True, is_open, False, members))
     return out
 
 

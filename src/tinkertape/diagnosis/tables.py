@@ -12,8 +12,9 @@ from tinkertape.diagnosis.partition import Partition
 from tinkertape.diagnosis.parts import PARTS, QUEUE, owner_of
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, Operation, OperationKey, Pause
-from tinkertape.diagnosis.report import ErrorRow, OperationRow, Part, PauseRow, RetryRow, Span, Step
+from tinkertape.diagnosis.report import ErrorRow, ModelRow, OperationRow, Part, PauseRow, RetryRow, Span, Step
 from tinkertape.diagnosis.segments import Cutter, claimed
+from tinkertape.diagnosis.steps import main_thread, steps_taken
 from tinkertape.diagnosis.verdict import FAULTS
 from tinkertape.diagnosis.view import View
 
@@ -66,6 +67,17 @@ def step_rows(view: View, over_ns: dict[OperationKey, int]) -> list[Step]:
                 partition.covered_ns / wall if wall else 0.0,
             )
         )
+    return rows
+
+
+def model_rows(view: View) -> list[ModelRow]:
+    """How many steps each model took, in whichever process it was trained; those of the run first."""
+    rows = []
+    for process in sorted(view.book.fold.processes.values(), key=lambda process: process is not view.process):
+        is_main = process is view.process
+        thread = view.thread if is_main else main_thread(process)
+        taken = steps_taken(process, thread, view.now_of(process), view.live)
+        rows += [ModelRow(each.model_id, each.steps, each.is_main and is_main) for each in taken]
     return rows
 
 

@@ -171,7 +171,7 @@ class Viewer:
         if self._windows is None or self._windows.process is not process or self._windows.thread != thread:
             self._windows = Windows(process, thread)
         cutter = self.book.cutter(process, now)
-        tiles = stretches(process, began, ended, live)
+        tiles = stretches(process, thread, began, ended, live)
         partitions = self._windows.cut(tiles, cutter)
         total = Partition(began, ended)
         view = View(self.book, process, thread, began, ended, now, live, cutter, tiles, partitions, total)
