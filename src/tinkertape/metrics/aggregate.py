@@ -1,8 +1,13 @@
 """Keeps the state of every series of a list of metrics, from the events of a bus.
 
-Threads  events are taken up in the thread that executes them; `collect` runs in any.
-Locks    `_lock`: held while one event is taken up, and while the states are read.
-Fork     a child begins with no series; its lock is made anew.
+A thread has a shard of its own, so that it takes up an event with no lock, and no update is ever lost; shards are added
+up when they are collected. Threads that have ended leave their shards to the aggregate. Memory is bounded by the living
+threads × the metrics × `series_max` cells, each of a bounded size (`cells.py`, `sketch.py`).
+
+Threads  events are taken up in the thread that executes them; `collect` and its kin run in any.
+Locks    `_lock`: held to admit a series, to add a shard, and while idle series are taken out of the shards; never while
+         states are read. `_collecting`: one collection at a time; who takes up events never waits for it.
+Fork     a child begins with nothing: its parent counts what was. Its locks are made anew.
 """
 
 from __future__ import annotations
@@ -14,43 +19,21 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from tinkertape.bus import Bus, default_bus
-from tinkertape.guard import attempt
+from tinkertape.errors import MetricError
+from tinkertape.metrics.cells import Cell, new_cell
 from tinkertape.metrics.definitions import Metric
-from tinkertape.metrics.extraction import (
-    Skipped,
-    Tags,
-    keep_reader,
-    measurement_reader,
-    tags_reader,
-    usable_number,
-    why_skipped,
-)
-from tinkertape.metrics.states import State, empty, observed
-from tinkertape.metrics.values import OVERFLOW, Family, Series, value_of
+from tinkertape.metrics.extraction import why_skipped
+from tinkertape.metrics.handlers import Cells, make_handler
+from tinkertape.metrics.registry import Registry
+from tinkertape.metrics.shards import Alive, Shard, key_reader
+from tinkertape.metrics.values import Family
 
 _log = logging.getLogger("tinkertape")
 _numbers = itertools.count(1)
-
-
-class _Table:
-    """One metric, and what is kept of it."""
-
-    def __init__(self, metric: Metric) -> None:
-        self.metric = metric
-        self.read, self.keeps, self.tags_of = measurement_reader(metric), keep_reader(metric), tags_reader(metric)
-        self.states: dict[Tags, State] = {}
-        self.began_ns: dict[Tags, int] = {}
-        self.changed_ns: dict[Tags, tuple[int, int]] = {}  # tags → count when last collected, and since when it is so
-
-    def observation(self, measurements: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[Tags, Any] | None:
-        if not self.keeps(metadata, measurements):
-            return None
-        value = 1 if self.read is None else usable_number(self.read(measurements, metadata), self.metric)
-        return self.tags_of(metadata), observed(self.metric, value, time.monotonic_ns())
 
 
 class Aggregate:
@@ -58,7 +41,8 @@ class Aggregate:
 
     A metric has at most `series_max` series; what else comes goes into its overflow series (`values.OVERFLOW`), and is
     counted in `overflowed`. A series without an event for `idle_s` seconds goes away at the next `collect`, which makes
-    room; if it comes back it begins anew, and says so (`Series.began_ns`).
+    room; if it comes back it begins anew, and says so (`Series.began_ns`). An event that a metric cannot use is counted
+    in `skipped`, and the first of its kind is logged.
     """
 
     def __init__(
@@ -68,21 +52,39 @@ class Aggregate:
         bus: Bus | None = None,
         series_max: int = 1_000,
         idle_s: float | None = None,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._lock = threading.RLock()
-        self._tables = [_Table(metric) for metric in metrics]
-        self._series_max, self._idle_s = series_max, idle_s
-        self._skipped: Counter[tuple[str, str]] = Counter()
-        self._overflowed: Counter[str] = Counter()
+        if series_max < 1 or (idle_s is not None and idle_s < 0):
+            raise MetricError(f"series_max is {series_max!r}, idle_s {idle_s!r}: want at least 1, and None or seconds")
+        self._metrics = tuple(metrics)
+        self._read_key = [key_reader(metric) for metric in self._metrics]
+        self._series_max, self._idle_ns = series_max, None if idle_s is None else idle_s * 1e9
+        self._monotonic_ns = monotonic_ns
+        self._logged: set[tuple[str, str]] = set()
+        self.local = threading.local()
+        self.start_over()
         self._bus = default_bus if bus is None else bus
-        self._handler_ids = []
-        number = next(_numbers)
-        for event in dict.fromkeys(metric.event_name for metric in metrics):
-            tables = [table for table in self._tables if table.metric.event_name == event]
-            handler_id = ("tinkertape.metrics", number, event)
-            self._bus.attach(handler_id, event, self._take_up, tables, on_failure="keep")
-            self._handler_ids.append(handler_id)
+        self._attach()
         _aggregates.add(self)
+
+    def start_over(self) -> None:
+        """Forget everything, as a forked child does: its parent goes on counting."""
+        self._lock = threading.RLock()  # a signal's handler may execute an event while its thread holds it
+        self._collecting = threading.Lock()
+        self._shards: list[Shard] = []
+        self._registries = [Registry(metric, self._series_max) for metric in self._metrics]
+        self._skipped: Counter[tuple[str, str]] = Counter()  # by threads that have ended
+        self.local.__dict__.clear()
+
+    def _attach(self) -> None:
+        self._numbers_of: dict[str, list[int]] = {}
+        for number, metric in enumerate(self._metrics):
+            self._numbers_of.setdefault(metric.event_name, []).append(number)
+        mine = next(_numbers)
+        self._handler_ids = [("tinkertape.metrics", mine, event) for event in self._numbers_of]
+        for place, (event, numbers) in enumerate(self._numbers_of.items()):
+            handler = make_handler(place, numbers, self._metrics, self)
+            self._bus.attach(self._handler_ids[place], event, handler, on_failure="keep")
 
     def __enter__(self) -> Self:
         return self
@@ -91,72 +93,128 @@ class Aggregate:
         self.close()
 
     def close(self) -> None:
-        """Listen no longer; what was collected can still be read."""
-        for handler_id in self._handler_ids:
-            self._bus.detach(handler_id)
-        self._handler_ids.clear()
+        """Listen no longer; what was taken up can still be collected."""
+        while self._handler_ids:
+            self._bus.detach(self._handler_ids.pop())
 
     def collect(self) -> list[Family]:
-        """All series as they are now, in the order of the definitions."""
+        """All series as they are now, in the order of the definitions, each in the order in which it came up.
+
+        A value that is being added at this moment may be counted and not yet be in the sum.
+        """
+        with self._collecting:
+            self._retire()
+            shards, now_ns = self._shards.copy(), self._monotonic_ns()
+            return [self._family(number, shards, now_ns) for number in range(len(self._metrics))]
+
+    def _family(self, number: int, shards: list[Shard], now_ns: int) -> Family:
+        registry = self._registries[number]
+        states = dict(registry.states([shard.tables[number] for shard in shards]))
+        if self._idle_ns is not None:
+            idle = registry.idle(states, now_ns, self._idle_ns)
+            if idle:
+                with self._lock:
+                    kept = registry.expire(idle, [shard.tables[number] for shard in self._shards])
+                for tags in set(idle).difference(kept):
+                    del states[tags]
+        return Family(registry.metric, registry.series(states))
+
+    def _retire(self) -> None:
+        """Take over what threads that have ended left; called while `_collecting`."""
         with self._lock:
-            now_ns = time.monotonic_ns()
-            return [Family(table.metric, self._series(table, now_ns)) for table in self._tables]
+            dead = [shard for shard in self._shards if shard.is_dead]
+            for shard in dead:
+                self._shards.remove(shard)
+        for shard in dead:
+            self._skipped.update(shard.skipped)
+            for registry, table in zip(self._registries, shard.tables, strict=True):
+                registry.retire(table)
+        for registry in self._registries:
+            registry.settle()
 
     def skipped(self) -> Counter[tuple[str, str]]:
         """How many events a metric could not use, by (metric name, reason)."""
-        return Counter(self._skipped)
+        with self._collecting:
+            self._retire()
+            total = self._skipped.copy()
+            for shard in self._shards.copy():
+                total.update(shard.skipped.copy())
+            return total
 
     def overflowed(self) -> Counter[str]:
-        """How many events went into the overflow series, by metric name."""
-        return Counter(self._overflowed)
+        """How many events went into an overflow series, by metric name."""
+        with self._collecting:
+            self._retire()
+            total: Counter[str] = Counter()
+            for number, registry in enumerate(self._registries):
+                total[registry.metric.name] += registry.overflowed
+                total[registry.metric.name] += sum(shard.tables[number].overflowed for shard in self._shards.copy())
+            return +total
 
-    def _take_up(
-        self, event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any], tables: list[_Table]
+    # What follows is called by the generated handlers, in the thread that executes the event: handlers.Keeper.
+
+    def begin(self, place: int, numbers: Sequence[int]) -> tuple[Cells, ...]:
+        """The cells of these metrics, in this thread's shard, which is made if there is none."""
+        shard: Shard | None = getattr(self.local, "shard", None)
+        if shard is None:
+            shard = self._new_shard()
+        cells = tuple(shard.tables[number].by_key for number in numbers)
+        setattr(self.local, f"cells_of_{place}", cells)
+        return cells
+
+    def _new_shard(self) -> Shard:
+        if self._collecting.acquire(blocking=False):  # else whoever collects is about to do it
+            try:
+                self._retire()  # here too: threads may come and go while nobody collects
+            finally:
+                self._collecting.release()
+        self.local.alive = Alive()
+        shard: Shard = Shard(len(self._metrics), self.local.alive)
+        with self._lock:
+            self._shards.append(shard)
+        self.local.shard = shard
+        return shard
+
+    def new_cell(self, number: int, key: Any) -> Cell:
+        """This thread's cell for a key that is not among its keys: a new one, one known by its text, the overflow's."""
+        table = self.local.shard.tables[number]
+        tags, lasts = self._read_key[number](key)
+        with self._lock:
+            admitted = self._registries[number].admit(tags)
+            cell: Cell | None = table.by_text.get(admitted)
+            if cell is None:
+                cell = table.by_text[admitted] = new_cell(self._metrics[number])
+            if lasts and admitted == tags:
+                table.by_key[key] = cell
+        if admitted != tags:
+            table.overflowed += 1
+            self._say_once(number, "overflow", f"has {self._series_max} series; what else comes is one more, overflow")
+        return cell
+
+    def skip(self, number: int, error: Exception) -> None:
+        """Count an event that a metric could not use, and log the first."""
+        skipped = why_skipped(error)
+        self.local.shard.count_skipped((self._metrics[number].name, skipped.reason))
+        level = logging.DEBUG if skipped.reason == "missing_measurement" else logging.WARNING
+        raised = error if skipped.reason == "error" else None
+        self._say_once(number, skipped.reason, f"skips an event: {skipped.describe()}", level, raised)
+
+    def _say_once(
+        self, number: int, reason: str, what: str, level: int = logging.WARNING, error: Exception | None = None
     ) -> None:
-        for table in tables:
-            found, error = attempt(table.observation, measurements, metadata)
-            with self._lock:
-                if error is not None:
-                    self._skip(table.metric, why_skipped(error))
-                elif found is not None:
-                    self._add(table, *found)
-
-    def _add(self, table: _Table, tags: Tags, state: Any) -> None:
-        if tags not in table.states:
-            if len(table.states) - (OVERFLOW in table.states) >= self._series_max:
-                self._overflowed[table.metric.name] += 1
-                tags = OVERFLOW
-            table.began_ns.setdefault(tags, time.time_ns())
-        known: Any = table.states.get(tags, empty(table.metric))
-        table.states[tags] = known.merged(state)
-
-    def _skip(self, metric: Metric, skipped: Skipped) -> None:
-        key = (metric.name, skipped.reason)
-        self._skipped[key] += 1
-        if self._skipped[key] == 1:
-            _log.warning("tinkertape: metric %s skips an event, %s: %r", *key, skipped.what)
-
-    def _series(self, table: _Table, now_ns: int) -> list[Series]:
-        if self._idle_s is not None:
-            for tags, state in list(table.states.items()):
-                count, since_ns = table.changed_ns.get(tags, (0, now_ns))
-                if count != state.count:
-                    table.changed_ns[tags] = state.count, now_ns
-                elif now_ns - since_ns >= self._idle_s * 1e9:
-                    del table.states[tags], table.began_ns[tags], table.changed_ns[tags]
-        return [
-            Series(tags, value_of(table.metric, state), table.began_ns[tags]) for tags, state in table.states.items()
-        ]
+        """Log the first of its kind; the rest is only counted."""
+        key = (self._metrics[number].name, reason)
+        if key not in self._logged:
+            self._logged.add(key)
+            _log.log(level, "tinkertape: metric %s %s (counted, said once)", key[0], what, exc_info=error)
 
 
-_aggregates: weakref.WeakSet[Aggregate] = weakref.WeakSet()
+_aggregates: weakref.WeakSet[Aggregate] = weakref.WeakSet()  # a fork hook cannot be removed: one, holding nobody alive
 
 
 def _start_over() -> None:
     for aggregate in list(_aggregates):
-        aggregate._lock = threading.RLock()
-        for table in aggregate._tables:
-            table.states, table.began_ns, table.changed_ns = {}, {}, {}
+        aggregate.start_over()
 
 
 os.register_at_fork(after_in_child=_start_over)

@@ -40,6 +40,16 @@ class Skipped(msgspec.Struct, frozen=True):
     reason: Reason
     what: object = None
 
+    def describe(self) -> str:
+        """The reason in words; of a value only the type, which is never a secret."""
+        match self.reason:
+            case "missing_measurement" | "missing_tag":
+                return f"{self.reason.replace('_', ' ')} {self.what!r}"
+            case "error":
+                return f"a function of its definition raised {type(self.what).__name__}"
+            case _:
+                return f"a {type(self.what).__name__} is {self.reason.replace('_', ' ')}"
+
 
 class Unusable(Exception):
     """An event that a metric must skip, on its way up to whoever counts it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
+from typing import Any
 
 import msgspec
 
@@ -129,6 +130,14 @@ class SketchState(msgspec.Struct, frozen=True):
 
 
 State = CountState | SumState | LastState | BucketState | SketchState
+
+
+def merged(first: State, *others: State) -> State:
+    """States of one metric, made one."""
+    total: Any = first
+    for other in others:
+        total = total.merged(other)
+    return total  # type: ignore[no-any-return]
 
 
 def empty(metric: Metric) -> State:

@@ -19,6 +19,7 @@ from tinkertape.metrics.states import (
     State,
     SumState,
     empty,
+    merged,
     observed,
 )
 from tinkertape.metrics.units import IDENTITY, Conversion
@@ -56,7 +57,7 @@ class Quantiles(msgspec.Struct, frozen=True):
         metric = summary("quantiles.of")
         state: State = empty(metric)
         for value in values:
-            state = state.merged(observed(metric, value, 0))  # type: ignore[arg-type]  # both are of one metric
+            state = merged(state, observed(metric, value, 0))
         found = value_of(metric, state)
         assert isinstance(found, cls)
         return found

@@ -1,0 +1,118 @@
+"""The handler of one event for all its metrics, written out as code for exactly these metrics.
+
+Like the bus's own dispatch (facts/performance.md §1): what differs between metrics is decided when the code is made,
+not when the event comes. Each metric is guarded apart, so that what goes wrong in one never silences another; the order
+of checks is that of `extraction.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from tinkertape.bus import HandlerFunction
+from tinkertape.metrics.cells import Cell, update_lines, update_names
+from tinkertape.metrics.definitions import Metric, arity
+from tinkertape.metrics.extraction import Unusable, tags_reader
+
+Cells = dict[Any, Cell]  # by the tags' values as they come: see `shards.py`
+
+
+class Keeper(Protocol):
+    """Where the handler of an event keeps what it takes up. Every method speaks of the calling thread's own part."""
+
+    local: Any  # a `threading.local`: its attribute `cells_of_<place>` is what `begin` returned
+
+    def begin(self, place: int, numbers: Sequence[int]) -> tuple[Cells, ...]:
+        """The cells of these metrics, for a thread that has none yet."""
+        ...
+
+    def new_cell(self, number: int, key: Any) -> Cell:
+        """The cell for a key that is not among the cells of the metric: a new one, a known one, the overflow's."""
+        ...
+
+    def skip(self, number: int, error: Exception) -> None:
+        """Count an event that the metric could not use."""
+        ...
+
+
+def make_handler(place: int, numbers: Sequence[int], metrics: Sequence[Metric], keeper: Keeper) -> HandlerFunction:
+    """The handler of one event, the keeper's number `place`, for those of its metrics that have these numbers."""
+    names: dict[str, Any] = {"local": keeper.local, "begin": lambda: keeper.begin(place, numbers), "Unusable": Unusable}
+    cells = "".join(f"cells_{number}, " for number in numbers)
+    lines = [
+        "def handle(event, measurements, metadata, config):",
+        " try:",
+        f"  {cells}= local.cells_of_{place}",
+        " except AttributeError:",
+        f"  {cells}= begin()",
+    ]
+    for number in numbers:
+        metric = metrics[number]
+        names |= _names(number, metric, keeper)
+        lines += [" try:", *(f"  {line}" for line in _lines(number, metric)), " except Exception as error:"]
+        lines += [f"  skip_{number}(error)"]
+    exec(compile("\n".join(lines), "<tinkertape metrics>", "exec"), names)
+    handle: HandlerFunction = names["handle"]
+    return handle
+
+
+def _names(number: int, metric: Metric, keeper: Keeper) -> dict[str, Any]:
+    return {
+        **update_names(metric, number),
+        f"metric_{number}": metric,
+        f"keep_{number}": metric.keep,
+        f"measure_{number}": metric.measurement,
+        f"tag_values_{number}": metric.tag_values,
+        f"tags_{number}": tags_reader(metric),
+        f"skip_{number}": lambda error: keeper.skip(number, error),
+        f"new_cell_{number}": lambda key: keeper.new_cell(number, key),
+    }
+
+
+def _lines(number: int, metric: Metric) -> Iterator[str]:
+    """The code for one metric: is it kept, its value, its key, its cell, the change."""
+    indent = ""
+    if metric.keep is not None:
+        arguments = "metadata, measurements" if arity(metric.keep) == 2 else "metadata"
+        yield f"if keep_{number}({arguments}):"
+        indent = " "
+    for part in (_value_lines, _key_lines, _cell_lines, _change_lines):
+        for line in part(number, metric):
+            yield indent + line
+
+
+def _value_lines(number: int, metric: Metric) -> Iterator[str]:
+    if metric.kind == "counter":
+        return
+    if isinstance(metric.measurement, str):
+        yield from ("try:", f" value = measurements[{metric.measurement!r}]", "except KeyError:", " value = None")
+    else:
+        arguments = "measurements, metadata" if arity(metric.measurement) == 2 else "measurements"
+        yield f"value = measure_{number}({arguments})"
+    yield "kind = type(value)"
+    yield "if kind is not int and (kind is not float or value - value != 0.0):"  # NaN and infinities are not 0.0
+    yield f" value = usable(value, metric_{number})"
+    yield " kind = type(value)"
+
+
+def _key_lines(number: int, metric: Metric) -> Iterator[str]:
+    if callable(metric.tags):
+        yield f"key = tags_{number}(metadata)"
+        return
+    source = "metadata"
+    if metric.tag_values is not None:
+        yield f"values = tag_values_{number}(metadata)"
+        source = "values"
+    values = "".join(f"{source}[{tag!r}], " for tag in metric.tags)
+    yield from ("try:", f" key = {values or '()'}")
+    yield from ("except KeyError as error:", " raise Unusable('missing_tag', error.args[0]) from None")
+
+
+def _cell_lines(number: int, metric: Metric) -> Iterator[str]:
+    yield from ("try:", f" cell = cells_{number}[key]")
+    yield from ("except (KeyError, TypeError):", f" cell = new_cell_{number}(key)")  # TypeError: it cannot be hashed
+
+
+def _change_lines(number: int, metric: Metric) -> Iterator[str]:
+    yield from update_lines(metric, number)
