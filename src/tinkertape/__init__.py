@@ -11,7 +11,7 @@ page.
     sources and handlers  instrument · metrics · diagnosis
     tape                  tape
     bus                   events and spans, over bus, over context
-    stone                 guard · faults · redact · config · wire · figures, over errors
+    stone                 guard · faults · redact · config · wire · figures · version, over errors
 
 This module is the list of public names. Each is imported when it is first used, so that `import tinkertape` costs next
 to nothing; no room imports from here.

@@ -9,7 +9,6 @@ import click
 from click.shell_completion import CompletionItem
 from rich.text import Text
 
-from tinkertape.cli.remote import CollectorSource
 from tinkertape.cli.source import Source
 from tinkertape.cli.tapes import TapesSource
 from tinkertape.cli.terminal import talk
@@ -39,6 +38,8 @@ def source_at(url: str | None) -> Source:
     """
     settings = load_settings(url=url)
     if settings.url is not None:
+        from tinkertape.cli.remote import CollectorSource  # noqa: PLC0415  HTTP costs 60 ms, and tapes need none
+
         collector = CollectorSource(settings.url)
         if collector.there():
             return collector

@@ -9,8 +9,8 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 import click
 
 from tinkertape.cli.text import escaped
-from tinkertape.cli.version import version_here
 from tinkertape.errors import ConfigError, TapeNotFound, TinkertapeError
+from tinkertape.version import VERSION
 
 COMMANDS = {
     "demo": "tinkertape.cli.demo",
@@ -78,7 +78,7 @@ def _instead(word: str) -> str:
 @click.command(
     cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(version_here(), prog_name="tinkertape", message="%(prog)s %(version)s")
+@click.version_option(VERSION, prog_name="tinkertape", message="%(prog)s %(version)s")
 def commands() -> None:
     """A flight recorder for Tinker fine-tuning runs: was it your code, the network, or Tinker?"""
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from tinkertape.cli.source import RunRow
-from tinkertape.cli.version import version_here
 from tinkertape.config import open_private
 from tinkertape.tape import Tape
+from tinkertape.version import VERSION
 
 FILE = "row.json"
 
@@ -32,7 +32,7 @@ def read_row(tape: Tape) -> RunRow | None:
     """The kept row of a tape, if it still holds."""
     try:
         kept = msgspec.json.decode((tape.path / FILE).read_bytes(), type=KeptRow)
-        holds = kept.version == version_here() and kept.sizes == _sizes(tape)
+        holds = kept.version == VERSION and kept.sizes == _sizes(tape)
     except (OSError, msgspec.DecodeError):
         return None
     return kept.row if holds else None
@@ -41,7 +41,7 @@ def read_row(tape: Tape) -> RunRow | None:
 def keep_row(tape: Tape, row: RunRow) -> None:
     """Keep a row; another reader may do the same at once, the last one stays."""
     try:
-        body = msgspec.json.encode(KeptRow(version_here(), _sizes(tape), row))
+        body = msgspec.json.encode(KeptRow(VERSION, _sizes(tape), row))
         made = tape.path / f"{FILE}.{os.getpid()}"
         descriptor = open_private(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with os.fdopen(descriptor, "wb") as file:

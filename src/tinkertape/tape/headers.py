@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
@@ -17,6 +16,7 @@ from tinkertape.config import new_process_id, process_started
 from tinkertape.redact import redact
 from tinkertape.tape.format import Header, timestamp
 from tinkertape.tape.rendering import safe_json
+from tinkertape.version import VERSION
 
 
 def segment_path(folder: Path, header: Header) -> Path:
@@ -32,18 +32,11 @@ def new_header(run: str, about: Mapping[str, Any] | None = None) -> Header:
         "host": os.uname().nodename,
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "tinkertape": _version(),
+        "tinkertape": VERSION,
         "exe": Path(sys.argv[0]).name if sys.argv else "",
     }
     known |= {name: value for name, value in (about or {}).items() if value is not None}
     return renewed(Header(run=run, process="", **known))
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("tinkertape")
-    except importlib.metadata.PackageNotFoundError:  # run from a folder that was never installed
-        return ""
 
 
 def renewed(header: Header) -> Header:
