@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinkertape.metrics.aggregate import Aggregate as Aggregate
+    from tinkertape.metrics.defaults import default as default
     from tinkertape.metrics.definitions import Metric as Metric
     from tinkertape.metrics.definitions import counter as counter
     from tinkertape.metrics.definitions import distribution as distribution
@@ -33,6 +34,7 @@ _HOMES = {
     "Quantiles": "tinkertape.metrics.values",
     "Series": "tinkertape.metrics.values",
     "counter": "tinkertape.metrics.definitions",
+    "default": "tinkertape.metrics.defaults",
     "distribution": "tinkertape.metrics.definitions",
     "exponential_buckets": "tinkertape.metrics.definitions",
     "last_value": "tinkertape.metrics.definitions",
