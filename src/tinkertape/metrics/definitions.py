@@ -152,7 +152,7 @@ def exponential_buckets(start: int | float, factor: int | float, count: int) -> 
 
 
 def _define(kind: type[M], name: str | Sequence[str], options: Mapping[str, Any]) -> M:
-    metric_name = _dotted(name, "metric")
+    metric_name = _dotted(name, "a metric")
     _refuse_unknown(kind, metric_name, options)
     event_name, last = _event_and_measurement(metric_name, options)
     unit, conversion = read_unit(options.get("unit", NO_UNIT), metric_name)
@@ -178,11 +178,13 @@ def _dotted(given: object, what: str) -> str:
     elif isinstance(given, Sequence) and all(isinstance(segment, str) for segment in given):
         name = ".".join(given)
     else:
-        raise MetricError(f"the name of a {what} is a string or a list of strings, got {given!r}")
+        raise MetricError(f"the name of {what} is a string or a list of strings, got {given!r}")
     if not name:
-        raise MetricError(f"the name of a {what} is empty; use segments joined by dots, 'my.thing.count'")
+        raise MetricError(f"the name of {what} is empty; use segments joined by dots, 'my.thing.count'")
     if not _NAME.match(name):
-        raise MetricError(f"{what} {name!r} has leading, trailing or consecutive dots, or white space; write 'a.b.c'")
+        raise MetricError(
+            f"the name of {what}, {name!r}, has leading, trailing or consecutive dots, or white space; write 'a.b.c'"
+        )
     return name
 
 
@@ -203,7 +205,7 @@ def _refuse_unknown(kind: type[Metric], name: str, options: Mapping[str, Any]) -
 def _event_and_measurement(name: str, options: Mapping[str, Any]) -> tuple[str, str]:
     event, _, last = name.rpartition(".")
     if "event_name" in options:
-        event = _dotted(options["event_name"], "event")
+        event = _dotted(options["event_name"], "an event")
     if not event:
         raise MetricError(f"metric {name!r} belongs to no event: name it 'some.event.{name}', or give event_name")
     return event, last

@@ -1,0 +1,74 @@
+"""What definitions take beyond the items of docs/facts/beam.md."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import pytest
+
+from tinkertape import metrics
+from tinkertape.errors import MetricError
+from tinkertape.metrics import exponential_buckets, sum_
+from tinkertape.metrics.definitions import arity
+
+
+class Callable:
+    def __call__(self, first):
+        pass
+
+    def method(self, first, second):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (lambda first: 0, 1),
+        (lambda first, second: 0, 2),
+        (lambda first, second=0: 0, 1),
+        (lambda first=0, second=0: 0, 1),
+        (lambda *rest: 0, 1),
+        (lambda first, *rest: 0, 1),
+        (lambda: 0, -1),
+        (lambda first, second, third: 0, -1),
+        (lambda first, *, name: 0, -1),
+        (Callable(), 1),
+        (Callable().method, 2),
+        (functools.partial(lambda first, second: 0, 1), 1),
+        (operator.itemgetter("x"), 1),
+        (len, 1),
+        (dict, 1),
+    ],
+)
+def test_a_function_is_called_with_as_many_arguments_as_it_needs(function, arguments):
+    assert arity(function) == arguments
+
+
+def test_buckets_may_grow_by_a_factor():
+    assert exponential_buckets(10, 2, 4) == (10, 20, 40, 80)
+    assert exponential_buckets(0.5, 10, 2) == (0.5, 5)
+    for wrong in [(0, 2, 3), (1, 1, 3), (1, 2, 0), (float("nan"), 2, 3)]:
+        with pytest.raises(MetricError):
+            exponential_buckets(*wrong)
+
+
+def test_options_cannot_be_changed_from_outside():
+    options = {"x": 1}
+    metric = sum_("a.b.c", reporter_options=options)
+    options["x"] = 2
+
+    assert metric.reporter_options == {"x": 1}
+    with pytest.raises(TypeError):
+        metric.reporter_options["x"] = 3
+
+
+@pytest.mark.parametrize("name", metrics._HOMES)
+def test_every_public_name_is_there(name):
+    assert getattr(metrics, name) is not None
+    assert name in dir(metrics)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
+        _ = metrics.nonesuch
