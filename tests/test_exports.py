@@ -29,6 +29,7 @@ PUBLIC = [
     "instrument",
     "is_user_error",
     "list_handlers",
+    "log_events",
     "metrics",
     "open_tape",
     "record",

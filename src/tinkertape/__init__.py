@@ -8,7 +8,7 @@ page.
     servers               collector · dashboard · sim, which imports nothing of ours
     keepers               store · capture, over telemetry
     carrier               delivery
-    sources and handlers  instrument · metrics · diagnosis
+    sources and handlers  instrument · metrics · diagnosis · log_handler
     tape                  tape
     bus                   events and spans, over bus, over context
     stone                 guard · faults · redact · config · wire · figures · version, over errors
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tinkertape.events import EventType as EventType
     from tinkertape.faults import classify as classify
     from tinkertape.faults import is_user_error as is_user_error
+    from tinkertape.log_handler import log_events as log_events
     from tinkertape.spans import span as span
     from tinkertape.tape import open_tape as open_tape
     from tinkertape.tape import replay as replay
@@ -65,6 +66,7 @@ _HOMES = {
     "instrument": "tinkertape.instrument",
     "is_user_error": "tinkertape.faults",
     "list_handlers": "tinkertape.bus",
+    "log_events": "tinkertape.log_handler",
     "metrics": "tinkertape.metrics",
     "open_tape": "tinkertape.tape",
     "record": "tinkertape.telemetry",
