@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tinkertape.events import EventType as EventType
     from tinkertape.faults import classify as classify
     from tinkertape.faults import is_user_error as is_user_error
+    from tinkertape.instrument.poller import Poller as Poller
     from tinkertape.log_handler import log_events as log_events
     from tinkertape.spans import span as span
     from tinkertape.tape import open_tape as open_tape
@@ -52,6 +53,7 @@ _HOMES = {
     "Bus": "tinkertape.bus",
     "Event": "tinkertape.context",
     "EventType": "tinkertape.events",
+    "Poller": "tinkertape.instrument.poller",
     "Telemetry": "tinkertape.telemetry",
     "attach": "tinkertape.bus",
     "attach_all": "tinkertape.bus",

@@ -10,6 +10,8 @@ Each message is one line: what happened, why, and what to do, with the value in 
     ├── ConfigError (ValueError)            a setting that cannot be used
     ├── MetricError (ValueError)            a definition of a metric that means nothing
     ├── InstrumentError                     the SDK is not what a source expects
+    ├── PollerError (ValueError)            a measurement, period or name that cannot be used
+    │   └── MeasurementNotFound (LookupError)   the poller has none of this name
     ├── TapeError
     │   ├── TapeNotFound (LookupError)      no tape there
     │   └── BadLine (ValueError)            a line that is no line of a tape
@@ -53,6 +55,14 @@ class MetricError(TinkertapeError, ValueError):
 
 class InstrumentError(TinkertapeError):
     """What a source should watch is not as it expects."""
+
+
+class PollerError(TinkertapeError, ValueError):
+    """A poller was given a measurement, a period or a name that it cannot use."""
+
+
+class MeasurementNotFound(PollerError, LookupError):
+    """The poller has no measurement of this name."""
 
 
 class TapeError(TinkertapeError):

@@ -373,6 +373,71 @@ LOOP_BUSY = _event(
     {"loop": "id of the loop", "owner": "sdk or user"},
     "DEBUG",
 )
+PROCESS_MEMORY = _event(
+    "process.memory",
+    "how much memory the process has",
+    {
+        "rss": "bytes in memory",
+        "peak": "bytes, the most there ever were",
+        "uss": "bytes that would be free if it ended; read seldom where that is dear",
+    },
+    severity="DEBUG",
+)
+PROCESS_CPU = _event(
+    "process.cpu",
+    "the processor time that the process has used",
+    {
+        "user": "ns in its own code since it began",
+        "system": "ns in the kernel since it began",
+        "share": "processors used since the measurement before: 1.0 is one, all the time",
+        "voluntary_switches": "times that a thread gave its processor up since it began",
+        "involuntary_switches": "times that one was taken from it",
+    },
+    severity="DEBUG",
+)
+PROCESS_COUNTS = _event(
+    "process.counts",
+    "what the process has open, and may have",
+    {
+        "threads": "threads, those of libraries included",
+        "python_threads": "threads that Python knows",
+        "open_files": "file descriptors",
+        "open_files_max": "file descriptors allowed",
+    },
+    severity="DEBUG",
+)
+PROCESS_GC = _event(
+    "process.gc",
+    "what the collector of cycles did since the measurement before, for each generation that collected",
+    {
+        "collections": "how often",
+        "collected": "objects freed",
+        "uncollectable": "objects found and not freed",
+        "pause": "ns that the program was held up, in all",
+        "pause_max": "ns of the longest",
+    },
+    {"generation": "0, 1 or 2"},
+    "DEBUG",
+)
+PROCESS_RUN_QUEUE = _event(
+    "process.run_queue",
+    "what is ready to run and has to wait",
+    {
+        "total": "cpu and io",
+        "cpu": "threads that want a processor",
+        "io": "callbacks that are ready in all event loops",
+        "loops": "event loops that run",
+        "lag": "ns, the longest that a loop took to run what it was just given",
+    },
+    severity="DEBUG",
+)
+PROCESS_LOOP = _event(
+    "process.loop",
+    "one event loop that runs",
+    {"ready": "callbacks that are ready", "lag": "ns that it took to run what it was just given"},
+    {"loop": "id of the loop", "thread": "ident of its thread", "thread_name": "its name", "owner": "sdk or user"},
+    "DEBUG",
+)
 CLOCK_TICK = _event(
     "clock.tick",
     "time passes: each second while something is in flight, else each 10",
@@ -383,6 +448,19 @@ CLOCK_GAP = _event(
     "clock.gap",
     "the process stood still between two ticks: suspended, or starved",
     {"monotonic": "ns of perf_counter", "duration": "ns longer than the tick's period"},
+)
+POLLER_FAILURE = _event(
+    "poller.measurement.failure",
+    "a measurement of a poller failed; it is tried again after a pause that doubles",
+    {"failures": "in a row", "delay": "ns until it is tried again", "monotonic_time": "ns of perf_counter"},
+    {
+        "measurement": "its name in the poller",
+        "kind": "error, or exit for what is no Exception",
+        "error_type": "the exception's class",
+        "reason": "the exception's text",
+        "stacktrace": "the traceback as text",
+    },
+    "WARNING",
 )
 TELEMETRY_SESSION_START = _event(
     "telemetry.session.start",

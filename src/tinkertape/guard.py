@@ -79,6 +79,17 @@ def guard(place: str) -> Callable[[Callable[P, T]], Callable[P, T | None]]:
     return decorate
 
 
+def outcome_of(function: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    """Run a stranger's function in a thread of ours: what it returned and None, or None and what it raised.
+
+    An exit counts as a failure too: in a thread of ours nobody else would hear of it.
+    """
+    try:
+        return function(), None
+    except BaseException as error:  # noqa: BLE001  the one guarded place
+        return None, error
+
+
 def message_of(exception: BaseException) -> str:
     """The text of an exception, even of one whose own `__str__` fails."""
     try:

@@ -95,3 +95,22 @@ def use_tapes(path: Path, bus: tinkertape.Bus) -> None:
 def use_sources() -> None:
     tinkertape.instrument.tinker.install()
     tinkertape.instrument.tinker.uninstall()
+
+
+def queue_length() -> tuple[str, dict[str, int], dict[str, str]]:
+    return "my.queue", {"length": 3}, {"name": "work"}
+
+
+def use_a_poller(bus: tinkertape.Bus) -> None:
+    poller = tinkertape.Poller(["memory", queue_length, lambda: None], period_s=5.0, init_delay_s=1.0, bus=bus)
+    poller.start()
+    name: str = poller.add(queue_length, name="again", period_s=0.5)
+    poller.pause(name)
+    poller.resume(name)
+    measured: tuple[str, ...] = poller.collect()
+    for polled in poller.list():
+        print(polled.name, polled.runs, polled.failures, polled.skipped, polled.state, measured)
+    poller.remove(queue_length)
+    stopped: bool = poller.stop()
+    with poller:
+        print(stopped)
