@@ -37,6 +37,7 @@ PUBLIC = [
     "replay",
     "span",
     "start",
+    "testing",
 ]
 HEAVY = ("httpx", "chdb", "starlette", "pydantic", "numpy", "tinker", "click", "rich", "asyncio", "uvicorn", "jinja2")
 MODULES_MAX = 40  # that a bare interpreter has not: typing and re, with what they need, are nearly all

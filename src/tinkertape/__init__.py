@@ -4,7 +4,7 @@ The map of the house. A room imports only from floors below its own, and rooms o
 (`pyproject.toml`, the contract "floors"). Data flow one way: sources, bus, handlers, tape, delivery, collector, store,
 page.
 
-    doors                 cli
+    doors                 cli · testing, under pytest_plugin
     servers               collector · dashboard · sim, which imports nothing of ours
     keepers               store · capture, over telemetry
     carrier               delivery
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tinkertape import collector as collector
     from tinkertape import instrument as instrument
     from tinkertape import metrics as metrics
+    from tinkertape import testing as testing
     from tinkertape.bus import Bus as Bus
     from tinkertape.bus import attach as attach
     from tinkertape.bus import attach_all as attach_all
@@ -75,6 +76,7 @@ _HOMES = {
     "replay": "tinkertape.tape",
     "span": "tinkertape.spans",
     "start": "tinkertape.telemetry",
+    "testing": "tinkertape.testing",
 }
 
 

@@ -117,6 +117,11 @@ def declare_severity(event: str, severity: str) -> None:
     _declared_severities[event] = severity
 
 
+def declared_names() -> frozenset[str]:
+    """The names of all event types that are declared by now, ours and the program's."""
+    return frozenset(_declared_severities)
+
+
 def severity_of(event: str) -> str:
     """The severity that an event of this name has: its type's, ERROR for any `*.exception`, else INFO."""
     declared = _declared_severities.get(event)
