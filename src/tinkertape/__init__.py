@@ -10,7 +10,7 @@ page.
     carrier               delivery
     sources and handlers  instrument · metrics · diagnosis · log_handler
     tape                  tape
-    bus                   events and spans, over bus, over context
+    bus                   events and spans, over bus, over context; signals
     stone                 guard · faults · redact · config · wire · figures · version, over errors
 
 This module is the list of public names. Each is imported when it is first used, so that `import tinkertape` costs next

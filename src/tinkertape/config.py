@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -161,3 +162,30 @@ def process_started(pid: int) -> float | None:
         return None
     fields = stat[stat.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else float(fields[19])
+
+
+def check_start(
+    max_pending: int,
+    flush_threshold: int,
+    flush_interval_s: float,
+    exit_timeout_s: float,
+    durability: str,
+    metadata: object,
+    tags: object,
+) -> None:
+    """Refuse arguments of `start` that cannot be meant, before anything changes. Raises `ConfigError`."""
+    least: dict[str, tuple[float, int]] = {
+        "max_pending": (max_pending, 1),
+        "flush_threshold": (flush_threshold, 1),
+        "flush_interval_s": (flush_interval_s, 0),
+        "exit_timeout_s": (exit_timeout_s, 0),
+    }
+    for name, (value, minimum) in least.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= minimum:
+            raise ConfigError(f"cannot start with {name}={value!r}: it must be a number, {minimum} or more")
+    if durability not in ("kill", "power"):
+        raise ConfigError(f"cannot start with durability={durability!r}: use 'kill' or 'power'")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise ConfigError(f"cannot start with metadata={metadata!r}: it must be a dict")
+    if tags is not None and (isinstance(tags, str) or not isinstance(tags, Sequence)):
+        raise ConfigError(f"cannot start with tags={tags!r}: it must be a list of texts")

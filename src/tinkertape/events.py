@@ -472,7 +472,10 @@ TELEMETRY_SESSION_STOP = _event(
     "telemetry.session.stop",
     "recording ended; SESSION_END on the wire",
     {"duration": "ns", "monotonic_time": "ns of perf_counter"},
-    {"status": "success, errored, interrupted or killed"},
+    {
+        "status": "success, errored, interrupted or killed",
+        "exit_status": "what a shell sees, where that is known; 130 and 143 are SIGINT and SIGTERM",
+    },
 )
 TELEMETRY_EXCEPTION = _event(
     "telemetry.exception",

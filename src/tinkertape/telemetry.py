@@ -26,13 +26,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from tinkertape import signals
 from tinkertape.bus import Bus, default_bus
-from tinkertape.config import Settings, is_run_id, load_settings, new_ulid, private_folder
+from tinkertape.config import Settings, check_start, is_run_id, load_settings, new_ulid, private_folder
 from tinkertape.context import with_severity
 from tinkertape.delivery import Delivery
 from tinkertape.diagnosis import Watcher
 from tinkertape.diagnosis import watch as watch_bus
-from tinkertape.errors import ConfigError, EventNameError, HandlerNotFound, TapeError
+from tinkertape.errors import EventNameError, HandlerNotFound, TapeError
 from tinkertape.faults import classify, is_user_error
 from tinkertape.guard import guarded, message_of
 from tinkertape.instrument import clock
@@ -42,6 +43,7 @@ from tinkertape.wire import SEVERITIES, SEVERITY_RANK
 
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
+DEATH_S = 0.5  # for the tape, and for its delivery, when SIGTERM ends the program
 
 _RANKS = {str(severity): rank for severity, rank in SEVERITY_RANK.items()}
 _log = logging.getLogger("tinkertape")
@@ -127,14 +129,15 @@ class Telemetry:
         if not self.kept:
             self.end(status)
 
-    def end(self, status: Status) -> None:
-        """Close, also what is kept open: at the end of the program."""
+    def end(self, status: Status, exit_status: int | None = None, *, timeout_s: float | None = None) -> None:
+        """Close, also what is kept open: at the end of the program, of which `exit_status` is what a shell will see."""
         global _current
+        timeout_s = self._exit_timeout_s if timeout_s is None else timeout_s
         with _start_lock:
             if self._closed or self._process != os.getpid():
                 return
             with guarded("telemetry.close"):
-                self._close_sources(status)
+                self._close_sources(status, exit_status)
             self._closed = True
             self._take, self._our_handlers = _refuse, 0
             if _current is self:
@@ -144,11 +147,14 @@ class Telemetry:
                     del os.environ["TINKERTAPE_RUN"]
         with guarded("telemetry.close"):
             if self._recorder is not None:
-                self._recorder.close(status, self._exit_timeout_s)
+                self._recorder.close(status, timeout_s)
             if self._delivery is not None:
-                self._delivery.close(self._exit_timeout_s)
+                self._delivery.close(timeout_s)
+        with guarded("telemetry.sigterm"):
+            if self._recorder is not None:
+                signals.forget()
 
-    def _close_sources(self, status: Status) -> None:
+    def _close_sources(self, status: Status, exit_status: int | None) -> None:
         clock.stop()
         if self._instrumented:
             tinker_source.uninstall()
@@ -156,7 +162,8 @@ class Telemetry:
         if self.recording:
             duration_ns = now_ns - self._began_ns
             measurements = {"duration": duration_ns, "monotonic_time": now_ns}
-            self._bus.execute("telemetry.session.stop", measurements, {"status": status})
+            known = {} if exit_status is None else {"exit_status": exit_status}
+            self._bus.execute("telemetry.session.stop", measurements, {"status": status, **known})
         with contextlib.suppress(HandlerNotFound):
             self._bus.detach(HANDLER_ID)
         if self.watcher is not None:
@@ -231,7 +238,7 @@ def start(
     written.
     """
     global _current
-    _check(max_pending, flush_threshold, flush_interval_s, exit_timeout_s, durability, metadata, tags)
+    check_start(max_pending, flush_threshold, flush_interval_s, exit_timeout_s, durability, metadata, tags)
     with _start_lock:
         if _current is not None and _is_running():
             _log.warning("tinkertape: already recording run %s; start() gives it back", _current.run)
@@ -253,7 +260,10 @@ def start(
         telemetry._take = telemetry._recorder.take
         telemetry._our_handlers = 1
         telemetry._bus.attach_all(HANDLER_ID, telemetry._recorder.record, on_failure="keep")
-        _switch_on(telemetry, settings, instrument, watch, flush_threshold, flush_interval_s)
+        with signals.unsignalled():  # its threads leave the program's signals to the program
+            _switch_on(telemetry, settings, instrument, watch, flush_threshold, flush_interval_s)
+            with guarded("telemetry.sigterm"):
+                signals.before_sigterm(lambda: telemetry.end("interrupted", 128 + signals.SIGTERM, timeout_s=DEATH_S))
         _current = telemetry
         os.environ["TINKERTAPE_RUN"] = run
         atexit.register(_close_at_exit)
@@ -263,33 +273,6 @@ def start(
 def _check_name(event_name: object) -> None:
     if not isinstance(event_name, str) or not event_name:
         raise EventNameError(f"cannot log {event_name!r}: an event's name is a text, 'my.thing.done'")
-
-
-def _check(
-    max_pending: int,
-    flush_threshold: int,
-    flush_interval_s: float,
-    exit_timeout_s: float,
-    durability: str,
-    metadata: object,
-    tags: object,
-) -> None:
-    """Refuse what cannot be meant, before anything changes."""
-    least: dict[str, tuple[float, int]] = {
-        "max_pending": (max_pending, 1),
-        "flush_threshold": (flush_threshold, 1),
-        "flush_interval_s": (flush_interval_s, 0),
-        "exit_timeout_s": (exit_timeout_s, 0),
-    }
-    for name, (value, minimum) in least.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= minimum:
-            raise ConfigError(f"cannot start with {name}={value!r}: it must be a number, {minimum} or more")
-    if durability not in ("kill", "power"):
-        raise ConfigError(f"cannot start with durability={durability!r}: use 'kill' or 'power'")
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise ConfigError(f"cannot start with metadata={metadata!r}: it must be a dict")
-    if tags is not None and (isinstance(tags, str) or not isinstance(tags, Sequence)):
-        raise ConfigError(f"cannot start with tags={tags!r}: it must be a list of texts")
 
 
 def _make_folder(folder: Path) -> None:
@@ -390,7 +373,7 @@ def _close_at_exit() -> None:
     error = getattr(sys, "last_value", None)  # set by the interpreter when an exception ended the program
     if error is not None:
         telemetry.record_fatal(error)
-    telemetry.end(_status_of(error))
+    telemetry.end(_status_of(error), None if error is None else 130 if isinstance(error, KeyboardInterrupt) else 1)
 
 
 def _status_of(error: BaseException | None) -> Status:

@@ -97,10 +97,39 @@ SCRIPTS = {
     """,
     "an exception at exit": "import atexit; atexit.register(lambda: 1 / 0)",
     "leaving in a hurry": "import os; print('lost?', flush=True); os._exit(5)",
-    "SIGTERM": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    "SIGTERM": """
+        import atexit, os, signal
+        atexit.register(print, "never")
+        print("before", flush=True); print("in a buffer")
+        os.kill(os.getpid(), signal.SIGTERM); print("never", flush=True)
+    """,
     "signals as they are": """
         import signal
-        print([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)])
+        numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE
+        print([repr(signal.getsignal(number)) for number in numbers], signal.getsignal(15) is signal.SIG_DFL)
+        print(repr(signal.signal(signal.SIGTERM, print)), repr(signal.signal(signal.SIGTERM, signal.SIG_DFL)))
+    """,
+    "who waits for a signal": """
+        import os, signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(signal.sigwait([signal.SIGTERM]), signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    """,
+    "a forked worker that is terminated": """
+        import multiprocessing, time
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
+        worker.start(); worker.terminate(); worker.join()
+        print(worker.exitcode)
+    """,
+    "a signal handler of asyncio": """
+        import asyncio, os, signal
+        async def main():
+            over = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await over.wait()
+        asyncio.run(main())
+        print(repr(signal.getsignal(signal.SIGTERM)))
     """,
     "its own handler": """
         import os, signal, sys

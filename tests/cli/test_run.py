@@ -79,12 +79,42 @@ def test_the_states_of_runs_that_end_in_other_ways(tinkertape: Run, directory: P
 
 
 def test_what_was_logged_shortly_before_a_kill_is_on_the_tape(tinkertape: Run, directory: Path) -> None:
-    source = f"{LOGS}{ON_TAPE}; os.kill(os.getpid(), signal.SIGTERM)"
+    source = f"{LOGS}{ON_TAPE}; os.kill(os.getpid(), signal.SIGKILL)"
 
     ran = tinkertape("run", script(directory, source))
 
-    assert ran.returncode == -signal.SIGTERM
+    assert ran.returncode == -signal.SIGKILL
     assert '"my.event"' in tape_text(directory)
+
+
+def test_a_program_that_dies_of_sigterm_was_interrupted_and_its_tape_is_whole(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", script(directory, f"{LOGS}import os, signal; os.kill(os.getpid(), signal.SIGTERM)"))
+
+    assert (ran.returncode, ran.stderr) == (-signal.SIGTERM, "")
+    assert '"my.event"' in tape_text(directory)
+    shown = json.loads(tinkertape("show", "last", "--json").stdout)
+    assert (shown["state"], shown["status"], shown["exit_status"]) == ("ended", "interrupted", 143)
+    assert "It was interrupted by SIGTERM." in shown["verdict"]["under"]
+    ledger = shown["ledger"]
+    assert ledger["recorded"] == ledger["pending"] + sum(ledger["dropped"].values())
+
+
+@pytest.mark.parametrize(
+    ("last", "exit_status", "said"),
+    [
+        ("import sys; sys.exit(3)", 3, "× failed, exit status 3"),
+        ("raise ValueError('x')", 1, "× failed, exit status 1"),
+        ("raise KeyboardInterrupt", 130, "✓ ended, exit status 130"),
+        ("", 0, "✓ ended  ·"),
+    ],
+)
+def test_the_exit_status_is_on_the_tape_for_whoever_reads_it_later(
+    last: str, exit_status: int, said: str, tinkertape: Run, directory: Path
+) -> None:
+    tinkertape("run", "-q", script(directory, last))
+
+    assert json.loads(tinkertape("show", "last", "--json").stdout)["exit_status"] == exit_status
+    assert said in tinkertape("show", "last").stdout
 
 
 def test_without_a_collector_the_program_is_the_same_and_the_tape_waits(tinkertape: Run, directory: Path) -> None:

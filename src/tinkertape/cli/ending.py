@@ -23,10 +23,10 @@ def print_ending(telemetry: Telemetry, status: Status, exit_status: int) -> None
     """Print the report of a closed recording, where its tape is, and where its page."""
     console = talk()
     recorder = telemetry._recorder
-    known = Known(recorder.header, status, telemetry.ledger()) if recorder is not None else None
+    known = Known(recorder.header, status, exit_status, telemetry.ledger()) if recorder is not None else None
     source = TapesSource(telemetry.tape.parent, patience_s=PATIENCE_S, known=known)
     try:
-        print_report(console, source.report(telemetry.run), exit_status=exit_status)
+        print_report(console, source.report(telemetry.run))
     except TapeTooLong as error:
         console.print(Text(f"tinkertape: {error}"), soft_wrap=True)
     console.print(Text(f"Tape     {escaped(str(telemetry.tape))}", style="dim"), soft_wrap=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -36,7 +37,7 @@ class Recording:
     def __init__(self, *, quiet: bool) -> None:
         self.telemetry: Telemetry | None = None
         self.status: Status = "success"
-        self.exit_status = 0  # what the program asked for by `sys.exit`
+        self.exit_status = 0  # as a shell sees it
         self._quiet = quiet
         self._path = sys.path[1:]  # without the folder that Python or the program put first
         self._pid = os.getpid()
@@ -73,7 +74,7 @@ class Recording:
         if self.telemetry is None or os.getpid() != self._pid:
             return
         with guarded("cli.run.close"), contextlib.suppress(KeyboardInterrupt):
-            self.telemetry.end(self.status)  # also where the program has it open still
+            self.telemetry.end(self.status, self.exit_status)  # also where the program has it open still
         with guarded("cli.run.lost"):
             for line in lost_to_the_disk(self.telemetry.ledger()):
                 self._say(line, always=True)
@@ -113,9 +114,11 @@ def status_of(ended_by: BaseException | None) -> Status:
 
 
 def exit_status_of(ended_by: BaseException | None) -> int:
-    """What the process that ends by a `SystemExit` answers with; 0 for another end."""
-    if not isinstance(ended_by, SystemExit) or ended_by.code is None:
+    """What a shell sees of the process that ends by this."""
+    if ended_by is None or (isinstance(ended_by, SystemExit) and ended_by.code is None):
         return 0
+    if not isinstance(ended_by, SystemExit):
+        return 128 + signal.SIGINT if isinstance(ended_by, KeyboardInterrupt) else 1
     return ended_by.code & 0xFF if isinstance(ended_by.code, int) else 1
 
 

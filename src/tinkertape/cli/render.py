@@ -44,18 +44,18 @@ NAME_MAX = 60  # characters of a run's name
 ROWS_MAX = 8  # of pauses, errors and retries each; what is left out is said
 
 
-def print_report(console: Console, report: Report, *, exit_status: int = 0) -> None:
-    """Print the whole report; `exit_status` is what the program asked for, where that is known and is not 0."""
-    for block in _blocks(report, console.width, exit_status):
+def print_report(console: Console, report: Report) -> None:
+    """Print the whole report."""
+    for block in _blocks(report, console.width):
         console.print(block)
 
 
-def _blocks(report: Report, width: int, exit_status: int) -> Iterator[RenderableType]:
+def _blocks(report: Report, width: int) -> Iterator[RenderableType]:
     yield ""
     yield answer(report)
     if report.verdict.under:
         yield Text(f"  {escaped(report.verdict.under)}", style="dim")
-    yield _about(report, exit_status)
+    yield _about(report)
     models = figures.models([model.steps for model in report.models])
     if models:
         yield Text(f"  {figures.plain(models)}", style="dim")
@@ -104,8 +104,8 @@ def state_said(state: str) -> str:
     return f"{STATES.get(state, '·')} {escaped(state)}"
 
 
-def _about(report: Report, exit_status: int) -> Text:
-    state = state_said(report.state) + (f", exit status {exit_status}" if exit_status else "")
+def _about(report: Report) -> Text:
+    state = state_said(report.state) + (f", exit status {report.exit_status}" if report.exit_status else "")
     facts = [shortened(report.name, NAME_MAX), state, escaped(report.model), moment(report.began)]
     facts += [f"tinker {escaped(report.sdk_version)}" if report.sdk_version else "", plural(report.events, "event")]
     return Text(f"  {'  ·  '.join(fact for fact in facts if fact)}\n  run {escaped(report.run)}", style="dim")

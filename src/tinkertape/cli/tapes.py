@@ -30,6 +30,7 @@ class Known(msgspec.Struct, frozen=True):
 
     header: Header
     status: str
+    exit_status: int
     ledger: Ledger
 
 
@@ -117,7 +118,8 @@ class TapesSource:
             so_far = msgspec.to_builtins(diagnoser.report(now_ns=now_ns, ledger=ledger))
             state, status = run_state(views, so_far, now_ns)
         report = diagnoser.report(now_ns=now_ns if state in LIVE else None, ledger=ledger, state=state)
-        return msgspec.structs.replace(report, run=tape.path.name, status=status or report.status)
+        asked = known.exit_status if known is not None and report.exit_status is None else report.exit_status
+        return msgspec.structs.replace(report, run=tape.path.name, status=status or report.status, exit_status=asked)
 
 
 def row_of(report: Report) -> RunRow:

@@ -173,6 +173,7 @@ class Report(msgspec.Struct, frozen=True):
     project: str = ""
     state: str = ""
     status: str = ""
+    exit_status: int | None = None
     began: str | None = None
     ended: str | None = None
     wall_s: float = 0.0

@@ -106,6 +106,7 @@ def compose(
 ) -> Report:
     """The report. `findings` are settled; `said` is the state that the caller knows, or None."""
     state = state_of(fold, view, said)
+    first = min(fold.processes.values(), key=lambda process: process.wall_ns(process.first_ns), default=None)
     rows = [_finding_row(view, finding) for finding in findings]
     only_sdk = view is not None and view.book.only_sdk
     parts = part_rows(view.total) if view is not None and not only_sdk else []
@@ -114,7 +115,8 @@ def compose(
     pauses = pause_rows(view) if view is not None else []
     errors = error_rows(view) if view is not None else []
     usual = _usual_step_s(steps)
-    facts = _facts(fold, view, state, rows, steps, parts, pauses, usual, ledger)
+    exit_status = first.exit_status if first is not None and state in ("ended", "failed") else None
+    facts = _facts(fold, view, state, exit_status, rows, steps, parts, pauses, usual, ledger)
     answer = verdict(facts)
     over_s = _over_s(view, over)
     owners = _unknown_owners() if only_sdk else _owners(fold, view, parts, rows, errors, over_s, answer)
@@ -124,6 +126,7 @@ def compose(
         project=fold.project or identity.project or "default",
         state=state,
         status=view.process.status if view is not None else None,
+        exit_status=exit_status,
         began=_rfc3339(view.process, view.began_ns) if view is not None else None,
         ended=_rfc3339(view.process, view.ended_ns) if view is not None and _is_over(view, state) else None,
         wall_s=view.wall_s if view is not None else 0.0,
@@ -193,6 +196,7 @@ def _facts(
     fold: Fold,
     view: View | None,
     state: State,
+    exit_status: int | None,
     findings: list[FindingRow],
     steps: Sequence[Step],
     parts: Sequence[Part],
@@ -207,6 +211,7 @@ def _facts(
     return Facts(
         state=state,
         status=view.process.status if view is not None else None,
+        exit_status=exit_status,
         wall_s=view.wall_s if view is not None else 0.0,
         steps=sum(not step.open for step in steps),
         step_now=steps[-1].step if steps else None,

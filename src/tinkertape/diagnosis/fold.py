@@ -285,6 +285,8 @@ class Fold:
     def _session_stop(self, process: Process, event: Event, at_ns: int) -> None:
         process.session_ended_ns = at_ns
         process.status = str(event.metadata.get("status") or "success")
+        exit_status = event.metadata.get("exit_status")
+        process.exit_status = exit_status if isinstance(exit_status, int) else None
 
     def _exception(self, process: Process, event: Event, at_ns: int) -> None:
         process.failures.append(program_failure(event, at_ns))

@@ -42,6 +42,7 @@ class Process:
         self.session_began_ns: int | None = None
         self.session_ended_ns: int | None = None
         self.status: str | None = None
+        self.exit_status: int | None = None  # what a shell sees
         self.ended: deque[Operation] = deque()  # and not yet settled, in the order they ended (`book.py`)
 
     def next_submit_ns(self, at_ns: int) -> int | None:

@@ -179,6 +179,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     state: State
     status: str | None
+    exit_status: int | None = None  # of the first process, as a shell sees it; None: not known
     began: str | None
     ended: str | None
     wall_s: float

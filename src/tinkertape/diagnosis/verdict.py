@@ -25,6 +25,7 @@ LEADS: dict[FindingOwner, str] = {
     "none": "",
 }
 NAMES: dict[FindingOwner, str] = {"service": "Tinker", "you": "your code", "network": "the network", "none": "nobody"}
+SIGNALS = {130: " by Ctrl-C", 143: " by SIGTERM"}  # by exit status
 ONLY_SDK = "Only the SDK's own events were received; they tell failures, not durations."
 FAULTS: dict[str, FindingOwner] = {"user": "you", "client": "you", "service": "service", "network": "network"}
 
@@ -35,6 +36,7 @@ class Facts:
 
     state: State
     status: str | None
+    exit_status: int | None
     wall_s: float
     steps: int
     step_now: int | None
@@ -87,7 +89,7 @@ def verdict(facts: Facts) -> Verdict:
     if lost:
         return Verdict("none", "Cannot say:", lost, "No cause was found in what was recorded.")
     if facts.calls == 0:
-        return Verdict("none", "Nothing to say:", "no call to Tinker was recorded.", "")
+        return Verdict("none", "Nothing to say:", "no call to Tinker was recorded.", _rest(facts, []))
     if live and facts.steps < EARLY_STEPS and facts.wall_s < EARLY_S:
         seen = (
             f"{words.count(facts.steps, 'step')} seen." if facts.steps else f"{words.count(facts.calls, 'call')} seen."
@@ -131,7 +133,8 @@ def _paused(facts: Facts) -> Verdict:
 def _failed(facts: Facts) -> Verdict:
     failure = facts.failure
     if failure is None:
-        return Verdict("none", "Failed.", "The program ended with an error.", _rest(facts, []))
+        how = f"exit status {facts.exit_status}" if facts.exit_status else "an error"
+        return Verdict("none", "Failed.", f"The program ended with {how}.", _rest(facts, facts.findings))
     owner = FAULTS.get(failure.owner, "none")
     leads = {"you": "Failed by your code.", "service": "Failed at Tinker.", "network": "Failed on the network."}
     where = f" at {facts.failure_where}" if facts.failure_where else ""
@@ -249,7 +252,7 @@ def _rest(facts: Facts, others: list[FindingRow]) -> str:
     said = [_as_sentence(finding) for finding in others[:2]]
     if facts.status == "interrupted":
         where = f" in step {facts.step_now}" if facts.step_now is not None else ""
-        said.append(f"It was interrupted{where}.")
+        said.append(f"It was interrupted{SIGNALS.get(facts.exit_status or 0, '')}{where}.")
     gap = _gap(facts, 0.0)
     if gap:
         said.append(gap[0].upper() + gap[1:])
