@@ -262,8 +262,6 @@ def start(
         telemetry._bus.attach_all(HANDLER_ID, telemetry._recorder.record, on_failure="keep")
         with signals.unsignalled():  # its threads leave the program's signals to the program
             _switch_on(telemetry, settings, instrument, watch, flush_threshold, flush_interval_s)
-            with guarded("telemetry.sigterm"):
-                signals.before_sigterm(lambda: telemetry.end("interrupted", 128 + signals.SIGTERM, timeout_s=DEATH_S))
         _current = telemetry
         os.environ["TINKERTAPE_RUN"] = run
         atexit.register(_close_at_exit)
@@ -339,6 +337,8 @@ def _switch_on(
             flush_interval_s=flush_interval_s,
         )
         telemetry._delivery.start()
+    with guarded("telemetry.sigterm"):
+        signals.before_sigterm(lambda: telemetry.end("interrupted", 128 + signals.SIGTERM, timeout_s=DEATH_S))
 
 
 @contextlib.contextmanager
