@@ -281,7 +281,7 @@ def test_an_update_that_is_under_way_while_its_series_expires_is_not_lost(bus, k
         bus.execute("a.b", {"size": 3})
         aggregate.collect()
         clock.now_s = 60
-        held = aggregate.local.shard.tables[0].by_key[()]  # as a thread has it that was stopped before the change
+        held = aggregate.local.shard.tables[0].by_key[None]  # as a thread has it that was stopped before the change
         before = value(aggregate)
         bus.execute("a.b", {"size": 3})  # another one meanwhile
         if kind is counter:

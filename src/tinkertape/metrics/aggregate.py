@@ -29,7 +29,7 @@ from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import why_skipped
 from tinkertape.metrics.handlers import Cells, make_handler
 from tinkertape.metrics.registry import Registry
-from tinkertape.metrics.shards import Alive, Shard, key_reader
+from tinkertape.metrics.shards import Alive, Shard, read_keys
 from tinkertape.metrics.values import Family
 
 _log = logging.getLogger("tinkertape")
@@ -57,7 +57,6 @@ class Aggregate:
         if series_max < 1 or (idle_s is not None and idle_s < 0):
             raise MetricError(f"series_max is {series_max!r}, idle_s {idle_s!r}: want at least 1, and None or seconds")
         self._metrics = tuple(metrics)
-        self._read_key = [key_reader(metric) for metric in self._metrics]
         self._series_max, self._idle_ns = series_max, None if idle_s is None else idle_s * 1e9
         self._monotonic_ns = monotonic_ns
         self._logged: set[tuple[str, str]] = set()
@@ -175,17 +174,17 @@ class Aggregate:
         self.local.shard = shard
         return shard
 
-    def new_cell(self, number: int, key: Any) -> Cell:
-        """This thread's cell for a key that is not among its keys: a new one, one known by its text, the overflow's."""
-        table = self.local.shard.tables[number]
-        tags, lasts = self._read_key[number](key)
+    def find_cell(self, number: int, source: Any) -> Cell:
+        """This thread's cell for tags that do not lead to one: a new one, one known by its text, the overflow's."""
+        metric, table = self._metrics[number], self.local.shard.tables[number]
+        keys, tags = read_keys(metric, source)
         with self._lock:
             admitted = self._registries[number].admit(tags)
             cell: Cell | None = table.by_text.get(admitted)
             if cell is None:
-                cell = table.by_text[admitted] = new_cell(self._metrics[number])
-            if lasts and admitted == tags:
-                table.by_key[key] = cell
+                cell = table.by_text[admitted] = new_cell(metric)
+            if keys and admitted == tags:
+                table.lead(keys, cell)
         if admitted != tags:
             table.overflowed += 1
             self._say_once(number, "overflow", f"has {self._series_max} series; what else comes is one more, overflow")

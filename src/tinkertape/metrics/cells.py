@@ -1,14 +1,15 @@
 """The mutable state of one series in one thread: a short list, cheap to change, and the lines of code that change it.
 
     counter       count
-    sum           count · whole, part, error
+    sum           whole, part, error · count
     last value    (time, value)
-    distribution  a count for each bucket … · whole, part, error · least, greatest
-    summary       buckets above 0, buckets below, zeros · whole, part, error · least, greatest
+    distribution  whole, part, error · least, greatest · a count for each bucket …
+    summary       whole, part, error · least, greatest · buckets above 0, buckets below, zeros
 
 `whole` is the sum of integers, exact; `part` of floats, with what its additions rounded off in `error` (Knuth's
-TwoSum). Values are in the unit measured. One thread changes a cell; any may copy it. Between reading and writing an
-item these lines call nothing, so that not even a signal's handler, which may execute events too, comes between.
+TwoSum). Values are in the unit measured. No place is counted from the end: the interpreter is quicker from the front.
+One thread changes a cell; any may copy it. Between reading and writing an item these lines call nothing, so that not
+even a signal's handler, which may execute events too, comes between.
 """
 
 from __future__ import annotations
@@ -35,43 +36,41 @@ from tinkertape.metrics.states import (
 
 Cell = list[Any]
 PLAIN = 2**62  # up to here a value needs no second look, on its way into a sum
+COUNTS_FROM = 5  # the place of a distribution's first count
 
 _ADD = """
 if kind is int:
- cell[-{whole}] += value
+ cell[0] += value
 else:
- before = cell[-{part}]
+ before = cell[1]
  after = before + value
  rounded = after - before
- cell[-{error}] += (before - (after - rounded)) + (value - rounded)
- cell[-{part}] = after
+ cell[2] += (before - (after - rounded)) + (value - rounded)
+ cell[1] = after
 """
 _LOOK_TWICE = """
 if not -PLAIN < value < PLAIN:
  usable(value, metric_{number})
 """
 _EXTREMES = """
-if not cell[-2] <= value <= cell[-1]:
+if not cell[3] <= value <= cell[4]:
  widen(cell, value, metric_{number})
 """
-_UPDATES: Mapping[Kind, str] = {
-    "counter": "cell[0] += 1",
-    "sum": _LOOK_TWICE + _ADD.format(whole=3, part=2, error=1) + "cell[0] += 1",
-    "last_value": _LOOK_TWICE + "cell[0] = now(), value",
-    "distribution": _EXTREMES
-    + "cell[bisect_left(bounds_{number}, value)] += 1"
-    + _ADD.format(whole=5, part=4, error=3),
-    "summary": _EXTREMES
-    + """
+_SKETCH = """
 if value > 0:
  try:
-  cell[0][log(value) * SCALE // 1] += 1
+  cell[5][log(value) * SCALE // 1] += 1
  except KeyError:
   sketch(cell, value)
 else:
  sketch(cell, value)
 """
-    + _ADD.format(whole=5, part=4, error=3),
+_UPDATES: Mapping[Kind, str] = {
+    "counter": "cell[0] += 1",
+    "sum": _LOOK_TWICE + _ADD + "cell[3] += 1",
+    "last_value": _LOOK_TWICE + "cell[0] = now(), value",
+    "distribution": _EXTREMES + "cell[bisect_left(bounds_{number}, value)] += 1" + _ADD,
+    "summary": _EXTREMES + _SKETCH + _ADD,
 }
 
 
@@ -86,7 +85,7 @@ def update_names(metric: Metric, number: int) -> dict[str, Any]:
         "PLAIN": PLAIN,
         "SCALE": SCALE,
         "bisect_left": bisect_left,
-        f"bounds_{number}": raw_bounds(metric),
+        f"bounds_{number}": (-math.inf,) * COUNTS_FROM + raw_bounds(metric),  # what is found is a place in the cell
         "log": math.log,
         "now": time.monotonic_ns,
         "sketch": _sketch,
@@ -98,16 +97,16 @@ def update_names(metric: Metric, number: int) -> dict[str, Any]:
 def _widen(cell: Cell, value: int | float, metric: Metric) -> None:
     """A value beyond all before, which is also where one that is not usable is found out."""
     usable_number(value, metric)
-    cell[-2], cell[-1] = min(cell[-2], value), max(cell[-1], value)
+    cell[3], cell[4] = min(cell[3], value), max(cell[4], value)
 
 
 def _sketch(cell: Cell, value: int | float) -> None:
     """A value at or below 0, or the first of its bucket."""
     bucket = bucket_of(abs(value)) if value else None
     if bucket is None:
-        cell[2] += 1
+        cell[7] += 1
         return
-    buckets = cell[0] if value > 0 else cell[1]
+    buckets = cell[5] if value > 0 else cell[6]
     if bucket in buckets:
         buckets[bucket] += 1
     else:
@@ -121,13 +120,13 @@ def new_cell(metric: Metric) -> Cell:
         case "counter":
             return [0]
         case "sum":
-            return [0, *total]
+            return [*total, 0]
         case "last_value":
             return [(-1, -math.inf)]
         case "distribution":
-            return [0] * (len(metric.buckets or ()) + 1) + total + extremes
+            return [*total, *extremes, *[0] * (len(metric.buckets or ()) + 1)]
         case "summary":
-            return [{}, {}, 0, *total, *extremes]
+            return [*total, *extremes, {}, {}, 0]
 
 
 def read_cell(metric: Metric, cell: Cell) -> State:
@@ -137,14 +136,15 @@ def read_cell(metric: Metric, cell: Cell) -> State:
         case "counter":
             return CountState(cell[0])
         case "sum":
-            return SumState(_total(*cell[1:]), cell[0])
+            return SumState(_total(cell), cell[3])
         case "last_value":
             return LastState(*cell[0])
         case "distribution":
-            return BucketState(tuple(cell[:-5]), _total(*cell[-5:-2]), cell[-2], cell[-1])
+            return BucketState(tuple(cell[COUNTS_FROM:]), _total(cell), cell[3], cell[4])
         case "summary":
-            return SketchState(cell[1].copy(), cell[2], cell[0].copy(), _total(*cell[-5:-2]), cell[-2], cell[-1])
+            return SketchState(cell[6].copy(), cell[7], cell[5].copy(), _total(cell), cell[3], cell[4])
 
 
-def _total(whole: int, part: float, error: float) -> ExactSum:
+def _total(cell: Cell) -> ExactSum:
+    whole, part, error = cell[:3]
     return ExactSum.of(whole, part, error) if part or error else ExactSum(whole)

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from tinkertape.bus import HandlerFunction
 from tinkertape.metrics.cells import Cell, update_lines, update_names
 from tinkertape.metrics.definitions import Metric, arity
-from tinkertape.metrics.extraction import Unusable, tags_reader
+from tinkertape.metrics.extraction import tags_reader
 
-Cells = dict[Any, Cell]  # by the tags' values as they come: see `shards.py`
+Cells = dict[Any, Any]  # to a cell, by the values of the tags as they come, a level each: see `shards.py`
 
 
 class Keeper(Protocol):
@@ -27,8 +27,11 @@ class Keeper(Protocol):
         """The cells of these metrics, for a thread that has none yet."""
         ...
 
-    def new_cell(self, number: int, key: Any) -> Cell:
-        """The cell for a key that is not among the cells of the metric: a new one, a known one, the overflow's."""
+    def find_cell(self, number: int, source: Any) -> Cell:
+        """The cell that was not found among the metric's: a new one, a known one, the overflow's.
+
+        `source` has the values of the tags, or is the tags where a function makes them. Raises `Unusable`.
+        """
         ...
 
     def skip(self, number: int, error: Exception) -> None:
@@ -38,7 +41,7 @@ class Keeper(Protocol):
 
 def make_handler(place: int, numbers: Sequence[int], metrics: Sequence[Metric], keeper: Keeper) -> HandlerFunction:
     """The handler of one event, the keeper's number `place`, for those of its metrics that have these numbers."""
-    names: dict[str, Any] = {"local": keeper.local, "begin": lambda: keeper.begin(place, numbers), "Unusable": Unusable}
+    names: dict[str, Any] = {"local": keeper.local, "begin": lambda: keeper.begin(place, numbers)}
     cells = "".join(f"cells_{number}, " for number in numbers)
     lines = [
         "def handle(event, measurements, metadata, config):",
@@ -66,20 +69,19 @@ def _names(number: int, metric: Metric, keeper: Keeper) -> dict[str, Any]:
         f"tag_values_{number}": metric.tag_values,
         f"tags_{number}": tags_reader(metric),
         f"skip_{number}": lambda error: keeper.skip(number, error),
-        f"new_cell_{number}": lambda key: keeper.new_cell(number, key),
+        f"find_{number}": lambda source: keeper.find_cell(number, source),
     }
 
 
 def _lines(number: int, metric: Metric) -> Iterator[str]:
-    """The code for one metric: is it kept, its value, its key, its cell, the change."""
+    """The code for one metric: is it kept, its value, its cell, the change."""
     indent = ""
     if metric.keep is not None:
         arguments = "metadata, measurements" if arity(metric.keep) == 2 else "metadata"
         yield f"if keep_{number}({arguments}):"
         indent = " "
-    for part in (_value_lines, _key_lines, _cell_lines, _change_lines):
-        for line in part(number, metric):
-            yield indent + line
+    for line in (*_value_lines(number, metric), *_cell_lines(number, metric), *update_lines(metric, number)):
+        yield indent + line
 
 
 def _value_lines(number: int, metric: Metric) -> Iterator[str]:
@@ -96,23 +98,15 @@ def _value_lines(number: int, metric: Metric) -> Iterator[str]:
     yield " kind = type(value)"
 
 
-def _key_lines(number: int, metric: Metric) -> Iterator[str]:
+def _cell_lines(number: int, metric: Metric) -> Iterator[str]:
+    source, levels = "metadata", "[None]"
     if callable(metric.tags):
-        yield f"key = tags_{number}(metadata)"
-        return
-    source = "metadata"
-    if metric.tag_values is not None:
+        yield f"tags = tags_{number}(metadata)"
+        source, levels = "tags", "[tags]"
+    elif metric.tag_values is not None:
         yield f"values = tag_values_{number}(metadata)"
         source = "values"
-    values = "".join(f"{source}[{tag!r}], " for tag in metric.tags)
-    yield from ("try:", f" key = {values or '()'}")
-    yield from ("except KeyError as error:", " raise Unusable('missing_tag', error.args[0]) from None")
-
-
-def _cell_lines(number: int, metric: Metric) -> Iterator[str]:
-    yield from ("try:", f" cell = cells_{number}[key]")
-    yield from ("except (KeyError, TypeError):", f" cell = new_cell_{number}(key)")  # TypeError: it cannot be hashed
-
-
-def _change_lines(number: int, metric: Metric) -> Iterator[str]:
-    yield from update_lines(metric, number)
+    if metric.tags and not callable(metric.tags):
+        levels = "".join(f"[{source}[{tag!r}]]" for tag in metric.tags)
+    yield from ("try:", f" cell = cells_{number}{levels}")
+    yield from ("except (KeyError, TypeError):", f" cell = find_{number}({source})")  # TypeError: it cannot be hashed
