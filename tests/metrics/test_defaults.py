@@ -46,6 +46,9 @@ def test_the_specifications_metrics_are_all_there():
         ("counter", "tinker.future.poll.count"),
         ("distribution", "tinker.future.poll.iterations"),
         ("counter", "tinker.retry.count"),
+        ("last_value", "process.memory.rss"),
+        ("last_value", "process.run_queue.total"),
+        ("last_value", "process.run_queue.cpu"),
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tinkertape
+from tinkertape import metrics
 
 
 def handler(event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any], config: Any) -> None:
@@ -114,3 +115,31 @@ def use_a_poller(bus: tinkertape.Bus) -> None:
     stopped: bool = poller.stop()
     with poller:
         print(stopped)
+
+
+def share_of_errors(measurements: Mapping[str, Any], metadata: Mapping[str, Any]) -> float:
+    return float(measurements["errors"]) / float(metadata["of"])
+
+
+def use_metrics(bus: tinkertape.Bus) -> None:
+    defined: list[metrics.Metric] = [
+        metrics.counter("my.thing.count", event_name=["my", "thing", "done"], tags=["path"]),
+        metrics.sum_("my.thing.done.rows", tag_values=lambda metadata: metadata, drop=lambda metadata: True),
+        metrics.last_value("my.memory.total", unit="byte", keep=lambda metadata, measurements: "total" in measurements),
+        metrics.summary("my.thing.done.errors", measurement=share_of_errors, description="errors"),
+        metrics.distribution("my.thing.duration", unit=("nanosecond", "second"), buckets=range(1, 10)),
+        metrics.distribution("my.thing.size", buckets=metrics.exponential_buckets(1, 2, 8), reporter_options={"a": 1}),
+        *metrics.default(),
+    ]
+    with metrics.Aggregate(defined, bus=bus, series_max=100, idle_s=60.0) as aggregate:
+        for family in aggregate.collect():
+            for series in family.series:
+                value: int | float | metrics.Histogram | metrics.Quantiles = series.value
+                if isinstance(value, metrics.Quantiles):
+                    median: float = value.quantile(0.5)
+                    print(median, value.relative_error)
+                print(family.metric.name, series.tags, value, series.began_ns)
+        skipped: int = aggregate.skipped()["my.thing.count", "missing_tag"]
+        print(skipped, aggregate.overflowed())
+    metrics.counter("my.thing.count", tgas=["path"])  # type: ignore[call-arg]
+    tinkertape.metrics.counter("my.thing.count")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tinkertape.metrics.definitions import Metric, counter, distribution
+from tinkertape.metrics.definitions import Metric, counter, distribution, last_value
 
 HTTP_BUCKETS_MS = (10, 100, 500, 1_000, 5_000, 10_000)
 MILLISECONDS = ("nanosecond", "millisecond")
@@ -31,7 +31,7 @@ _LOSS_FN = ("forward", "forward_backward", "forward_backward_custom")
 
 def default() -> list[Metric]:
     """A list of one's own: HTTP, training, sampling, polls, retries, the process."""
-    return [*_http(), *_training(), *_operation("sampling", "sample"), *_polls(), *_retries()]
+    return [*_http(), *_training(), *_operation("sampling", "sample"), *_polls(), *_retries(), *_process()]
 
 
 def _http() -> list[Metric]:
@@ -123,6 +123,15 @@ def _retries() -> list[Metric]:
             tag_values=_filled("error_type"),
             description="What failed and was tried again",
         )
+    ]
+
+
+def _process() -> list[Metric]:
+    """Of the events of a `Poller`."""
+    return [
+        last_value("process.memory.rss", unit="byte", description="Memory of the process"),
+        last_value("process.run_queue.total", description="Threads and callbacks that are ready and have to wait"),
+        last_value("process.run_queue.cpu", description="Threads that want a processor"),
     ]
 
 
