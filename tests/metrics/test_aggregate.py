@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
@@ -195,6 +196,28 @@ def test_keep_is_asked_once_an_event_even_for_a_new_series(bus):
 
         assert values(aggregate) == {("a",): 1, ("c",): 1}
         assert asked == list("abcd")
+
+
+class Names(StrEnum):
+    SIZE = "size"
+    X = "x"
+
+
+def test_names_may_be_members_of_an_enumeration(bus):
+    metric = sum_("a.b.count", measurement=Names.SIZE, tags=[Names.X])
+    with Aggregate([metric], bus=bus) as aggregate:
+        bus.execute("a.b", {"size": 2}, {"x": Names.X})
+
+        assert aggregate.collect()[0].series[0].tags == (("x", "x"),)
+
+
+@pytest.mark.parametrize("text", ["it's", 'a "b"', "back\\slash", "{number}", "line\nline", "\x00"])
+def test_a_key_is_a_key_whatever_is_in_it(bus, text):
+    metric = sum_("a.b.count", measurement=text, tags=[text])
+    with Aggregate([metric], bus=bus) as aggregate:
+        bus.execute("a.b", {text: 2}, {text: text})
+
+        assert values(aggregate) == {(text,): 2}
 
 
 # -- limits

@@ -173,6 +173,34 @@ def test_an_event_of_a_signals_handler_inside_an_update_is_not_lost(bus):
         signal.signal(signal.SIGUSR1, previous)
 
 
+def test_a_signals_handler_may_execute_and_collect_in_the_middle_of_a_collection(bus):
+    """The clock, which the collection asks, raises the signal."""
+    nested = []
+
+    def clock():
+        if not nested:
+            nested.append(None)
+            signal.raise_signal(signal.SIGUSR1)
+        return 10**12
+
+    def handle(*_):
+        bus.execute("a.b", {}, {"x": "new"})
+        nested[0] = values(aggregate)
+
+    previous = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with Aggregate([counter("a.b.count", tags=["x"])], bus=bus, idle_s=0, monotonic_ns=clock) as aggregate:
+            thread = threading.Thread(target=bus.execute, args=("a.b", {}, {"x": "old"}))
+            thread.start()
+            thread.join()
+            aggregate.collect()
+            bus.execute("a.b", {}, {"x": "old"})
+
+            assert nested == [{("old",): 1, ("new",): 1}]
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+
 def test_as_many_calls_as_threads_and_times_were_made():
     made = []
 

@@ -6,12 +6,14 @@ threads × the metrics × `series_max` cells, each of a bounded size (`cells.py`
 
 Threads  events are taken up in the thread that executes them; `collect` and its kin run in any.
 Locks    `_lock`: held to admit a series, to add a shard, and while idle series are taken out of the shards; never while
-         states are read. `_collecting`: one collection at a time; who takes up events never waits for it.
+         states are read. `_collecting`: one collection at a time; who takes up events never waits for it. Both may be
+         taken again by their thread: a signal's handler, too, may execute events and collect.
 Fork     a child begins with nothing: its parent counts what was. Its locks are made anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -19,7 +21,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from tinkertape.bus import Bus, default_bus
@@ -68,8 +70,9 @@ class Aggregate:
 
     def start_over(self) -> None:
         """Forget everything, as a forked child does: its parent goes on counting."""
-        self._lock = threading.RLock()  # a signal's handler may execute an event while its thread holds it
-        self._collecting = threading.Lock()
+        self._lock = threading.RLock()
+        self._collecting = threading.RLock()
+        self._collects = False
         self._shards: list[Shard] = []
         self._registries = [Registry(metric, self._series_max) for metric in self._metrics]
         self._skipped: Counter[tuple[str, str]] = Counter()  # by threads that have ended
@@ -101,15 +104,27 @@ class Aggregate:
 
         A value that is being added at this moment may be counted and not yet be in the sum.
         """
-        with self._collecting:
-            self._retire()
+        with self._turn() as is_outermost:
             shards, now_ns = self._shards.copy(), self._monotonic_ns()
-            return [self._family(number, shards, now_ns) for number in range(len(self._metrics))]
+            numbers = range(len(self._metrics))
+            return [self._family(number, shards, now_ns, may_expire=is_outermost) for number in numbers]
 
-    def _family(self, number: int, shards: list[Shard], now_ns: int) -> Family:
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """One collection at a time. False inside another one of this thread, which then only reads."""
+        with self._collecting:
+            is_outermost, self._collects = not self._collects, True
+            try:
+                if is_outermost:
+                    self._retire()
+                yield is_outermost
+            finally:
+                self._collects = not is_outermost
+
+    def _family(self, number: int, shards: list[Shard], now_ns: int, *, may_expire: bool) -> Family:
         registry = self._registries[number]
         states = dict(registry.states([shard.tables[number] for shard in shards]))
-        if self._idle_ns is not None:
+        if self._idle_ns is not None and may_expire:
             idle = registry.idle(states, now_ns, self._idle_ns)
             if idle:
                 with self._lock:
@@ -119,7 +134,7 @@ class Aggregate:
         return Family(registry.metric, registry.series(states))
 
     def _retire(self) -> None:
-        """Take over what threads that have ended left; called while `_collecting`."""
+        """Take over what threads that have ended left."""
         with self._lock:
             dead = [shard for shard in self._shards if shard.is_dead]
             for shard in dead:
@@ -133,8 +148,7 @@ class Aggregate:
 
     def skipped(self) -> Counter[tuple[str, str]]:
         """How many events a metric could not use, by (metric name, reason)."""
-        with self._collecting:
-            self._retire()
+        with self._turn():
             total = self._skipped.copy()
             for shard in self._shards.copy():
                 total.update(shard.skipped.copy())
@@ -142,8 +156,7 @@ class Aggregate:
 
     def overflowed(self) -> Counter[str]:
         """How many events went into an overflow series, by metric name."""
-        with self._collecting:
-            self._retire()
+        with self._turn():
             total: Counter[str] = Counter()
             for number, registry in enumerate(self._registries):
                 total[registry.metric.name] += registry.overflowed
@@ -164,7 +177,8 @@ class Aggregate:
     def _new_shard(self) -> Shard:
         if self._collecting.acquire(blocking=False):  # else whoever collects is about to do it
             try:
-                self._retire()  # here too: threads may come and go while nobody collects
+                with self._turn():  # here too: threads may come and go while nobody collects
+                    pass
             finally:
                 self._collecting.release()
         self.local.alive = Alive()

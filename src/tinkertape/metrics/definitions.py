@@ -185,7 +185,12 @@ def _dotted(given: object, what: str) -> str:
         raise MetricError(
             f"the name of {what}, {name!r}, has leading, trailing or consecutive dots, or white space; write 'a.b.c'"
         )
-    return name
+    return _exact(name)
+
+
+def _exact(text: str) -> str:
+    """A plain `str`, also of a member of an enumeration: it becomes code (`handlers.py`)."""
+    return str.__str__(text)
 
 
 def _refuse_unknown(kind: type[Metric], name: str, options: Mapping[str, Any]) -> None:
@@ -213,7 +218,7 @@ def _event_and_measurement(name: str, options: Mapping[str, Any]) -> tuple[str, 
 
 def _measurement(given: Any, name: str) -> str | MeasurementFunction:
     if isinstance(given, str) and given:
-        return given
+        return _exact(given)
     if not callable(given):
         raise MetricError(f"the measurement of {name!r} is a key or a function, got {given!r}")
     _check_arity(given, (1, 2), f"the measurement of {name!r} is a function of measurements, or also of metadata")
@@ -234,7 +239,7 @@ def _tags(options: Mapping[str, Any], name: str) -> tuple[str, ...] | TagsFuncti
             raise MetricError(f"a tag of {name!r} is a key of the metadata, got {tag!r}")
         if given.count(tag) > 1:
             raise MetricError(f"tag {tag!r} of {name!r} is listed twice")
-    return tuple(given)
+    return tuple(map(_exact, given))
 
 
 def _function(options: Mapping[str, Any], option: str, name: str) -> TagsFunction | None:

@@ -106,4 +106,4 @@ def _lasts(key: object) -> bool:
     """
     if type(key) is str:
         return len(key) <= TAG_MAX
-    return type(key) is int and key not in (0, 1)
+    return key is None or (type(key) is int and key not in (0, 1))
