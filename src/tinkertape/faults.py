@@ -2,7 +2,8 @@
 
 Nothing here imports an SDK: an exception is known by its class names, its `status_code` and its `category`, as every
 version of the SDK carries them (facts/sdk.md §7). The cause chain is walked (`raise … from …`, cycle-safe); an error
-that was merely being handled (`__context__`) never counts as the cause.
+that was merely being handled (`__context__`) never counts as the cause. An interruption is nobody's mistake: Ctrl-C,
+an exit, a generator that is closed, a task or future that is cancelled.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 FaultOwner = Literal["user", "client", "network", "service", "unknown"]
 
+INTERRUPTIONS = frozenset({"KeyboardInterrupt", "SystemExit", "GeneratorExit", "CancelledError"})
 _CONNECTION_CLASSES = frozenset(
     {"APIConnectionError", "ConnectError", "NetworkError", "RemoteProtocolError", "ReadError", "WriteError"}
 )
@@ -48,16 +50,16 @@ def classify(exception: BaseException) -> Fault:
 
     A failed request goes by the service's category, an HTTP status by its class, a broken connection or a timeout to
     the network. What the program itself raised is the user's (`owner="user"`), unless the frame that raised it belongs
-    to the SDK or to tinkertape (`client`). Never raises, in any thread.
+    to the SDK or to tinkertape (`client`). An interruption has no owner (`unknown`). Never raises, in any thread.
     """
     for link in _chain(exception):
         fault = _by_answer(link) or _by_connection(link)
         if fault is not None:
             return fault
     if not isinstance(exception, Exception):
-        return Fault("user", "interrupted", False)
+        return Fault("unknown", "interrupted", False)
     if isinstance(exception, concurrent.futures.CancelledError):
-        return Fault("user", "cancelled", False)
+        return Fault("unknown", "cancelled", False)
     return Fault("client" if _raised_by_client(exception.__traceback__) else "user", "exception", False)
 
 
@@ -65,7 +67,8 @@ def is_user_error(exception: BaseException) -> bool:
     """Is it the user's mistake, by the specification's rule?
 
     A `RequestFailedError` is when its category says so; an HTTP status is when it is 4xx but neither 408 nor 429;
-    connection and timeout errors are not; anything else is assumed to be, unless the SDK or tinkertape raised it.
+    connection and timeout errors are not, nor is an interruption; anything else is assumed to be, unless the SDK or
+    tinkertape raised it.
     Source: the specification, "User Error Detection"; the differences from the SDK's rule are in facts/sdk.md §7.
     """
     for link in _chain(exception):

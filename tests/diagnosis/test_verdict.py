@@ -96,6 +96,21 @@ def test_a_request_that_the_service_failed() -> None:
     assert answer(report) == "It is Tinker. It failed `forward_backward` at step 7."
 
 
+@pytest.mark.parametrize("interruption", ["KeyboardInterrupt", "SystemExit", "GeneratorExit", "CancelledError"])
+def test_an_interruption_is_nobodys_error(interruption: str) -> None:
+    failure = {"error_type": interruption, "reason": "", "fault_owner": "user", "is_user_error": True}  # of old
+    script = training_run([100] * 8, failures={8: failure})
+    script.stop(2000, "interrupted")
+
+    report = report_of(script)
+
+    assert (report.errors, report.findings, [step for step in report.steps if step.failed]) == ([], [], [])
+    assert [row.errors for row in report.operations] == [0, 0]
+    said = {owner.owner: owner.say for owner in report.owners}
+    assert said["you"] == "Not the cause: no error of yours"
+    assert report.verdict.owner == "none"
+
+
 def test_too_early() -> None:
     script = Script()
     script.start(0)

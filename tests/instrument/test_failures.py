@@ -99,6 +99,7 @@ def test_a_cancelled_call_ends_as_cancelled(connect: Connect, events: Events) ->
         pending.result()
     ended = events.one("tinker.training.optim_step.exception")
     assert ended.metadata["error_type"] == "CancelledError" and ended.measurements["duration"] < 4_000_000_000
+    assert (ended.metadata["fault_owner"], ended.metadata["is_user_error"]) == ("unknown", False)
     wait_until(lambda: events.named("tinker.request.exception"))
     assert in_flight() == 0
 

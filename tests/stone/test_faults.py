@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
@@ -50,8 +51,11 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
         (ConnectionResetError(), Fault("network", "connection", True), False),
         (TimeoutError(), Fault("unknown", "timeout", True), False),
         (ValueError("mine"), Fault("user", "exception", False), True),
-        (KeyboardInterrupt(), Fault("user", "interrupted", False), True),
-        (asyncio.CancelledError(), Fault("user", "interrupted", False), True),
+        (KeyboardInterrupt(), Fault("unknown", "interrupted", False), False),
+        (SystemExit(3), Fault("unknown", "interrupted", False), False),
+        (GeneratorExit(), Fault("unknown", "interrupted", False), False),
+        (asyncio.CancelledError(), Fault("unknown", "interrupted", False), False),
+        (concurrent.futures.CancelledError(), Fault("unknown", "cancelled", False), False),
     ],
 )
 def test_every_kind_of_exception_has_an_owner(error: BaseException, fault: Fault, user: bool) -> None:

@@ -268,7 +268,7 @@ def _last_failure(view: View) -> Failure | None:
         return ended_by.failure if ended_by is not None else None
     if view.process.failures:
         return view.process.failures[-1]
-    failed = [operation.failure for operation in view.process.order if operation.failure is not None]
+    failed = [operation.error for operation in view.process.order if operation.error is not None]
     return failed[-1] if failed else None
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinkertape.faults import INTERRUPTIONS
+
 OperationKey = tuple[str, int]  # process, operation_id
 
 
@@ -131,6 +133,11 @@ class Failure:
     kind: str = ""
     is_user_error: bool | None = None
 
+    @property
+    def is_interruption(self) -> bool:
+        """Was it no error, but Ctrl-C, an exit or a cancellation? Nobody is to blame for one."""
+        return self.error_type in INTERRUPTIONS or self.kind in ("interrupted", "cancelled")
+
 
 @dataclass(slots=True, eq=False)
 class Operation:
@@ -174,6 +181,11 @@ class Operation:
     @property
     def request_ids(self) -> tuple[str, ...]:
         return tuple(self.requests)
+
+    @property
+    def error(self) -> Failure | None:
+        """What it failed of, if that is an error."""
+        return None if self.failure is None or self.failure.is_interruption else self.failure
 
     @property
     def poll_count(self) -> int:

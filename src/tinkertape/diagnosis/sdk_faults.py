@@ -15,6 +15,7 @@ from typing import Any
 from tinkertape.context import Event
 from tinkertape.diagnosis.records import Failure
 from tinkertape.diagnosis.words import first_line
+from tinkertape.faults import INTERRUPTIONS
 
 POLL = "APIFuture.result_async"
 SUBMIT = "InternalClientHolder.execute_with_retries.exception"
@@ -132,6 +133,8 @@ def _fault_of(event: Event) -> SdkFault | None:
     error_type = str(metadata.get("error_type") or metadata.get("exception_type") or _named(event.name))
     keys = ("error_message", "message", "exception", "error", "detail")
     message = next((str(metadata[key]) for key in keys if metadata.get(key)), "")
+    if error_type in INTERRUPTIONS:
+        return None
     category = str(metadata.get("error_category") or "").lower().rpartition(".")[2] or None
     func = str(metadata.get("func") or "")
     closing = any(name in func for name in _CLOSING)

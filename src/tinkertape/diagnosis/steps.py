@@ -38,7 +38,7 @@ class Stretch:
 
     @property
     def failed(self) -> bool:
-        return any(operation.failure is not None for operation in self.operations)
+        return any(operation.error is not None for operation in self.operations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ def _rhythm(loop: Sequence[Operation], ended_ns: int, live: bool, cut_short: boo
                 end, is_open = ended_ns, True  # it may be claimed yet
             out.append(Stretch(members[0].began_ns, end, None, True, is_open, False, members))
             members = []
-    failed = any(operation.failure is not None for operation in members)
+    failed = any(operation.error is not None for operation in members)
     if members and (cut_short or failed):
         ends = [left_ns(operation) for operation in members]
         is_open = live or None in ends or not failed
@@ -225,7 +225,7 @@ def _rhythm(loop: Sequence[Operation], ended_ns: int, live: bool, cut_short: boo
 
 def _skipped(operation: Operation, following: Operation | None) -> bool:
     """Did this batch fail, and the loop go on with another one?"""
-    if operation.failure is None or following is None or following.name == "optim_step":
+    if operation.error is None or following is None or following.name == "optim_step":
         return False
     if operation.name == "optim_step":
         return False

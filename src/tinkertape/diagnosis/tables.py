@@ -113,8 +113,8 @@ def _operation_row(view: View, family: str, name: str, calls: list[tuple[Process
     for process, operation in calls:
         ended = view.now_of(process) if operation.ended_ns is None else operation.ended_ns
         wall = (ended - operation.began_ns) / 1e9
-        ok = operation.failure is None
-        if ok and operation.ended_ns is not None:
+        ok = operation.error is None
+        if operation.failure is None and operation.ended_ns is not None:
             walls.append(wall)
         rows.append((view.seconds(process, operation.began_ns), wall, int(ok), view.step_of(operation)))
     walls.sort()
@@ -123,7 +123,7 @@ def _operation_row(view: View, family: str, name: str, calls: list[tuple[Process
         name,
         family,
         len(operations),
-        sum(operation.failure is not None for operation in operations),
+        sum(operation.error is not None for operation in operations),
         sum(operation.ended_ns is None for operation in operations),
         quantile(walls, 0.5) if walls else None,
         quantile(walls, 0.95) if walls else None,
@@ -155,7 +155,7 @@ def _span(view: View, process: Process, cutter: Cutter, operation: Operation, no
         view.seconds(process, ended),
         operation.ended_ns is None,
         view.step_of(operation),
-        operation.failure.error_type if operation.failure is not None else None,
+        operation.error.error_type if operation.error is not None else None,
         list(operation.request_ids),
         [(part, view.seconds(process, low), view.seconds(process, high)) for part, low, high in segments],
     )
@@ -217,15 +217,16 @@ def error_rows(view: View) -> list[ErrorRow]:
     rows: dict[tuple[str, str, str], ErrorRow] = {}
     for process in view.book.fold.processes.values():
         for operation in process.order:
-            if operation.failure is not None:
-                at_s = view.seconds(process, operation.failure.at_ns)
-                _count_error(
-                    rows, operation.failure, operation.name, at_s, view.step_of(operation), operation.request_ids
-                )
+            error = operation.error
+            if error is not None:
+                at_s = view.seconds(process, error.at_ns)
+                _count_error(rows, error, operation.name, at_s, view.step_of(operation), operation.request_ids)
+        told = {(row.type, row.message) for row in rows.values()}
         for failure in process.failures:
-            if not any(row.type == failure.error_type and row.message == failure.message for row in rows.values()):
+            if not failure.is_interruption and (failure.error_type, failure.message) not in told:
                 step = view.step_at(failure.at_ns) if process is view.process else None
                 _count_error(rows, failure, "", view.seconds(process, failure.at_ns), step)
+                told.add((failure.error_type, failure.message))
     for fault in view.book.sdk.faults if view.book.only_sdk else ():  # beside records of ours they tell the same again
         at_s = (fault.time_ns - view.process.wall_ns(view.began_ns)) / 1e9
         _count_error(rows, fault.failure, fault.operation, at_s, None, (fault.request_id,) * bool(fault.request_id))

@@ -132,10 +132,11 @@ def _paused(facts: Facts) -> Verdict:
 
 def _failed(facts: Facts) -> Verdict:
     failure = facts.failure
+    owner: FindingOwner
     if failure is None:
         how = f"exit status {facts.exit_status}" if facts.exit_status else "an error"
         return Verdict("none", "Failed.", f"The program ended with {how}.", _rest(facts, facts.findings))
-    owner = FAULTS.get(failure.owner, "none")
+    owner = "none" if failure.is_interruption else FAULTS.get(failure.owner, "none")
     leads = {"you": "Failed by your code.", "service": "Failed at Tinker.", "network": "Failed on the network."}
     where = f" at {facts.failure_where}" if facts.failure_where else ""
     step = f", step {facts.failure_step}" if facts.failure_step is not None else ""

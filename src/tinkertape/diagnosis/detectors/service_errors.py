@@ -23,6 +23,7 @@ from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.words import count, first_line, listed
+from tinkertape.faults import INTERRUPTIONS
 
 LISTENS = (
     "tinker.http.request.stop",
@@ -34,7 +35,7 @@ LISTENS = (
 SAME_STRETCH_NS = 30_000_000_000
 SDK_STRETCH_NS = 600_000_000_000  # the SDK tells of an attempt when its HTTP client has given up: a minute apart
 POLLS = "/api/v1/retrieve_future"
-CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt")
+CANCELLED = INTERRUPTIONS | {"TimeoutError"}
 
 
 @dataclass

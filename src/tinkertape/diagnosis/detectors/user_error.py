@@ -25,9 +25,10 @@ from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.words import first_line
+from tinkertape.faults import INTERRUPTIONS
 
 LISTENS = (*OPERATION_FAILS, *NAMES)
-CANCELLED = ("CancelledError", "TimeoutError", "KeyboardInterrupt")
+CANCELLED = INTERRUPTIONS | {"TimeoutError"}
 _HEAD = re.compile(r"^([ |+]*)(?:Exception Group )?Traceback \(most recent call last\):$", re.MULTILINE)
 _FRAME = re.compile(r'^[ |]*File "([^"]+)", line (\d+)', re.MULTILINE)
 _FOREIGN = ("site-packages", "/tinkertape/", "/lib/python", "<frozen", "<string>")

@@ -13,7 +13,7 @@ _CANCELLED = {
     "reason": "cancelled",
     "error_type": "CancelledError",
     "stacktrace": "",
-    "fault_owner": "user",
+    "fault_owner": "unknown",
     "fault_kind": "cancelled",
     "is_user_error": False,
 }
