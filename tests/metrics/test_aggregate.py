@@ -160,6 +160,16 @@ def test_equal_numbers_are_one_series_and_a_truth_value_is_another(bus, order):
         assert values(aggregate) == {("1",): 6, ("true",): 2}
 
 
+def test_no_tag_of_a_kind_without_end_leads_anywhere(bus):
+    with Aggregate([counter("a.b.count", tags=["x"])], bus=bus) as aggregate:
+        for x in [float("nan"), float("nan"), (1,), (1,), [1], [1], True, True, 0.5, 0.5, "x" * 999, "x" * 999]:
+            bus.execute("a.b", {}, {"x": x})
+
+        [table] = aggregate._shards[0].tables
+        assert (list(table.by_key), list(table.by_type)) == ([], [((bool,), (True,)), ((float,), (0.5,))])
+        assert list(values(aggregate).values()) == [2] * 6
+
+
 def test_a_function_may_make_the_tags(bus):
     metric = counter("a.b.count", tags=lambda metadata: {"y": metadata["x"].upper(), "a": 1})
     with Aggregate([metric], bus=bus) as aggregate:

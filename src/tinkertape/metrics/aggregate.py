@@ -31,7 +31,7 @@ from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import why_skipped
 from tinkertape.metrics.handlers import Cells, make_handler
 from tinkertape.metrics.registry import Registry
-from tinkertape.metrics.shards import Alive, Shard, read_keys
+from tinkertape.metrics.shards import Alive, Shard, keys_of, tags_of
 from tinkertape.metrics.values import Family
 
 _log = logging.getLogger("tinkertape")
@@ -191,14 +191,18 @@ class Aggregate:
     def find_cell(self, number: int, source: Any) -> Cell:
         """This thread's cell for tags that do not lead to one: a new one, one known by its text, the overflow's."""
         metric, table = self._metrics[number], self.local.shard.tables[number]
-        keys, tags = read_keys(metric, source)
+        keys = keys_of(metric, source)
+        found: Cell | None = table.find(keys)
+        if found is not None:
+            return found
+        tags = tags_of(metric, keys)
         with self._lock:
             admitted = self._registries[number].admit(tags)
             cell: Cell | None = table.by_text.get(admitted)
             if cell is None:
                 cell = table.by_text[admitted] = new_cell(metric)
-            if keys and admitted == tags:
-                table.lead(keys, cell)
+            if admitted == tags:
+                table.lead(keys, cell, are_text=callable(metric.tags))
         if admitted != tags:
             table.overflowed += 1
             self._say_once(number, "overflow", f"has {self._series_max} series; what else comes is one more, overflow")
