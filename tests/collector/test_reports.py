@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -26,6 +27,7 @@ class MadeStore:
     def __init__(self) -> None:
         self.events: dict[str, list[tuple[int, Event]]] = {}
         self.noted: list[Summary] = []
+        self.asked = 0
 
     def add(self, run: str, time_ns: int, arrival: int, **changes: object) -> None:
         rows = self.events.setdefault(run, [])
@@ -43,6 +45,7 @@ class MadeStore:
         rows.append((arrival, msgspec.structs.replace(event, **changes)))
 
     def event_stream(self, run: str, after: int = 0) -> Iterator[tuple[int, Event]]:
+        self.asked += 1
         return iter([(arrival, event) for arrival, event in self.events.get(run, []) if arrival > after])
 
     def ledgers(self, run: str) -> list[LedgerRow]:
@@ -107,3 +110,28 @@ def test_a_run_that_is_put_aside_meanwhile_keeps_its_cursor_and_its_last_event(s
 
     assert {summary.arrival for summary in store.noted} == {now_ns}
     assert {summary.summary["last_event"] for summary in store.noted} == {rfc3339(now_ns)}
+
+
+def test_a_silent_run_is_looked_at_without_the_store_until_its_state_changes(store, monkeypatch):
+    looks: list[None] = []
+    is_over = threading.Event()
+
+    def state_of(*_: object) -> tuple[str, str]:
+        looks.append(None)
+        return ("ended" if is_over.is_set() else "running"), ""
+
+    monkeypatch.setattr(module, "run_state", state_of)
+    monkeypatch.setattr(module, "LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(module, "PERIOD_S", 0.01)
+    store.add("r", time.time_ns(), time.time_ns())
+    reports = reports_of(store)
+    reports.start()
+    wait_until(lambda: store.noted)
+    asked, looked = store.asked, len(looks)
+    wait_until(lambda: len(looks) > looked + 5)
+    silent = store.asked
+    is_over.set()
+    wait_until(lambda: store.noted[-1].summary["state"] == "ended")
+    reports.close()
+
+    assert silent == asked

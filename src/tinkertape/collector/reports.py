@@ -32,6 +32,7 @@ PERIOD_S = 0.25  # the news of a run, at most so often
 REST, REST_RECEIVING = 4, 30  # times as long as a report took, it is not made again
 ROW_PERIOD_S = 2.0  # the row of a run that goes on is written at most so often
 LOOK_AGAIN_S = 1.0  # a run that is silent may have been killed: its state is looked at so often
+SILENT_ROW_S = 10.0  # the row of a live run that is silent is made again so often: its time goes on
 
 Publish = Callable[[str, int, str], None]
 LedgerOf = Callable[[str], Ledger]
@@ -73,11 +74,18 @@ class Followed:
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A run's report and row, and how far into its events they have seen."""
+    """A run's report and row, how far into its events they have seen, and of which processes, when (monotonic)."""
 
     report: dict[str, Any]
     row: dict[str, Any]
     cursor: int
+    views: list[ProcessView]
+    made_s: float
+
+    def is_old(self, now_s: float, now_ns: int) -> bool:
+        """Has its state changed without an event, or its time gone on? Asks no store."""
+        state, _status = run_state(self.views, self.report, now_ns)
+        return state != self.row["state"] or now_s - self.made_s > SILENT_ROW_S
 
 
 class Reports:
@@ -138,12 +146,12 @@ class Reports:
 
     def report(self, run: str) -> dict[str, Any] | None:
         """A run's report as plain data, with everything that is stored; None: no such run. Raises `StoreError`."""
-        made = self._made(run)
+        made = self._made(run, with_ledger=True)
         return None if made is None else made.report
 
     def run(self, run: str) -> dict[str, Any] | None:
         """A run as the list shows it, and its report: `{"run", "report"}`."""
-        made = self._made(run)
+        made = self._made(run, with_ledger=True)
         return None if made is None else {"run": made.row, "report": made.report}
 
     def live_rows(self) -> dict[str, dict[str, Any]]:
@@ -163,20 +171,21 @@ class Reports:
                 self._followed.popitem(last=False)
             return followed
 
-    def _made(self, run: str) -> Made | None:
-        """What is to be said of a run, with everything that is stored."""
+    def _made(self, run: str, *, with_ledger: bool) -> Made | None:
+        """What is to be said of a run, with everything that is stored. The ledger costs most, and a row shows none."""
         followed = self._follow(run)
         with followed.lock:  # all of it from this one: another may stand in the table the next time
             followed.catch_up(self._store)
             if not followed.events:
                 return None
-            report = self._report(followed)
-            return Made(report, row_of(report, followed.last_event_ns), followed.cursor)
+            ledger = msgspec.structs.asdict(self._ledger_of(run)) if with_ledger else None
+            report, views = self._report(followed, ledger)
+            row = row_of(report, followed.last_event_ns)
+            return Made(report, row, followed.cursor, views, time.monotonic())
 
-    def _report(self, followed: Followed) -> dict[str, Any]:
-        """The report of a run that has caught up. Under its lock."""
+    def _report(self, followed: Followed, ledger: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[ProcessView]]:
+        """The report of a run that has caught up, and its processes. Under its lock."""
         now_ns = time.time_ns()
-        ledger = msgspec.structs.asdict(self._ledger_of(followed.run))
         before = followed.report or {}
         views, loading = self._looked_at(followed, now_ns)
         state, status = run_state(views, before, now_ns)
@@ -192,7 +201,7 @@ class Reports:
         report["sessions"] = list(dict.fromkeys([*(report.get("sessions") or []), *followed.sessions]))
         report["project"] = report.get("project") or "default"
         followed.report = report
-        return dict(report)
+        return dict(report), views
 
     def _looked_at(self, followed: Followed, now_ns: int) -> tuple[list[ProcessView], bool]:
         """The processes of a run; and does it seem killed only because its end, which stands on its tape, is not
@@ -241,8 +250,12 @@ class Reports:
 
     def _look_again(self) -> None:
         """Runs that go on are looked at without an event too: a process that is gone writes none."""
+        now_s, now_ns = time.monotonic(), time.time_ns()
         with self._table_lock:
-            self._grown.update(self._rows)
+            rows = dict(self._rows)
+        old = [run for run, made in rows.items() if made.is_old(now_s, now_ns)]
+        with self._table_lock:
+            self._grown.update(old)
 
     def _due(self, now_s: float) -> list[str]:
         with self._table_lock:
@@ -252,7 +265,7 @@ class Reports:
 
     def _sum_up(self, run: str) -> None:
         began_s = time.monotonic()
-        made = self._made(run)
+        made = self._made(run, with_ledger=False)
         if made is None:
             return
         row = made.row
@@ -289,7 +302,11 @@ class Reports:
 
 
 def _reported(
-    diagnoser: Diagnoser, views: Sequence[ProcessView], until_ns: int | None, ledger: Mapping[str, Any], state: str
+    diagnoser: Diagnoser,
+    views: Sequence[ProcessView],
+    until_ns: int | None,
+    ledger: Mapping[str, Any] | None,
+    state: str,
 ) -> dict[str, Any]:
     for view in views:
         diagnoser.describe(view.header)
