@@ -46,6 +46,11 @@ class Script:
         measured = {"monotonic_time": self.ns(at), **(measurements or {})}
         self._events.append((at, len(self._events), name, measured, metadata or {}, scope or {}))
 
+    def next_id(self) -> int:
+        """A number that no call has."""
+        self._ids += 1
+        return self._ids
+
     def ns(self, at: float) -> int:
         return self._monotonic + round(at * MS)
 
@@ -137,7 +142,7 @@ class Script:
         a = s + send
         self.event(f"tinker.{family}.{operation}.start", at, counts, start_md, scope)
         sub = {**md, "submission_id": submission}
-        http = {**sub, "http_id": number, "path": f"/api/v1/{operation}", "method": "POST"}
+        http = {**sub, "http_id": -number, "path": f"/api/v1/{operation}", "method": "POST"}
         self.event("tinker.submit.start", e, {"attempt": 0}, sub)
         self.event("tinker.http.request.start", s, {}, http)
         kept = waited(starved and starved[0])

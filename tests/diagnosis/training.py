@@ -1,7 +1,7 @@
 """A program that trains against simulated services, recorded; run as a process of its own.
 
-It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined"}, trains, and answers one line:
-{"tape"}.
+It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined", "samples"}, trains, samples so
+many at once, and answers one line: {"tape"}.
 """
 
 from __future__ import annotations
@@ -69,13 +69,23 @@ def train(client: tinker.TrainingClient, steps: int, pipelined: bool) -> None:
             continue
 
 
+def sample(service: tinker.ServiceClient, count: int) -> None:
+    sampler = service.create_sampling_client(base_model="simulated/bytes-bigram").result()
+    prompt, params = types.ModelInput.from_ints([97]), types.SamplingParams(max_tokens=4)
+    for future in [sampler.sample(prompt, 1, params) for _ in range(count)]:
+        future.result()
+
+
 def run(order: dict[str, object]) -> dict[str, object]:
     os.environ.pop("TINKERTAPE_RUN", None)  # each order is a run of its own
     telemetry = tinkertape.start("truth", directory=str(order["directory"]))
     try:
         with tinker.ServiceClient(base_url=str(order["url"]), api_key="tml-made-up") as service:
-            client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
-            train(client, int(str(order["steps"])), bool(order["pipelined"]))
+            if order["steps"]:
+                client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
+                train(client, int(str(order["steps"])), bool(order["pipelined"]))
+            if order["samples"]:
+                sample(service, int(str(order["samples"])))
     finally:
         telemetry.close()
     return {"tape": str(telemetry.tape)}

@@ -72,7 +72,7 @@ def test_a_silent_outage_answers_nothing_and_resets_in_the_end(wire_of):
 
 def test_a_service_can_be_closed_in_an_outage(sim_of):
     sim = sim_of(Scenario())
-    sim._loop.call_soon_threadsafe(sim._service.network.begin, Outage(nth=1, length_s=60), {})
+    sim.go_away(60)
     wait_until(lambda: of_kind(sim, "outage"))
 
     sim.close()

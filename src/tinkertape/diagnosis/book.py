@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tinkertape.context import Event
+from tinkertape.diagnosis.connections import FOLLOWED
 from tinkertape.diagnosis.fold import Fold
 from tinkertape.diagnosis.history import History, is_usual
 from tinkertape.diagnosis.parts import COMPUTE
@@ -36,6 +37,8 @@ class Book:
         """Take one event, and settle what it lets settle."""
         process = self.fold.feed(event)
         self.sdk.feed(event)
+        if event.name in FOLLOWED or process.connections.unjudged:
+            process.connections.follow(event, process.last_ns, process.sdk_busy)
         self.settled = ()
         if process.ended and _is_settled(process, process.ended[0]):
             self.settled = list(self._settle(process))

@@ -24,7 +24,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     `began_ns`, `ended_ns` (None: it goes on) are `perf_counter` stamps of `process`. `figures` are numbers and short
     texts by name, their units in their names. What it cost the run is what the run waited for it: `part` names the part
-    that it made longer, `costs_ns` how much longer it made each operation.
+    that it made longer, `costs_ns` how much longer it made each operation, `parts` in which parts where there are
+    several.
     """
 
     began_ns: int
@@ -36,6 +37,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, Any] = msgspec.field(default_factory=dict)
     part: str = ""
     costs_ns: dict[OperationKey, int] = msgspec.field(default_factory=dict)
+    parts: tuple[str, ...] = ()
 
 
 class _Details(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +64,10 @@ class Finding(_Details, frozen=True):
 
 
 def is_estimate(cause: str, figures: Mapping[str, Any]) -> bool:
-    """Is a finding's cost no measurement: compared with what is usual, or a pause that is known between bounds?"""
+    """Is a finding's cost no measurement: made with what is usual, or a pause that is known between bounds?"""
     least, most = figures.get("min_s"), figures.get("max_s")
     bounded = least is not None and most is not None and seconds(least) != seconds(most)
-    return cause == "slow-service" or bounded
+    return cause in ("slow-service", "unreachable", "flaky-network") or bounded
 
 
 def evidence_json(evidence: Evidence, began_s: float, ended_s: float | None) -> Mapping[str, Any]:

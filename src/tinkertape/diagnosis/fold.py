@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from tinkertape.context import Event
+from tinkertape.diagnosis.connections import NOT_CONNECTED, TIMEOUTS
 from tinkertape.diagnosis.failures import operation_failure, program_failure
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import (
@@ -62,8 +63,7 @@ class Fold:
         self.run = self.run or event.run
         self.project = self.project or event.project
         self.sdk_version = self.sdk_version or event.sdk_version
-        action = _ACTIONS.get(event.name)
-        if action is not None:
+        if (action := _ACTIONS.get(event.name)) is not None:
             action(self, process, event, at_ns)
         elif event.name.startswith("tinker."):
             self._operation(process, event, at_ns)
@@ -155,6 +155,7 @@ class Fold:
         attempt.starved_ns = _int(event.measurements.get("starved"))
         attempt.status_code = event.metadata.get("status_code")
         attempt.failed = event.name.endswith(".exception") or (attempt.status_code or 0) >= 400
+        attempt.connected = event.metadata.get("error_type") not in NOT_CONNECTED
         if not attempt.failed:
             took_ns = (attempt.headers_ns or at_ns) - attempt.began_ns
             process.round_trip_ns = min(took_ns, process.round_trip_ns or took_ns)
@@ -177,6 +178,7 @@ class Fold:
             str(metadata.get("queue_state_reason") or ""),
             metadata.get("status_code"),
             _int(event.measurements.get("starved")),
+            metadata.get("error_type") in TIMEOUTS,
         )
         insort(request.polls, poll, key=attrgetter("headers_ns"))
         if outcome == "pending" and poll.paused is None:
@@ -355,9 +357,11 @@ def _line(operation: Operation, submission_id: Any) -> Line:
 
 
 def _line_of_attempt(operation: Operation, event: Event) -> Line:
-    """The submission's line; an exchange outside every submission is a line of its own."""
-    submission_id = event.metadata.get("submission_id")
-    return _line(operation, ("http", event.metadata.get("http_id")) if submission_id is None else submission_id)
+    """The submission's line; an exchange outside every submission is a line of its own, with those that repeat it."""
+    key = event.metadata.get("submission_id")
+    if key is None:
+        key = operation.repeated(event.metadata.get("path")) or ("http", event.metadata.get("http_id"))
+    return _line(operation, key)
 
 
 def _request(process: Process, operation: Operation, request_id: str) -> Request:

@@ -60,16 +60,20 @@ def group_of(operation: Operation) -> Hashable:
 
 
 def is_usual(operation: Operation) -> bool:
-    """May this call count as usual? It ended well, was not paused, and asked the service for something."""
+    """May this call count as usual? It ended well, was not paused, asked the service for something, and was answered
+    each time.
+    """
     if operation.ended_ns is None or operation.failure is not None or not operation.requests:
+        return False
+    if any(attempt.broken for line in operation.lines.values() for attempt in line.attempts):
         return False
     polls = [poll for request in operation.requests.values() for poll in request.polls]
     return not any(poll.outcome == "error" or poll.paused for poll in polls)
 
 
-def was_paused(operation: Operation) -> bool:
-    """Did an answer to one of its polls say that its queue is held?"""
-    return any(poll.paused for request in operation.requests.values() for poll in request.polls)
+def was_hidden(operation: Operation) -> bool:
+    """Was its compute not seen whole: was its queue held, or did a poll for it break?"""
+    return any(poll.paused or poll.broken for request in operation.requests.values() for poll in request.polls)
 
 
 def _octaves(size: object) -> int:

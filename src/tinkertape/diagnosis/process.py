@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any
 
 from tinkertape.context import Event
+from tinkertape.diagnosis.connections import Connections
 from tinkertape.diagnosis.records import Attempt, BusyRuns, Claim, Failure, Operation, Pause, Request, Retry
 
 
@@ -38,6 +39,7 @@ class Process:
         self.retries: list[Retry] = []
         self.failures: list[Failure] = []  # of the program, not of an operation
         self.sdk_busy = BusyRuns()
+        self.connections = Connections()
         self.user_busy: dict[int, BusyRuns] = {}
         self.session_began_ns: int | None = None
         self.session_ended_ns: int | None = None

@@ -27,6 +27,12 @@ class Poll:
     reason_text: str = ""
     status_code: int | None = None
     starved_ns: int = 0  # how long the threads of the exchange waited for a processor: its stamps may be as late
+    timed_out: bool = False  # it was given up, so nothing says until when the connection was whole
+
+    @property
+    def broken(self) -> bool:
+        """Did no whole answer come? Then nothing is known of the request since the answer before."""
+        return self.outcome == "error" and self.status_code is None
 
     @property
     def held_ns(self) -> int:
@@ -59,6 +65,12 @@ class Attempt:
     failed: bool = False
     submission_id: int | None = None
     starved_ns: int = 0  # as of a poll
+    connected: bool = True  # False: no connection was made, so the service knows nothing of it
+
+    @property
+    def broken(self) -> bool:
+        """Did no whole answer come? It may have been taken all the same."""
+        return self.failed and self.status_code is None
 
 
 @dataclass(slots=True)
@@ -181,6 +193,14 @@ class Operation:
     @property
     def request_ids(self) -> tuple[str, ...]:
         return tuple(self.requests)
+
+    def repeated(self, path: object) -> Any:
+        """The key of the line whose last exchange, outside every submission, failed on this path: it goes on."""
+        for key, line in self.lines.items():
+            last = line.attempts[-1] if line.attempts and not line.submits else None
+            if last is not None and last.failed and last.path == path:
+                return key
+        return None
 
     @property
     def error(self) -> Failure | None:

@@ -13,14 +13,16 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from tinkertape.diagnosis.history import History, was_paused
-from tinkertape.diagnosis.lines import Cut, Surroundings, cut_line
+from tinkertape.diagnosis.cut import Cut, Surroundings
+from tinkertape.diagnosis.history import History, was_hidden
+from tinkertape.diagnosis.lines import cut_line
 from tinkertape.diagnosis.parts import (
     BEHIND,
     CALL,
     DELIVER,
     QUEUE,
     RETRIEVE,
+    SEND,
     SERIALISE,
     UNCLAIMED,
     WAIT_LOCAL,
@@ -34,6 +36,7 @@ from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation
 
 SETTLED_NS = 500_000_000  # after its end: by then the busy run that held its last stamp is on the tape too
+_OPEN = 1 << 62
 LOOK_BACK = 64  # operations of the same model that may still be ahead of one
 
 
@@ -57,9 +60,10 @@ class OperationCut:
         return sum(ended - began for name, began, ended in self.segments if name == part)
 
     @property
-    def ready_doubt_ns(self) -> int:
-        """By how much earlier its result may have been there than its answer was stamped."""
-        return max((doubt.at_ns - doubt.low_ns for doubt in self.cut.doubts if doubt.after == RETRIEVE), default=0)
+    def ready_least_ns(self) -> int | None:
+        """When its result may have been there at the earliest; None: no earlier than its answer was stamped."""
+        doubts = [doubt for doubt in self.cut.doubts if doubt.after == RETRIEVE]
+        return max(doubts, key=lambda doubt: doubt.high_ns).low_ns if doubts else None
 
     def doubt_ns(self, part: str, *, in_order: bool = False) -> tuple[int, int]:
         """By how much less, and by how much more, a part may have lasted; `in_order`: given that the model takes its
@@ -107,6 +111,7 @@ class Cutter:
         around = self._surroundings(operation, ahead)
         cuts = [cut_line(line, operation.requests, until, around) for line in operation.lines.values()]
         whole = _merged(operation, [cut for cut in cuts if cut.segments], call_ended, until)
+        whole.segments = _with_setup(whole.segments, self.process, operation.began_ns, call_ended, self.now_ns)
         result = OperationCut(
             operation,
             whole.segments,
@@ -146,12 +151,13 @@ class Cutter:
                 continue
             ready = _ready_ns(other, self.now_ns)
             if ready is not None:
-                out.append((ready, self.cut(other)))
+                cut = self.cut(other)
+                out.append((min(ready, cut.cut.ready_ns or ready), cut))
         return out
 
     def _surroundings(self, operation: Operation, ahead: list[tuple[int, OperationCut]]) -> Surroundings:
         process = self.process
-        split = len(operation.requests) == 1 and was_paused(operation)  # what is usual splits a pause from its compute
+        split = len(operation.requests) == 1 and was_hidden(operation)  # what is usual splits it
         around = Surroundings(
             process.sdk_busy,
             self.history.usual_ns(operation, least=1) if split else None,
@@ -160,7 +166,7 @@ class Cutter:
         )
         if ahead:
             around.behind_until = max(ready for ready, _ in ahead)
-            around.behind_from = max(ready - cut.ready_doubt_ns for ready, cut in ahead)
+            around.behind_from = max(min(ready, cut.ready_least_ns or ready) for ready, cut in ahead)
             held = [segment.ended_ns for _, cut in ahead for segment in cut.segments if segment.part.startswith(QUEUE)]
             around.held_until = max(held, default=None)
         for line in operation.lines.values():
@@ -210,10 +216,21 @@ def _merged(operation: Operation, cuts: list[Cut], call_ended: int, until: int) 
         gap = YOUR_LOSS_FN if operation.name == "forward_backward_custom" else WAIT_LOCAL
     whole.add(DELIVER if cuts else WAIT_LOCAL, cursor, until)
     whole.segments = joined(whole.segments)
+    whole.ready_ns = cuts[0].ready_ns if len(cuts) == 1 else None
     if len(cuts) > 1:
         edges = {segment.began_ns for segment in whole.segments} | {segment.ended_ns for segment in whole.segments}
         whole.doubts = [doubt for doubt in whole.doubts if doubt.at_ns in edges]
     return whole
+
+
+def _with_setup(segments: list[Segment], process: Process, began: int, call_ended: int, now_ns: int) -> list[Segment]:
+    """With what a call waits for inside, because an exchange for the whole client broke: it is sent again and again."""
+    if not process.connections.setup:
+        return segments
+    for low, high in process.connections.setup_waits(began, call_ended, now_ns):
+        high = min(high, call_ended)
+        segments = [*clipped(segments, 0, low), Segment(SEND, low, high), *clipped(segments, high, _OPEN)]
+    return joined(segments)
 
 
 def _phases(cuts: list[Cut]) -> list[list[Cut]]:

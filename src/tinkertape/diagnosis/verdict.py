@@ -233,16 +233,25 @@ def _phrase(finding: FindingRow) -> str:
     names = finding.evidence["operations"]
     if finding.cause == "slow-service":
         return f"{'computes' if goes_on else 'computed'} {words.factor(figures['factor'])} slower{where}"
+    if finding.cause == "unreachable":
+        length = words.seconds(figures["length_s"])
+        return (
+            f"lets nothing through, for {length} now{where}" if goes_on else f"let nothing through for {length}{where}"
+        )
     where = f" {words.steps(numbers)}" if numbers else ""
     if finding.cause == "service-errors":
         if figures.get("failed"):
             return f"failed {words.listed([f'`{name}`' for name in names[:2]])}{where}"
         answered = words.listed(sorted(figures.get("statuses", {})))
         return f"answered {words.count(figures.get('attempts', 0), 'attempt')} with {answered}{where}"
+    if finding.cause == "flaky-network":
+        return f"broke {words.count(figures['broken'], 'connection')}{where}"
     return finding.summary.rstrip(".") + where
 
 
 def _as_sentence(finding: FindingRow) -> str:
+    if finding.owner == "network":
+        return f"The network {_phrase(finding)}."
     if finding.owner == "service":
         phrase = _pauses_phrase([finding]) if finding.cause == "capacity-pause" else _phrase(finding)
         return f"Tinker {phrase}."

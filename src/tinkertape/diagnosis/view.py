@@ -99,7 +99,8 @@ class View:
         if evidence.process != self.process.id or not self.process.order:
             return finding.cost_s
         if evidence.costs_ns:
-            return sum(self.cost_ns(key, cost, evidence.part) for key, cost in evidence.costs_ns.items()) / 1e9
+            parts = evidence.parts or (evidence.part,) * bool(evidence.part)
+            return sum(self.cost_ns(key, cost, *parts) for key, cost in evidence.costs_ns.items()) / 1e9
         if not evidence.part:
             return finding.cost_s
         began, ended = self._span(finding)
@@ -112,15 +113,17 @@ class View:
                     waited += max(0, min(high, ended) - max(low, began))
         return waited / 1e9
 
-    def cost_ns(self, key: OperationKey, cost: int, part: str) -> int:
-        """What an operation's cost was to the thread that takes the steps; to another thread, all of it."""
+    def cost_ns(self, key: OperationKey, cost: int, *parts: str) -> int:
+        """What an operation's cost was to the thread that takes the steps, as far as it waited in these parts (none:
+        in any); to another thread, all of it.
+        """
         operation = self.process.operations.get(key[1])
         if operation is None or (
             operation.thread != self.thread and not any(claim.thread == self.thread for claim in operation.claims)
         ):
             return cost
         waited = self.waited.get(key, Counter())
-        return min(cost, waited[part] if part else sum(waited.values()))
+        return min(cost, sum(waited[part] for part in parts) if parts else sum(waited.values()))
 
     def in_send_s(self, finding: Finding) -> float:
         """What of the cost of the service's errors lies in `send`: the attempts that failed, and the waits after."""

@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvicorn
@@ -28,7 +28,7 @@ from tinkertape.sim.exchange import is_loopback
 from tinkertape.sim.network import BACKLOG, bound
 from tinkertape.sim.payloads import schema
 from tinkertape.sim.routes import app
-from tinkertape.sim.scenario import Scenario
+from tinkertape.sim.scenario import Outage, Scenario
 from tinkertape.sim.service import Service
 from tinkertape.sim.truth import Truth, read_truth
 
@@ -37,7 +37,7 @@ STOP_WITHIN_S = 5.0
 
 
 class Sim:
-    """A running service: `url`, `truth` (its file, or None), `close()`. A context manager, too."""
+    """A running service: `url`, `truth` (its file, or None), `go_away()`, `close()`. A context manager, too."""
 
     def __init__(self, scenario: Scenario, listener: socket.socket, truth: Path | None) -> None:
         host, port = listener.getsockname()[:2]
@@ -82,6 +82,12 @@ class Sim:
     def truth_lines(self) -> list[dict[str, Any]]:
         """What the truth file says so far."""
         return [] if self.truth is None else read_truth(self.truth)
+
+    def go_away(self, length_s: float, how: Literal["refused", "silent"] = "refused") -> None:
+        """From now on nothing gets through for so long (`Outage`). Returns at once."""
+        if self._loop is not None:
+            outage = Outage(nth=0, length_s=length_s, how=how)
+            self._loop.call_soon_threadsafe(self._service.network.begin, outage, {})
 
     def close(self) -> None:
         """Stop: held polls are let go, the port is free, the truth file ends.

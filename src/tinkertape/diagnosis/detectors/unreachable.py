@@ -1,0 +1,108 @@
+"""unreachable: nothing got through to the service.
+
+Rule      two exchanges or more in a row broke with no answer to anything between them, for 1 s or more where one of
+          them was refused, not connected, without a name or not answered in time, for 10 s or more else; or two, the
+          second sent 5 s after the first, have no answer 20 s after the first, and nothing else was answered either.
+          It begins when the first one failed, and ends with the next answer. The cost is what the run spent sending, or
+          waiting to fetch a result, in it and until it was sent again.
+Source    facts/sdk.md §5 and §4: the SDK tries again after a back-off, polls for ever; an answer with any status proves
+          that the service is reached. facts/partition.md §7.3: what the SDK's own busy loop, a want of processors or a
+          suspended machine held up is not counted.
+Wrong if  the service itself is down, or takes nobody in: from here that looks the same. A client that talks to a wrong
+          address finds it so, too. The SDK's loop, held for 20 s by a program's callback between two sends, looks
+          silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tinkertape.context import Event
+from tinkertape.diagnosis.book import SETTLED, Book
+from tinkertape.diagnosis.connections import KIND_WORDS, UNREACHABLE_KINDS, Spell
+from tinkertape.diagnosis.findings import Evidence, Finding
+from tinkertape.diagnosis.losses import NETWORK, is_settled, lost_ns
+from tinkertape.diagnosis.process import Process
+from tinkertape.diagnosis.words import count, listed, seconds
+
+LISTENS = ("tinker.http.request.exception", "tinker.retry", "clock.tick", "telemetry.session.stop", SETTLED)
+BREAKS_MIN = 2
+LENGTH_MIN_NS = 1_000_000_000
+BROKEN_OFF_MIN_NS = 10_000_000_000  # each is made, and breaks: flaky, if others are answered
+ADVICE = "Check the address, this machine's connection and proxy, and whether Tinker is up; the SDK goes on trying."
+
+
+class Detector:
+    """Keeps the spells of each process that may still change."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._seen: dict[str, int] = {}  # spells of a process that were taken in
+        self._watched: list[tuple[str, Spell]] = []
+        self._told: dict[int, tuple[int, int | None]] = {}  # breaks and end, by spell
+
+    def detect(self, event: Event) -> Iterator[Finding]:
+        """A finding when a spell is long enough, again as it grows, and as what it cost gets known."""
+        process = self._book.fold.processes[event.process]
+        spells = process.connections.spells
+        if len(spells) > self._seen.get(process.id, 0):
+            self._watched += [(process.id, spell) for spell in spells[self._seen.get(process.id, 0) :]]
+            self._seen[process.id] = len(spells)
+        if not self._watched:
+            return
+        time_passed = event.name in ("clock.tick", "telemetry.session.stop") or bool(self._book.settled)
+        for spell in [spell for of, spell in self._watched if of == process.id]:
+            state = (spell.breaks, spell.answered_ns)
+            if not time_passed and self._told.get(id(spell)) == state:
+                continue
+            self._told[id(spell)] = state
+            if is_unreachable(spell, process.last_ns):
+                yield _finding(self._book, process, spell)
+            if is_settled(process, [spell]):
+                self._watched.remove((process.id, spell))
+                del self._told[id(spell)]
+
+
+def is_unreachable(spell: Spell, now_ns: int) -> bool:
+    """Did nothing get through, or did connections only break?"""
+    least = LENGTH_MIN_NS if UNREACHABLE_KINDS & set(spell.kinds) else BROKEN_OFF_MIN_NS
+    return spell.breaks >= BREAKS_MIN and spell.length_ns(now_ns) >= least
+
+
+def _finding(book: Book, process: Process, spell: Spell) -> Finding:
+    now = process.last_ns
+    costs = lost_ns(book.cutter(process), [spell], now)
+    goes_on = spell.answered_ns is None and process.session_ended_ns is None
+    length_s = spell.length_ns(now) / 1e9
+    names = {process.operations[number].name: None for _, number in costs if number in process.operations}
+    requests = [r for _, number in costs if number in process.operations for r in process.operations[number].requests]
+    how = listed([f"{number} {KIND_WORDS[kind]}" for kind, number in spell.kinds.most_common()])
+    broke = f"{count(spell.breaks, 'attempt')} broke"
+    figures = {
+        "length_s": length_s,
+        "length_min_s": (spell.last_ns - spell.began_ns) / 1e9,
+        "length_max_s": (spell.length_ns(now) + spell.began_ns - spell.answered_before_ns) / 1e9,
+        "broken": spell.breaks,
+        "how": {KIND_WORDS[kind]: number for kind, number in spell.kinds.most_common()},
+        "errors": dict(spell.error_types),
+        "paths": dict(spell.paths.most_common(5)),
+    }
+    return Finding(
+        "network",
+        summary=f"Nothing {'gets' if goes_on else 'got'} through to Tinker for {seconds(length_s)}: {broke} ({how}).",
+        evidence=Evidence(
+            began_ns=spell.began_ns,
+            ended_ns=None if goes_on else spell.began_ns + spell.length_ns(now),
+            process=process.id,
+            request_ids=tuple(requests[:20]),
+            operations=tuple(names),
+            figures=figures,
+            costs_ns=costs,
+            parts=NETWORK,
+        ),
+        severity="error" if goes_on else "warning",
+        confidence=0.7 if set(spell.kinds) == {"silent"} else 0.95,
+        cost_s=sum(costs.values()) / 1e9,
+        advice=ADVICE,
+        key=f"{process.id}:{spell.number}",
+    )

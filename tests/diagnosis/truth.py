@@ -1,0 +1,144 @@
+"""A process that trains against a simulated service, and what the service says of it.
+
+Both are on one machine's clock. That this machine kept the client from running is in the bounds that it shows. That it
+kept the service from running no client can see: how late the service answered is in its own stamps, and how late it
+read, in the kernel's count for its process; by that much a figure may be off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.diagnosis.training import Starvation
+
+from tinkertape import sim
+from tinkertape.diagnosis import Diagnoser, Report
+from tinkertape.diagnosis.segments import OperationCut
+from tinkertape.diagnosis.view import View
+from tinkertape.sim import Scenario, Sim, read_truth
+from tinkertape.tape import open_tape
+
+MS = 1_000_000
+
+
+class Trainer:
+    """The process that trains, for one scenario after the other."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.diagnosis.training"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TINKER_TELEMETRY": "0"},
+        )
+
+    def run(
+        self,
+        scenario: Scenario,
+        folder: Path,
+        *,
+        steps: int = 0,
+        pipelined: bool = False,
+        samples: int = 0,
+        first: Callable[[Sim], None] = lambda _: None,
+    ) -> Run:
+        """Train, then sample so many at once. `first` is done to the service before."""
+        truth = folder / "truth.jsonl"
+        here = Starvation()
+        with sim.start(scenario, truth=truth) as service:
+            first(service)
+            wanted = {"steps": steps, "pipelined": pipelined, "samples": samples}
+            order = {"url": service.url, "directory": str(folder), **wanted}
+            assert self._process.stdin is not None and self._process.stdout is not None
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
+        return Run(Path(answer["tape"]), read_truth(truth), here.end())
+
+    def close(self) -> None:
+        self._process.communicate(timeout=20)
+
+
+class Run:
+    """A tape, and the truth about it."""
+
+    def __init__(self, tape: Path, truth: list[dict[str, Any]], starved: list[tuple[int, int]]) -> None:
+        self.tape = tape
+        self.truth = truth
+        self._starved = starved
+
+    def said(self, what: str, **wanted: object) -> list[dict[str, Any]]:
+        return [line for line in self.truth if line["what"] == what and wanted.items() <= line.items()]
+
+    def starved_ns(self, began: int, ended: int) -> int:
+        """How long the service's process was kept from running between two instants: no client can see it."""
+        times = [at for at, _ in self._starved]
+        low = self._starved[max(0, bisect_right(times, began) - 1)][1]
+        high = self._starved[min(len(times) - 1, bisect_left(times, ended))][1]
+        return high - low
+
+
+def view_of(run: Run) -> tuple[View, Report]:
+    diagnoser = Diagnoser()
+    for event in open_tape(run.tape):
+        diagnoser.feed(event)
+    report = diagnoser.report()
+    view = diagnoser.view()
+    assert view is not None
+    return view, report
+
+
+def cuts_of(view: View) -> Iterator[tuple[OperationCut, str]]:
+    for operation in view.process.order:
+        if len(operation.requests) == 1:
+            yield view.cutter.cut(operation), operation.request_ids[0]
+
+
+def outside(run: Run, view: View, *, crowded: bool = False) -> tuple[list[tuple[Any, ...]], int]:
+    """The figures whose truth lies neither within 2 % or 5 ms nor inside their bounds; and how many were compared.
+
+    `crowded`: a figure may be off by all that the service's process was kept from running, too.
+    """
+    ready = {line["request_id"]: line for line in run.said("ready")}
+    accepted = {line["request_id"]: line["at_ns"] for line in run.said("accepted")}
+    submits, polls = {}, {}
+    for line in run.said("exchange"):
+        if line.get("request_id"):
+            (polls if "retrieve" in line["path"] else submits)[line["request_id"]] = line
+
+    wrong, compared = [], 0
+    for cut, request_id in cuts_of(view):
+        truth, submit, poll = ready[request_id], submits[request_id], polls[request_id]
+        told_late = submit["at_ns"] - accepted[request_id] + poll["at_ns"] - max(truth["at_ns"], poll["headers_ns"])
+        if crowded:
+            told_late += run.starved_ns(cut.operation.began_ns, cut.ended_ns)
+        read_late = run.starved_ns(cut.operation.began_ns, submit["at_ns"])
+        sent = submit["handled_ns"] - first_sent_ns(run, truth, submit)
+        for part, true_ns, late in (
+            ("compute", truth["compute_ns"], told_late),
+            ("queue:capacity", truth["queue_ns"], run.starved_ns(cut.operation.began_ns, cut.ended_ns)),
+            ("send", sent, read_late),
+        ):
+            seen = cut.nanoseconds(part)
+            less, more = cut.doubt_ns(part)
+            off = max(5 * MS, true_ns // 50) + late
+            compared += 1
+            if not seen - less - off <= true_ns <= seen + more + off:
+                off_ms = [round(each / MS, 1) for each in (seen, true_ns, less, more, late)]
+                wrong.append((cut.operation.name, part, *off_ms))
+    return wrong, compared
+
+
+def first_sent_ns(run: Run, ready: dict[str, Any], submit: dict[str, Any]) -> int:
+    """When the service first saw a request, as far as it knows: in the exchange that took it, or one that broke."""
+    known = {"request_type": ready["request_type"], "nth": ready["nth"]}
+    broken = [line["at_ns"] for line in run.said("broken", on="submit", **known)]
+    return min([int(submit["headers_ns"]), *broken])
