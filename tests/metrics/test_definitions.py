@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 
 import pytest
+from tests.test_exports import loaded_by
 
 from tinkertape import metrics
 from tinkertape.errors import MetricError
@@ -72,3 +74,15 @@ def test_every_public_name_is_there(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
         _ = metrics.nonesuch
+
+
+def test_importing_tinkertape_imports_no_metrics():
+    assert {name for name in loaded_by("import tinkertape") if name.startswith("tinkertape.metrics")} == set()
+
+
+def test_metrics_need_msgspec_and_the_standard_library_only():
+    loaded = loaded_by("from tinkertape.metrics import Aggregate, default; Aggregate(default()).collect()")
+
+    ours = {"tinkertape", "msgspec", "typing_extensions"}
+    foreign = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - ours
+    assert {name for name in foreign if not name.startswith("_")} == set()

@@ -181,8 +181,11 @@ class Aggregate:
                     pass
             finally:
                 self._collecting.release()
-        self.local.alive = Alive()
-        shard: Shard = Shard(len(self._metrics), self.local.alive)
+        alive = Alive()
+        self.local.__dict__.setdefault("alive", []).append(
+            alive
+        )  # a signal's handler may get in here, and make another
+        shard = Shard(len(self._metrics), alive)
         with self._lock:
             self._shards.append(shard)
         self.local.shard = shard

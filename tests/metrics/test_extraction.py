@@ -1,0 +1,78 @@
+"""From an event to tags and a value, or why it was skipped."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+
+import numpy
+import pytest
+
+from tinkertape.metrics import counter, sum_
+from tinkertape.metrics.extraction import Extracted, Skipped, extractor, tag_text
+
+
+class Colour(Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        (numpy.int64(3), 3),
+        (numpy.float32(0.5), 0.5),
+        (Fraction(1, 2), 0.5),
+        (Decimal("0.25"), 0.25),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_numbers_of_other_kinds_become_pythons(given, value):
+    found = extractor(sum_("a.b.c"))({"c": given}, {})
+
+    assert found == Extracted((), value)
+    assert type(found.value) in (int, float)
+
+
+@pytest.mark.parametrize("given", [Fraction(10**400), Decimal("1e999"), numpy.float64("inf"), 10**251])
+def test_numbers_that_are_no_floats_are_not_finite(given):
+    assert extractor(sum_("a.b.c"))({"c": given}, {}) == Skipped("not_finite", given)
+
+
+def test_a_truth_value_of_numpy_is_no_number():
+    assert extractor(sum_("a.b.c"))({"c": numpy.True_}, {}).reason == "not_a_number"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (Colour.RED, "1"),
+        (Decimal("2.00"), "2"),
+        (numpy.int64(2), "2"),
+        (1e300, str(int(1e300))[:255] + "…"),
+        (-0.0, "0"),
+    ],
+    ids=str,
+)
+def test_tags_of_equal_numbers_are_equal_texts(given, text):
+    assert tag_text(given) == text
+
+
+def test_an_extractor_never_raises():
+    def fails(metadata):
+        raise RuntimeError
+
+    assert extractor(counter("a.b.c", keep=fails))({}, {}).reason == "error"
+    assert extractor(counter("a.b.c", tags=["x"]))(None, None).reason == "error"
+
+
+@pytest.mark.parametrize(
+    ("skipped", "words"),
+    [
+        (Skipped("missing_tag", "x"), "missing tag 'x'"),
+        (Skipped("not_a_number", "secret"), "a str is not a number"),
+        (Skipped("error", KeyError("secret")), "a function of its definition raised KeyError"),
+    ],
+)
+def test_a_reason_in_words_tells_no_value(skipped, words):
+    assert skipped.describe() == words
