@@ -3,7 +3,8 @@
 definitions.py  what to make of an event: pure data        units.py       times and bytes, correctly rounded
 extraction.py   an event's tags and value, or why not      states.py      what is kept of a series, and its merge
 aggregate.py    keeps the states, from the bus             sketch.py      quantiles with a stated error
-values.py       what a reporter is given
+values.py       what a reporter is given                 exemplars.py   the last trace of each bucket
+reporters/      a file a system
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tinkertape.metrics.definitions import last_value as last_value
     from tinkertape.metrics.definitions import sum_ as sum_
     from tinkertape.metrics.definitions import summary as summary
+    from tinkertape.metrics.reporters.prometheus import PrometheusReporter as PrometheusReporter
     from tinkertape.metrics.values import Family as Family
     from tinkertape.metrics.values import Histogram as Histogram
     from tinkertape.metrics.values import Quantiles as Quantiles
@@ -31,6 +33,7 @@ _HOMES = {
     "Family": "tinkertape.metrics.values",
     "Histogram": "tinkertape.metrics.values",
     "Metric": "tinkertape.metrics.definitions",
+    "PrometheusReporter": "tinkertape.metrics.reporters.prometheus",
     "Quantiles": "tinkertape.metrics.values",
     "Series": "tinkertape.metrics.values",
     "counter": "tinkertape.metrics.definitions",
@@ -41,6 +44,7 @@ _HOMES = {
     "sum_": "tinkertape.metrics.definitions",
     "summary": "tinkertape.metrics.definitions",
 }
+_EXTRAS = {"ConsoleReporter": "cli", "OpenTelemetryReporter": "otel", "PrometheusReporter": "prometheus"}
 
 
 def __getattr__(name: str) -> Any:
@@ -48,7 +52,15 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(home), name)
+    try:
+        room = import_module(home)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tinkertape"):
+            raise
+        extra = _EXTRAS.get(name, "all")
+        what = f"tinkertape.metrics.{name} needs {error.name}, which is not installed"
+        raise ModuleNotFoundError(f'{what}: pip install "tinkertape[{extra}]"', name=error.name) from error
+    found = getattr(room, name)
     globals()[name] = found
     return found
 

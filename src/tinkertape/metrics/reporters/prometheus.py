@@ -1,0 +1,276 @@
+"""Metrics for Prometheus, through `prometheus_client`: its registry, its text formats, its servers.
+
+    counter       counter; `_total` is added where it is missing, and left out of all other types' names
+    sum           counter, which only goes up: a negative value is skipped, and counted;
+                  gauge with `reporter_options={"prometheus_type": "gauge"}`
+    last_value    gauge
+    distribution  histogram
+    summary       summary, with the quantiles of `reporter_options={"quantiles": …}`, else 0.5, 0.9, 0.95 and 0.99
+
+A name's segments are joined by `_`, and so are labels'; two that become alike are refused when the reporter is made,
+for Prometheus would refuse the whole page (facts/beam.md P50). Series are the aggregate's, so a scrape costs the same
+whatever came between two of them (P24).
+
+Threads  `collect` runs in the thread that serves the scrape; exemplars are taken in the thread of the event.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from types import TracebackType
+from typing import Any, Self
+
+import prometheus_client
+from msgspec.structs import replace
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from tinkertape.bus import Bus, default_bus
+from tinkertape.errors import MetricError
+from tinkertape.metrics.aggregate import Aggregate
+from tinkertape.metrics.definitions import Metric
+from tinkertape.metrics.exemplars import Exemplar, Exemplars
+from tinkertape.metrics.extraction import Tags, measurement_reader
+from tinkertape.metrics.values import Family, Histogram, Quantiles
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+LABELS_KEPT = 10_000
+_TYPES = {"counter": "counter", "last_value": "gauge", "distribution": "histogram", "summary": "summary"}
+_SUFFIXES = {
+    "counter": ("", "_total", "_created"),
+    "gauge": ("",),
+    "histogram": ("", "_bucket", "_sum", "_count", "_created"),
+    "summary": ("", "_sum", "_count", "_created"),
+}
+_UNFIT = re.compile(r"[^a-zA-Z0-9_]+")
+_LABELS_OF = {"histogram": "le", "summary": "quantile"}  # the type's own
+
+
+_Samples = Callable[[Any, dict[str, str], Mapping[int, Exemplar]], Iterable[Sample]]
+
+
+class PrometheusReporter(Collector):
+    """Shows these metrics to Prometheus, from now on.
+
+    `registry` is one of `prometheus_client`, in which they are then found too; None is one for them alone. `exemplars`
+    keeps the last trace id of each bucket and counter, for spans only, and OpenMetrics shows it. `series_max` and
+    `idle_s` are the `Aggregate`'s. Raises `MetricError` for names that become alike, and for unknown types and
+    quantiles in `reporter_options`.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        *,
+        bus: Bus | None = None,
+        registry: prometheus_client.CollectorRegistry | None = None,
+        exemplars: bool = True,
+        series_max: int = 1_000,
+        idle_s: float | None = None,
+    ) -> None:
+        bus = default_bus if bus is None else bus
+        self._shown = [_Shown(metric) for metric in metrics]
+        _refuse_alike(self._shown)
+        self.registry = prometheus_client.CollectorRegistry() if registry is None else registry
+        wanted = [_never_negative(shown.metric) if shown.type == "counter" else shown.metric for shown in self._shown]
+        self._aggregate = Aggregate(wanted, bus=bus, series_max=series_max, idle_s=idle_s)
+        with_examples = [shown.metric for shown in self._shown if shown.type in ("counter", "histogram")]
+        self._exemplars = Exemplars(with_examples if exemplars else [], bus=bus, series_max=series_max)
+        self.registry.register(self)
+
+    def describe(self) -> list[prometheus_client.Metric]:
+        """The names, for the registry's own check of what else is in it."""
+        return [prometheus_client.Metric(shown.name, shown.help, shown.type) for shown in self._shown]
+
+    def collect(self) -> Iterator[prometheus_client.Metric]:
+        """All series as they are now; metrics without one are left out. Called by the registry."""
+        for shown, family in zip(self._shown, self._aggregate.collect(), strict=True):
+            if family.series:
+                yield shown.family(family, self._exemplars)
+
+    def text(self, *, openmetrics_format: bool = False) -> str:
+        """What a scrape answers: Prometheus's text format, or OpenMetrics, which has the exemplars."""
+        generate = openmetrics.generate_latest if openmetrics_format else prometheus_client.generate_latest
+        return generate(self.registry).decode()
+
+    def asgi(self) -> Callable[..., Any]:
+        """An ASGI app that answers scrapes, in the format that the scraper asks for."""
+        return prometheus_client.make_asgi_app(self.registry)
+
+    def start_http_server(self, port: int, host: str = "127.0.0.1") -> tuple[Any, Any]:
+        """Answer scrapes at `http://host:port/metrics`, in a daemon thread. The server, to shut down, and its thread.
+
+        Raises `OSError` for an address in use.
+        """
+        return prometheus_client.start_http_server(port, host, self.registry)
+
+    def push(self, gateway: str, job: str = "tinkertape", *, timeout_s: float = 10.0) -> None:
+        """Replace what a push gateway has of this job. In the caller's thread. Raises `OSError`."""
+        prometheus_client.push_to_gateway(gateway, job, self.registry, timeout=timeout_s)
+
+    def skipped(self) -> Mapping[tuple[str, str], int]:
+        """How many events a metric could not use, by (metric name, reason)."""
+        return self._aggregate.skipped()
+
+    def close(self) -> None:
+        """Listen no longer, and leave the registry. Closing twice is closing once."""
+        self._aggregate.close()
+        self._exemplars.close()
+        if self._shown:
+            self._shown = []
+            self.registry.unregister(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Shown:
+    """One metric as Prometheus sees it."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self.type = _type_of(metric)
+        name = _fit(metric.name.replace(".", "_"), f"metric {metric.name!r}")
+        self.name = name.removesuffix("_total") or name  # a counter's samples get it, and nobody else's may have it
+        self.help = metric.description or _described(metric)
+        self._total = f"{self.name}_total"
+        self._wanted = _quantiles_of(metric)
+        self._ends = [*(_number(bound) for bound in metric.buckets or ()), "+Inf"]
+        self._labels: dict[Tags, dict[str, str]] = {}
+        if not callable(metric.tags):
+            _labels(tuple((tag, "") for tag in metric.tags), self.type, metric)
+
+    @property
+    def sample_names(self) -> set[str]:
+        return {f"{self.name}{suffix}" for suffix in _SUFFIXES[self.type]}
+
+    def family(self, family: Family, exemplars: Exemplars) -> prometheus_client.Metric:
+        shown = prometheus_client.Metric(self.name, self.help, self.type)
+        by_type: dict[str, _Samples] = {"histogram": self._buckets, "summary": self._quantiles}
+        samples = by_type.get(self.type, self._single)
+        for series in family.series:
+            seen = exemplars.of(self.metric, series.tags)
+            shown.samples.extend(samples(series.value, self._labels_of(series.tags), seen))
+        return shown
+
+    def _labels_of(self, tags: Tags) -> dict[str, str]:
+        known = self._labels.get(tags)
+        if known is None:
+            if len(self._labels) >= LABELS_KEPT:  # series come and go
+                self._labels.clear()
+            known = self._labels[tags] = _labels(tags, self.type, self.metric)
+        return known
+
+    def _single(self, value: Any, labels: dict[str, str], seen: Mapping[int, Exemplar]) -> list[Sample]:
+        if self.type == "counter":
+            return [Sample(self._total, labels, value, None, _exemplar(seen.get(0)) if seen else None)]
+        return [Sample(self.name, labels, value)]
+
+    def _buckets(self, value: Histogram, labels: dict[str, str], seen: Mapping[int, Exemplar]) -> Iterator[Sample]:
+        for place, (end, below) in enumerate(zip(self._ends, accumulate(value.counts), strict=True)):
+            yield Sample(f"{self.name}_bucket", {**labels, "le": end}, below, None, _exemplar(seen.get(place)))
+        yield Sample(f"{self.name}_sum", labels, value.sum)
+        yield Sample(f"{self.name}_count", labels, sum(value.counts))
+
+    def _quantiles(self, value: Quantiles, labels: dict[str, str], seen: Mapping[int, Exemplar]) -> Iterator[Sample]:
+        for quantile in self._wanted:
+            yield Sample(self.name, {**labels, "quantile": f"{quantile:g}"}, value.quantile(quantile))
+        yield Sample(f"{self.name}_sum", labels, value.sum)
+        yield Sample(f"{self.name}_count", labels, value.count)
+
+
+def _type_of(metric: Metric) -> str:
+    if metric.kind != "sum":
+        return _TYPES[metric.kind]
+    wanted = metric.reporter_options.get("prometheus_type", "counter")
+    if wanted not in ("counter", "gauge"):
+        raise MetricError(f"prometheus_type of {metric.name!r} is {wanted!r}; use 'counter' or 'gauge'")
+    return str(wanted)
+
+
+def _quantiles_of(metric: Metric) -> tuple[float, ...]:
+    given = metric.reporter_options.get("quantiles", QUANTILES)
+    if metric.kind != "summary":
+        return ()
+    try:
+        quantiles = tuple(float(each) for each in given)
+    except (TypeError, ValueError):
+        quantiles = ()
+    if not quantiles or not all(0 <= each <= 1 for each in quantiles):
+        raise MetricError(f"quantiles of {metric.name!r} are {given!r}; give some from 0 to 1")
+    return quantiles
+
+
+def _described(metric: Metric) -> str:
+    """A help text for a metric without a description: a page without one is a lint error of `promtool`."""
+    if metric.kind == "counter":
+        return f"How often {metric.event_name} happened."
+    what = metric.measurement if isinstance(metric.measurement, str) else metric.name.rpartition(".")[2]
+    unit = "" if metric.unit == "unit" else f", in {metric.unit}s"
+    return f"{metric.kind.replace('_', ' ').capitalize()} of {what} of {metric.event_name}{unit}."
+
+
+def _fit(name: str, what: str) -> str:
+    """A name of the legacy character set, `[a-zA-Z_][a-zA-Z0-9_]*`; a leading `__` is Prometheus's own."""
+    fit = re.sub(r"^(_+|(?=[0-9]))", "_", _UNFIT.sub("_", name))
+    if not fit.strip("_"):
+        raise MetricError(f"{what} has no letter or digit that Prometheus takes; choose another name")
+    return fit.removeprefix("_") if fit[1:2].isalpha() else fit
+
+
+def _labels(tags: Tags, type_: str, metric: Metric) -> dict[str, str]:
+    """Tags as labels. Names of a list that become alike are refused; those of a function get `_` until they differ."""
+    labels: dict[str, str] = {}
+    for tag, value in tags:
+        label = _fit(tag, f"tag {tag!r} of {metric.name!r}") if _UNFIT.sub("", tag).strip("_") else "_tag"
+        if label in labels and not callable(metric.tags):
+            raise MetricError(f"two tags of {metric.name!r} become the label {label!r}; rename one, with tag_values")
+        while label in labels or label == _LABELS_OF.get(type_):
+            label += "_"
+        labels[label] = value.encode("utf-8", "replace").decode()  # half a character would break the whole page
+    return labels
+
+
+def _refuse_alike(shown: Sequence[_Shown]) -> None:
+    taken: dict[str, _Shown] = {}
+    for each in shown:
+        for name in each.sample_names:
+            other = taken.setdefault(name, each)
+            if other is not each:
+                raise MetricError(
+                    f"{each.metric.name!r} and {other.metric.name!r} are both {name!r} to Prometheus; rename one"
+                )
+
+
+def _never_negative(metric: Metric) -> Metric:
+    """The same sum, of what is not negative: a counter that goes down is a restart to Prometheus (P13 BEAT)."""
+    read = measurement_reader(metric)
+    if read is None:
+        return metric
+
+    def not_negative(measurements: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
+        value = read(measurements, metadata)
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError(f"{value!r} would make a counter go down; reporter_options prometheus_type='gauge' may")
+        return value
+
+    return replace(metric, measurement=not_negative)
+
+
+def _exemplar(found: Exemplar | None) -> Any:
+    if found is None:
+        return None
+    labels = {"trace_id": found.trace_id, "span_id": found.span_id}
+    return prometheus_client.samples.Exemplar(labels, found.value, found.time_ns / 1e9)
+
+
+def _number(bound: int | float) -> str:
+    return str(prometheus_client.utils.floatToGoString(bound))  # type: ignore[no-untyped-call]
