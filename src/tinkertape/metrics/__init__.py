@@ -4,7 +4,7 @@ definitions.py  what to make of an event: pure data        units.py       times 
 extraction.py   an event's tags and value, or why not      states.py      what is kept of a series, and its merge
 aggregate.py    keeps the states, from the bus             sketch.py      quantiles with a stated error
 values.py       what a reporter is given                 exemplars.py   the last trace of each bucket
-reporters/      a file a system
+reporters/      a file a system                          otlp.py        series as OpenTelemetry has them
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tinkertape.metrics.definitions import last_value as last_value
     from tinkertape.metrics.definitions import sum_ as sum_
     from tinkertape.metrics.definitions import summary as summary
+    from tinkertape.metrics.reporters.opentelemetry import OpenTelemetryReporter as OpenTelemetryReporter
     from tinkertape.metrics.reporters.prometheus import PrometheusReporter as PrometheusReporter
     from tinkertape.metrics.values import Family as Family
     from tinkertape.metrics.values import Histogram as Histogram
@@ -33,6 +34,7 @@ _HOMES = {
     "Family": "tinkertape.metrics.values",
     "Histogram": "tinkertape.metrics.values",
     "Metric": "tinkertape.metrics.definitions",
+    "OpenTelemetryReporter": "tinkertape.metrics.reporters.opentelemetry",
     "PrometheusReporter": "tinkertape.metrics.reporters.prometheus",
     "Quantiles": "tinkertape.metrics.values",
     "Series": "tinkertape.metrics.values",

@@ -21,6 +21,16 @@ from tinkertape.metrics import Metric, counter, distribution, last_value, sum_, 
 from tinkertape.metrics import reporters as folder
 
 NAMES = sorted(path.stem for path in Path(folder.__path__[0]).glob("*.py") if path.stem != "__init__")
+
+
+def ends_of(name: str) -> list[Any]:
+    """The far ends of a reporter: its `ENDS`, where it has several, else the one `End`."""
+    module = import_module(f"tests.metrics.reporters.ends.{name}")
+    ends = getattr(module, "ENDS", None) or [module.End]
+    return [pytest.param(end, id=name if end.__name__ == "End" else f"{name}-{end.__name__.lower()}") for end in ends]
+
+
+ENDS = [end for name in NAMES for end in ends_of(name)]
 Start = Callable[..., End]
 NO_TAGS: frozenset[tuple[str, str]] = frozenset()
 
@@ -30,13 +40,13 @@ def bus() -> Bus:
     return Bus()
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=ENDS)
 def start(request: pytest.FixtureRequest, bus: Bus) -> Iterator[Start]:
     """Makes the reporter under test with its far end; closed after the test."""
     ends: list[End] = []
 
     def start(*metrics: Metric) -> End:
-        ends.append(import_module(f"tests.metrics.reporters.ends.{request.param}").End(metrics, bus))
+        ends.append(request.param(metrics, bus))
         return ends[-1]
 
     yield start

@@ -23,7 +23,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import prometheus_client
-from msgspec.structs import replace
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
@@ -33,7 +32,8 @@ from tinkertape.errors import MetricError
 from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.exemplars import Exemplar, Exemplars
-from tinkertape.metrics.extraction import Tags, measurement_reader
+from tinkertape.metrics.extraction import Tags
+from tinkertape.metrics.non_negative import never_negative
 from tinkertape.metrics.values import Family, Histogram, Quantiles
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
@@ -75,7 +75,7 @@ class PrometheusReporter(Collector):
         self._shown = [_Shown(metric) for metric in metrics]
         _refuse_alike(self._shown)
         self.registry = prometheus_client.CollectorRegistry() if registry is None else registry
-        wanted = [_never_negative(shown.metric) if shown.type == "counter" else shown.metric for shown in self._shown]
+        wanted = [never_negative(shown.metric) if shown.type == "counter" else shown.metric for shown in self._shown]
         self._aggregate = Aggregate(wanted, bus=bus, series_max=series_max, idle_s=idle_s)
         with_examples = [shown.metric for shown in self._shown if shown.type in ("counter", "histogram")]
         self._exemplars = Exemplars(with_examples if exemplars else [], bus=bus, series_max=series_max)
@@ -248,21 +248,6 @@ def _refuse_alike(shown: Sequence[_Shown]) -> None:
                 raise MetricError(
                     f"{each.metric.name!r} and {other.metric.name!r} are both {name!r} to Prometheus; rename one"
                 )
-
-
-def _never_negative(metric: Metric) -> Metric:
-    """The same sum, of what is not negative: a counter that goes down is a restart to Prometheus (P13 BEAT)."""
-    read = measurement_reader(metric)
-    if read is None:
-        return metric
-
-    def not_negative(measurements: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
-        value = read(measurements, metadata)
-        if isinstance(value, int | float) and value < 0:
-            raise ValueError(f"{value!r} would make a counter go down; reporter_options prometheus_type='gauge' may")
-        return value
-
-    return replace(metric, measurement=not_negative)
 
 
 def _exemplar(found: Exemplar | None) -> Any:

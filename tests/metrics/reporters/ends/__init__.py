@@ -5,7 +5,8 @@ socket, an SDK's reader), and says by `read()` what arrived there:
 
     {(name, frozenset of (tag, value)): Arrived(count=…, sum=…, last=…)}
 
-with only what the protocol carries set. `name` is the definition's, dots and all; `close()` closes the reporter.
+Only what the protocol carries is set. `name` is the definition's, dots and all; `close()` closes the reporter, which is
+`reporter`. A reporter with several ways has a class for each, and lists them in `ENDS`.
 """
 
 from __future__ import annotations

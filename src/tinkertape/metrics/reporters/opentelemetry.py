@@ -1,0 +1,232 @@
+"""Metrics for OpenTelemetry: into the program's own `MeterProvider`, or straight to a collector by OTLP over HTTP.
+
+    counter       counter
+    sum           counter, which only goes up: a negative value is skipped, and counted;
+                  up-down counter with `reporter_options={"monotonic": False}`
+    last_value    gauge
+    distribution  histogram with the definition's buckets
+    summary       histogram with the buckets that are usual for its unit: the API has no quantiles
+
+With `endpoint`, all comes from an aggregate, and a histogram costs the program what any metric does. Into a
+`MeterProvider`, counters, sums and last values are observed when its reader asks, but a histogram can only be recorded,
+event by event: that costs what the SDK's `record` does (benchmarks/RESULTS.md).
+
+Threads  with `endpoint`, "tinkertape-opentelemetry" sends each `period_s`; else whatever thread the reader has.
+Locks    `_reading`: one reader at a time takes a new snapshot. `_sending`: one export at a time, so that what arrives
+         last is newest.
+Fork     a child sends nothing; its parent goes on. Make a reporter there, if it has metrics of its own.
+Exit     `close` sends what is left, `timeout_s` at the most; without it, what came since the last period is not sent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import opentelemetry.metrics
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.sdk.metrics.export import MetricExportResult
+from opentelemetry.sdk.resources import Resource
+
+from tinkertape.bus import Bus, default_bus
+from tinkertape.errors import MetricError
+from tinkertape.guard import guarded
+from tinkertape.metrics.aggregate import Aggregate
+from tinkertape.metrics.definitions import Metric
+from tinkertape.metrics.extraction import Extracted, Tags, extractor
+from tinkertape.metrics.otlp import SCOPE, attributes_of, is_monotonic, metrics_data, names_of, shown_as, unit_of
+from tinkertape.metrics.values import OVERFLOW, Family
+from tinkertape.version import VERSION
+
+_numbers = itertools.count(1)
+
+
+class OpenTelemetryReporter:
+    """Brings these metrics to OpenTelemetry, from now on.
+
+    `meter_provider` is the program's, by default the global one. With `endpoint` (`http://localhost:4318/v1/metrics`)
+    none is needed: all series are sent there each `period_s` seconds, as `resource` (default: what the environment
+    says), with `headers`. `series_max` is the `Aggregate`'s. Raises `MetricError` for names that become alike, or that
+    are none to OpenTelemetry.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        *,
+        bus: Bus | None = None,
+        meter_provider: MeterProvider | None = None,
+        endpoint: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        resource: Resource | None = None,
+        period_s: float = 10.0,
+        timeout_s: float = 5.0,
+        series_max: int = 1_000,
+    ) -> None:
+        if endpoint is not None and meter_provider is not None:
+            raise MetricError("give a meter_provider or an endpoint, not both")
+        if not period_s > 0 or not timeout_s > 0:
+            raise MetricError(f"period_s is {period_s!r}, timeout_s {timeout_s!r}: want seconds above 0")
+        bus = default_bus if bus is None else bus
+        shown = [shown_as(metric) for metric in metrics]
+        names = names_of(shown)
+        self._to: _ToProvider | _ToEndpoint
+        if endpoint is None:
+            provider = opentelemetry.metrics.get_meter_provider() if meter_provider is None else meter_provider
+            self._to = _ToProvider(shown, names, provider, bus, series_max)
+        else:
+            exporter = OTLPMetricExporter(endpoint, headers=dict(headers or {}), timeout=timeout_s)
+            self._to = _ToEndpoint(shown, names, exporter, resource or Resource.create(), bus, series_max)
+            self._to.start(period_s, timeout_s)
+
+    def flush(self) -> bool:
+        """With `endpoint`: send now; whether it was taken. Into a provider there is nothing to send: True."""
+        return self._to.flush()
+
+    def skipped(self) -> Mapping[tuple[str, str], int]:
+        """How many events a metric could not use, by (metric name, reason); of histograms in a provider, none."""
+        return self._to.aggregate.skipped()
+
+    def close(self) -> None:
+        """Listen no longer; with `endpoint`, send what is left. Closing twice is closing once."""
+        self._to.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _ToProvider:
+    """Instruments of a meter. What is observed goes through an aggregate, what is recorded does not."""
+
+    def __init__(
+        self, metrics: Sequence[Metric], names: Mapping[str, str], provider: MeterProvider, bus: Bus, series_max: int
+    ) -> None:
+        self._bus = bus
+        self._meter = provider.get_meter(SCOPE, VERSION)
+        observed = [metric for metric in metrics if metric.kind != "distribution"]
+        self.aggregate = Aggregate(observed, bus=bus, series_max=series_max)
+        self._reading = threading.Lock()
+        self._families: list[Family] = []
+        self._read: set[int] = set(range(len(observed)))  # nobody may read what was not collected
+        self._closed = False
+        for number, metric in enumerate(observed):
+            self._observe(number, metric, names[metric.name])
+        self._handler_ids: list[object] = []
+        for metric in metrics:
+            if metric.kind == "distribution":
+                self._record(metric, names[metric.name], series_max)
+
+    def _observe(self, number: int, metric: Metric, name: str) -> None:
+        create: Callable[..., object] = {
+            "counter": self._meter.create_observable_counter,
+            "last_value": self._meter.create_observable_gauge,
+        }.get(metric.kind, self._meter.create_observable_up_down_counter)
+        if metric.kind == "sum" and is_monotonic(metric):
+            create = self._meter.create_observable_counter
+
+        def callback(options: CallbackOptions) -> Iterable[Observation]:
+            return self._observations(number)
+
+        create(name, [callback], unit=unit_of(metric), description=metric.description)
+
+    def _observations(self, number: int) -> list[Observation]:
+        if self._closed:
+            return []
+        with self._reading:
+            if number in self._read:  # a reader asks for each once: this is the next time
+                self._families, self._read = self.aggregate.collect(), set()
+            self._read.add(number)
+            family = self._families[number]
+        values: list[Any] = [(series.value, series.tags) for series in family.series]
+        return [Observation(value, attributes_of(tags)) for value, tags in values]
+
+    def _record(self, metric: Metric, name: str, series_max: int) -> None:
+        bounds = [float(bound) for bound in metric.buckets or ()]
+        instrument = self._meter.create_histogram(
+            name, unit_of(metric), metric.description, explicit_bucket_boundaries_advisory=bounds
+        )
+        extract = extractor(metric)
+        known: dict[Tags, dict[str, str]] = {}
+
+        def record(event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any], _: object) -> None:
+            extracted = extract(measurements, metadata)
+            if isinstance(extracted, Extracted):
+                attributes = known.get(extracted.tags)
+                if attributes is None:
+                    tags = extracted.tags if len(known) < series_max else OVERFLOW
+                    attributes = known[tags] = attributes_of(tags)
+                instrument.record(extracted.value, attributes)
+
+        handler_id = ("tinkertape.metrics.opentelemetry", next(_numbers))
+        self._bus.attach(handler_id, metric.event_name, record, on_failure="keep")
+        self._handler_ids.append(handler_id)
+
+    def flush(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._closed = True
+        self.aggregate.close()
+        while self._handler_ids:
+            self._bus.detach(self._handler_ids.pop())
+
+
+class _ToEndpoint:
+    """Sends an aggregate's series by OTLP, again and again."""
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        names: Mapping[str, str],
+        exporter: OTLPMetricExporter,
+        resource: Resource,
+        bus: Bus,
+        series_max: int,
+    ) -> None:
+        self.aggregate = Aggregate(metrics, bus=bus, series_max=series_max)
+        self._names, self._exporter, self._resource = names, exporter, resource
+        self._sending = threading.Lock()
+        self._ended = threading.Event()
+        self._process = os.getpid()
+
+    def start(self, period_s: float, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._thread = threading.Thread(
+            target=self._send_each, args=(period_s,), name="tinkertape-opentelemetry", daemon=True
+        )
+        self._thread.start()
+
+    def _send_each(self, period_s: float) -> None:
+        while not self._ended.wait(period_s):
+            self.flush()
+
+    def flush(self) -> bool:
+        if self._process != os.getpid():
+            return False
+        with self._sending, guarded("metrics.opentelemetry"):
+            families = [family for family in self.aggregate.collect() if family.series]
+            data = metrics_data(families, self._names, self._resource)
+            return self._exporter.export(data) is MetricExportResult.SUCCESS
+        return False
+
+    def close(self) -> None:
+        if self._ended.is_set():
+            return
+        self.aggregate.close()
+        self._ended.set()
+        if self._process != os.getpid():
+            return
+        self._thread.join(self._timeout_s)
+        self.flush()
+        with guarded("metrics.opentelemetry"):
+            self._exporter.shutdown()
