@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar, overload
 from tinkertape.bus import default_bus
 from tinkertape.context import with_severity
 from tinkertape.events import TELEMETRY_EXCEPTION
-from tinkertape.faults import classify, is_user_error
+from tinkertape.faults import fault_metadata, is_user_error
 from tinkertape.guard import guarded, message_of
 from tinkertape.telemetry import Telemetry, get_telemetry
 
@@ -63,8 +63,7 @@ class _Capture:
             "exception_type": type(error).__name__,
             "exception_message": message_of(error),
             "traceback": "".join(traceback.format_exception(type(error), error, trace)),
-            "fault_owner": classify(error).owner,
-            "is_user_error": user,
+            **fault_metadata(error),
         }
         severity = self._severity or ("WARNING" if user and not self._fatal else "ERROR")
         telemetry = self._telemetry or get_telemetry()

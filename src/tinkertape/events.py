@@ -487,6 +487,7 @@ TELEMETRY_EXCEPTION = _event(
         "traceback": "as text",
         "fault_owner": "user, client, network, service or unknown",
         "is_user_error": "by the specification's rule",
+        "error_category": "the service's word for a failed request",
     },
     "ERROR",
 )

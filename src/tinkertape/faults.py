@@ -88,6 +88,13 @@ def error_category(exception: BaseException) -> str | None:
     return next(filter(None, (_category(link) for link in _chain(exception))), None)
 
 
+def fault_metadata(exception: BaseException) -> dict[str, str | bool]:
+    """Whose mistake it is, as the metadata of an event."""
+    category = error_category(exception)
+    told = {"error_category": category} if category is not None else {}
+    return {"fault_owner": classify(exception).owner, "is_user_error": is_user_error(exception), **told}
+
+
 def status_code(exception: BaseException) -> int | None:
     """The HTTP status that an exception or its cause carries, or None."""
     return next((status for link in _chain(exception) if (status := _status_code(link)) is not None), None)

@@ -34,7 +34,7 @@ from tinkertape.delivery import Delivery
 from tinkertape.diagnosis import Watcher
 from tinkertape.diagnosis import watch as watch_bus
 from tinkertape.errors import EventNameError, HandlerNotFound, TapeError
-from tinkertape.faults import classify, is_user_error
+from tinkertape.faults import fault_metadata
 from tinkertape.guard import guarded, message_of
 from tinkertape.instrument import clock
 from tinkertape.instrument import tinker as tinker_source
@@ -195,8 +195,7 @@ class Telemetry:
                 "exception_type": type(error).__name__,
                 "exception_message": message_of(error),
                 "traceback": "".join(traceback.format_exception(error)),
-                "fault_owner": classify(error).owner,
-                "is_user_error": is_user_error(error),
+                **fault_metadata(error),
             }
             self._bus.execute("telemetry.exception", {}, metadata)
 

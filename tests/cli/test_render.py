@@ -76,7 +76,7 @@ def test_the_answer_comes_first_and_every_figure_has_its_unit_and_quality() -> N
         "≈ 13.0 s",
         "inferred: history",
         "1 200 + 2 open",
-        "≈ 47.0 s so far  45.0 to 47.5 s",
+        "≈ 47.0 s, to the end  45.0 to 47.5 s",
         "RequestFailedError 400 user (2 times)",
         "and 3 more",
         "capacity-pause  47.0 s, 47 %",
@@ -138,6 +138,18 @@ def test_the_mark_is_the_states_where_nobody_is_to_blame(state: str, lead: str, 
     assert printed(report, print_diagnosis).startswith(f"{mark} {lead}")
 
 
+@pytest.mark.parametrize(("severity", "mark"), [("error", "?"), ("info", "✓")])
+def test_what_cost_something_and_is_nobodys_is_not_well(severity: str, mark: str) -> None:
+    ledger = {"recorded": 10, "stored": 10, "pending": 0, "rejected": 0, "dropped": {}}
+    finding = {**WHOLE["findings"][0], "owner": "none", "severity": severity}
+    verdict = {"owner": "none", "lead": "Not clear whose:", "sentence": "", "under": ""}
+    changes = {"state": "ended", "verdict": verdict, "findings": [finding], "ledger": ledger}
+
+    text = printed(msgspec.convert({**WHOLE, **changes}, Report), print_diagnosis)
+
+    assert text.startswith(f"{mark} Not clear whose:")
+
+
 def test_a_very_long_name_is_cut() -> None:
     text = printed(msgspec.convert({**WHOLE, "name": 500 * "n"}, Report))
 
@@ -158,7 +170,8 @@ def test_in_a_very_narrow_terminal_a_note_stands_under_its_row() -> None:
 def test_a_pause_of_two_requests_is_told_as_one_with_its_bounds() -> None:
     (pause,) = WHOLE["pauses"]
     other = {**pause, "operation": "optim_step", "request_id": "s", "pause": 1, "ended_s": 50.0}
-    finding = {**WHOLE["findings"][0], "evidence": {"figures": {"min_s": 45.0, "max_s": 47.5}}}
+    evidence = {"figures": {"min_s": 45.0, "max_s": 47.5}, "ended_s": 50.0}
+    finding = {**WHOLE["findings"][0], "evidence": evidence}
     report = {**WHOLE, "pauses": [{**pause, "pause": 1, "ended_s": 50.0}, other], "findings": [finding]}
     text = printed(msgspec.convert(report, Report))
 
@@ -166,3 +179,22 @@ def test_a_pause_of_two_requests_is_told_as_one_with_its_bounds() -> None:
     assert "step 1, forward_backward and optim_step, 2 requests" in text
     assert "capacity-pause  ≈ 47.0 s, 47 %" in text
     assert "It lasted 45.0 to 47.5 s." in text
+
+
+@pytest.mark.parametrize(
+    ("state", "length", "lasted"),
+    [("paused", "≈ 47.0 s so far", "It has lasted 45.0"), ("ended", "≈ 47.0 s, to the end", "It had lasted 45.0")],
+)
+def test_a_pause_that_did_not_end_is_told_by_whether_the_run_did(state: str, length: str, lasted: str) -> None:
+    evidence = {"figures": {"min_s": 45.0, "max_s": 47.5}, "ended_s": None}
+    finding = {**WHOLE["findings"][0], "evidence": evidence}
+    text = printed(msgspec.convert({**WHOLE, "state": state, "findings": [finding]}, Report))
+
+    assert length in text and lasted in text
+
+
+def test_an_owners_figure_is_marked_where_much_of_it_is_no_measurement() -> None:
+    text = printed(msgspec.convert(WHOLE, Report))
+
+    assert "  ● Tinker                   ≈ 60.0 s  60 %" in text
+    assert "  ■ you                        40.0 s  40 %" in text

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from tests.diagnosis.builder import USER as CALLER
 from tests.diagnosis.builder import Script, training_run
 
+from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser, Report, diagnose
 from tinkertape.diagnosis.report import State
-from tinkertape.diagnosis.words import THIN, first_line, steps
+from tinkertape.diagnosis.words import THIN, first_line, seconds, share_as_known, steps
 
 USER = {"error_type": "RequestFailedError", "reason": "datum 3 is too long", "fault_owner": "user"}
 SERVER = {"error_type": "RequestFailedError", "reason": "the worker was lost", "fault_owner": "service"}
@@ -177,6 +179,183 @@ def test_how_the_recording_ended_is_the_state(status: str, state: str) -> None:
     report = report_of(script)
 
     assert (report.state, report.status) == (state, status)
+
+
+def test_a_program_that_failed_before_any_call_is_not_told_that_tinker_was_healthy() -> None:
+    script = Script()
+    script.start(0)
+    error = {"exception_type": "ImportError", "exception_message": "no module", "fault_owner": "user"}
+    script.event("telemetry.exception", 50, {}, error)
+    script.stop(60, "errored")
+
+    report = report_of(script)
+
+    assert answer(report) == "Failed by your code. ImportError: no module."
+    assert report.verdict.under == "No call to Tinker was recorded."
+
+
+def test_trouble_before_a_failure_is_not_called_healthy() -> None:
+    script = failed_run("user")
+    broken = {"error_type": "ConnectError", "status_code": None, "operation": "optim_step", "layer": "http"}
+    script.event("tinker.retry", 500, {"attempt": 1, "delay": 1_000_000}, broken)
+
+    report = report_of(script, state="failed")
+
+    assert report.verdict.under == "Before that there was 1 broken connection."
+
+
+def test_the_exit_status_is_what_failed_where_the_program_went_on_after_an_error() -> None:
+    script = training_run([100] * 8, failures={2: USER})
+    script.event("telemetry.session.stop", 2100, {}, {"status": "errored", "exit_status": 3})
+
+    report = report_of(script)
+
+    assert (report.state, report.exit_status) == ("failed", 3)
+    assert answer(report) == "Failed. The program ended with exit status 3."
+    assert "datum 3 is too long at step 2" in report.verdict.under
+
+
+def test_a_failure_that_the_service_does_not_explain_is_nobodys() -> None:
+    failure = {
+        "error_type": "RequestFailedError",
+        "reason": "something broke",
+        "fault_owner": "unknown",
+        "error_category": "unknown",
+        "is_user_error": False,
+    }
+    report = report_of(training_run([100] * 8, failures={7: failure}))
+
+    assert (report.verdict.owner, answer(report)) == (
+        "none",
+        "Not clear whose: `forward_backward` failed at step 7, and the service did not say whose mistake it was.",
+    )
+    [finding] = report.findings
+    assert (finding.cause, finding.owner) == ("service-errors", "none")
+    assert [error.owner for error in report.errors] == ["none"]
+    said = {owner.owner: (owner.role, owner.say) for owner in report.owners}
+    assert said["you"] == ("not", "Not the cause: no error of yours")
+    assert said["service"] == ("usual", "As usual, but for 1 failure that it did not explain")
+
+
+def test_a_program_that_ended_by_a_failure_that_nobody_explains_says_so() -> None:
+    script = training_run([100] * 3)
+    error = {"exception_type": "RequestFailedError", "exception_message": "broke", "fault_owner": "unknown"}
+    script.event("telemetry.exception", 700, {}, {**error, "error_category": "unknown"})
+
+    report = report_of(script, state="failed")
+
+    assert answer(report).startswith("Failed. RequestFailedError: broke")
+    assert report.verdict.under == "The service did not say whose mistake it was."
+
+
+def test_killed_tells_what_was_found_before() -> None:
+    script = training_run([150] * 8, pauses={3: (0, 3100)})
+    events = [event for event in script.events() if event.name != "telemetry.session.stop"]
+
+    report = diagnose(events, state="killed").report
+
+    assert answer(report) == (
+        "Killed after step 8, from outside the program. Before that: Tinker paused this run for ≈ 3.1 s at step 3."
+    )
+    assert report.verdict.under == "Everything recorded until then is here."
+
+
+def test_what_cost_nothing_is_no_cause() -> None:
+    script = training_run([150] * 12)
+    script.call("sample", 300, family="sampling", model="", compute=50, paused=(0, 1200), hold=400)  # nobody claims it
+
+    report = report_of(script)
+
+    assert [(finding.cause, finding.severity) for finding in report.findings] == [("capacity-pause", "info")]
+    assert (report.verdict.owner, report.verdict.lead) == ("none", "No harm done:")
+    assert "that nobody waited for" in report.verdict.sentence
+    assert {owner.owner: owner.role for owner in report.owners}["service"] == "not"
+
+
+def test_several_pauses_end_in_the_plural() -> None:
+    report = report_of(training_run([150] * 20, pauses={5: (0, 2100), 12: (0, 3100)}))
+
+    assert answer(report) == "It is Tinker. It paused this run 2 times, together for ≈ 5.2 s at steps 5 and 12."
+    assert "The pauses ended by themselves, and all 20 steps are done." in report.verdict.under
+
+
+def test_the_length_of_a_pause_is_its_best_estimate_between_its_bounds() -> None:
+    report = report_of(training_run([150] * 20, pauses={12: (0, 3100)}, hold=400))
+
+    [finding], [pause] = report.findings, report.pauses
+    figures = finding.evidence["figures"]
+    assert figures["length_s"] == pause.length_s
+    assert figures["min_s"] < figures["length_s"] < figures["max_s"]
+    assert figures["length_s"] == pytest.approx(3.1, abs=0.03)
+
+
+def paused_run(reason: str, *, until: float) -> list[Event]:
+    """A call that has been held since it was accepted, as of `until`."""
+    script = Script()
+    script.start(0)
+    call = script.call("forward_backward", 10, paused=(0, 50_000), hold=400, reason=reason, open_at=until)
+    script.claim(call, 11, None)
+    script.tick(until)
+    return script.events()
+
+
+@pytest.mark.parametrize(("reason", "said"), [("rate_limit", "rate limit"), ("capacity", "capacity")])
+def test_a_live_pause_says_that_it_waits_and_why(reason: str, said: str) -> None:
+    report = diagnose(paused_run(reason, until=3000)).report
+
+    assert (report.state, report.verdict.owner) == ("paused", "service")
+    assert answer(report).startswith("Waiting for Tinker for ≈ 3.0 s (paused: " + said + ")")
+
+
+def test_an_open_pause_at_an_interrupt_has_one_length_in_words_and_figures() -> None:
+    events = paused_run("capacity", until=3000)
+    last = events[-1]
+    stop = msgspec.structs.replace(
+        last,
+        name="telemetry.session.stop",
+        measurements={"monotonic_time": last.monotonic_ns + 700_000_000},
+        metadata={"status": "interrupted"},
+        index=last.index + 1,
+    )
+    report = diagnose([*events, stop]).report
+
+    [finding], [pause] = report.findings, report.pauses
+    assert finding.evidence["figures"]["length_s"] == pytest.approx(pause.length_s) == pytest.approx(3.7, abs=0.1)
+    assert finding.cost_s == pytest.approx(pause.length_s, abs=0.1)
+    assert answer(
+        report
+    ) == f"It is Tinker. It paused this run for ≈ {seconds(finding.cost_s)}, until it ended.".replace(THIN, " ")
+    assert report.verdict.under == "Nothing to change in your code. It was interrupted."
+
+
+@pytest.mark.parametrize(
+    ("quality", "least", "most", "said"),
+    [
+        ("measured", 0.39, 0.39, "39 %"),
+        ("inferred", 0.2, 0.4, "about 39 %"),
+        ("bounded", 0.1, 0.39, "at most 39 %"),
+        ("bounded", 0.38, 0.40, "39 %"),
+        ("bounded", 0.1, 0.6, "10 % to 60 %"),
+        ("bounded", 0.38, 0.6, "at least 38 %"),
+    ],
+)
+def test_a_share_is_said_as_it_is_known(quality: str, least: float, most: float, said: str) -> None:
+    assert share_as_known(0.39, quality, least, most).replace(THIN, " ") == said
+
+
+def test_compute_that_is_only_bounded_is_said_so_in_the_answer() -> None:
+    script = Script()
+    script.start(0)
+    for at in range(0, 6000, 500):  # the threads of each poll waited for a processor
+        call = script.call("forward_backward", at + 10, compute=300, starved=(0, 100))
+        script.claim(call, at + 11, call.ended)
+    script.stop(6000)
+
+    report = report_of(script)
+
+    [compute] = [part for part in report.parts if part.part == "compute"]
+    assert compute.quality == "bounded" and compute.min_s < 0.9 * compute.seconds
+    assert report.verdict.under.replace(THIN, " ").startswith("At most 60 % of the time is Tinker computing.")
 
 
 def test_what_was_lost_of_the_record_is_said() -> None:

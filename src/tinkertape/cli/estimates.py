@@ -9,6 +9,7 @@ from tinkertape.cli.figures import MARKS, bounds, plural, seconds, share
 from tinkertape.cli.text import escaped
 from tinkertape.diagnosis.findings import is_estimate
 from tinkertape.diagnosis.report import FindingRow, PauseRow
+from tinkertape.diagnosis.verdict import REASONS
 
 
 def told_as_one(pauses: Sequence[PauseRow]) -> list[list[PauseRow]]:
@@ -24,11 +25,14 @@ def pauses_said(pauses: Sequence[PauseRow]) -> str:
     return f"{plural(len(told_as_one(pauses)), 'pause')}, {plural(len(pauses), 'request')}"
 
 
-def pause_cells(held: Sequence[PauseRow]) -> tuple[str, str, str, str, str]:
-    """A pause's begin, length, bounds, place and reason. Of several requests, the longest says how long it was."""
+def pause_cells(held: Sequence[PauseRow], *, live: bool) -> tuple[str, str, str, str, str]:
+    """A pause's begin, length, bounds, place and reason. Of several requests, the longest says how long it was; one
+    that did not end went on until the run did, unless that is `live`.
+    """
     longest = max(held, key=lambda each: each.length_s)
     limits = bounds(max(each.min_s for each in held), max(each.max_s for each in held))
-    so_far = " so far" if any(each.ended_s is None for each in held) else ""
+    is_open = any(each.ended_s is None for each in held)
+    so_far = (" so far" if live else ", to the end") if is_open else ""
     names = " and ".join(dict.fromkeys(escaped(each.operation) for each in held))
     where = f"step {longest.step}, {names}" if longest.step is not None else names
     return (
@@ -36,7 +40,7 @@ def pause_cells(held: Sequence[PauseRow]) -> tuple[str, str, str, str, str]:
         f"{MARKS['inferred'] if limits else ''}{seconds(longest.length_s)}{so_far}",
         limits,
         f"{where}, {plural(len(held), 'request')}" if len(held) > 1 else where,
-        f"{escaped(longest.reason)}{f': {escaped(longest.text)}' if longest.text else ''}",
+        f"{REASONS.get(longest.reason, escaped(longest.reason))}{f': {escaped(longest.text)}' if longest.text else ''}",
     )
 
 
@@ -48,10 +52,14 @@ def cost_said(finding: FindingRow) -> str:
     return f"{mark}{seconds(finding.cost_s)}{f', {share(finding.share)}' if finding.share is not None else ''}"
 
 
-def lasted_said(finding: FindingRow) -> str:
+def lasted_said(finding: FindingRow, *, live: bool) -> str:
     """The bounds of a pause: ` It lasted 2.0 to 2.3 s.`"""
     limits = bounds(_figures(finding).get("min_s"), _figures(finding).get("max_s"))
-    return f" It lasted {limits}." if limits else ""
+    if not limits:
+        return ""
+    if finding.evidence.get("ended_s") is not None:
+        return f" It lasted {limits}."
+    return f" It has lasted {limits}." if live else f" It had lasted {limits} when the run ended."
 
 
 def _figures(finding: FindingRow) -> dict[str, Any]:

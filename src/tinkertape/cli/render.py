@@ -20,7 +20,7 @@ from tinkertape.cli.estimates import cost_said, lasted_said, pause_cells, pauses
 from tinkertape.cli.figures import MARKS, bounds, count, moment, plural, seconds, share
 from tinkertape.cli.text import escaped, shortened
 from tinkertape.diagnosis.report import ErrorRow, FindingRow, OperationRow, Part, PauseRow, Report, RetryRow
-from tinkertape.diagnosis.run_state import is_healthy
+from tinkertape.diagnosis.run_state import LIVE, is_healthy
 from tinkertape.tape import Ledger
 
 SHAPES = {"you": "■", "network": "▲", "service": "●", "idle": "○"}
@@ -74,7 +74,7 @@ def print_diagnosis(console: Console, report: Report) -> None:
     console.print(answer(report))
     for finding in report.findings:
         console.print("")
-        console.print(_finding(finding))
+        console.print(_finding(finding, live=report.state in LIVE))
     if report.checked:
         console.print(_not_seen(report))
 
@@ -95,7 +95,8 @@ def _mark(report: Report) -> tuple[str, str]:
         return SHAPES[owner], STYLES[owner]
     if report.state != "ended":
         return STATES.get(report.state, "?"), "red" if report.state in ("failed", "killed") else ""
-    well = not report.verdict.lead.startswith("Cannot say") and is_healthy([], report.state, report.ledger)
+    costly = [finding for finding in report.findings if finding.severity != "info"]
+    well = not report.verdict.lead.startswith("Cannot say") and is_healthy(costly, report.state, report.ledger)
     return ("✓", "green") if well else ("?", "")
 
 
@@ -177,8 +178,8 @@ def _parts(report: Report, width: int) -> Padding:
     longest = max((part.seconds for part in report.parts), default=0.0)
     for owner in report.owners:
         say = Text(escaped(owner.say), style="dim")
-        figures = (Text(seconds(owner.seconds), style="bold"), Text(share(owner.share), style="bold"))
-        rows.append((_owner(owner.owner), "", *figures, "", say))
+        spent = Text(f"{_owner_mark(report, owner.owner)}{seconds(owner.seconds)}", style="bold")
+        rows.append((_owner(owner.owner), "", spent, Text(share(owner.share), style="bold"), "", say))
         for part in (part for part in report.parts if part.owner == owner.owner and part.seconds > 0):
             drawn = _bar(part, longest, bar) if width >= WITH_BARS else ""
             note = Text(_quality(part), style="dim")
@@ -187,6 +188,17 @@ def _parts(report: Report, width: int) -> Padding:
         rows = [(owner or Text("  ").append(part), *rest) for owner, part, *rest in rows]
         return _noted(rows, "|>>|~", width)
     return _noted(rows, "| >>|~", width)
+
+
+def _owner_mark(report: Report, owner: str) -> str:
+    """≈ or ≤ where a tenth or more of what an owner had is no measurement."""
+    mine = [part for part in report.parts if part.owner == owner]
+    least = 0.1 * sum(part.seconds for part in mine)
+
+    def had(quality: str) -> float:
+        return sum(part.seconds for part in mine if part.quality == quality)
+
+    return next((mark for quality, mark in MARKS.items() if had(quality) >= least > 0), "")
 
 
 def _part_name(part: Part) -> str:
@@ -239,7 +251,7 @@ def _operation_said(operation: OperationRow) -> str:
 def _evidence(report: Report, width: int) -> Iterator[RenderableType]:
     if report.pauses:
         yield _heading("Pauses", pauses_said(report.pauses))
-        yield _pauses(report.pauses, width)
+        yield _pauses(report.pauses, width, live=report.state in LIVE)
     if report.retries:
         yield _heading("Retries")
         yield _retries(report.retries, width)
@@ -248,7 +260,7 @@ def _evidence(report: Report, width: int) -> Iterator[RenderableType]:
         yield _errors(report.errors, width)
     yield _heading("Findings", "" if report.findings else "none")
     for finding in report.findings:
-        yield _finding(finding)
+        yield _finding(finding, live=report.state in LIVE)
     if report.checked:
         yield _not_seen(report)
 
@@ -257,11 +269,11 @@ def _not_seen(report: Report) -> Text:
     return Text(f"  looked for and not seen: {', '.join(escaped(cause) for cause in report.checked)}", style="dim")
 
 
-def _pauses(pauses: Sequence[PauseRow], width: int) -> Padding:
+def _pauses(pauses: Sequence[PauseRow], width: int, *, live: bool) -> Padding:
     rows: list[tuple[str | Text, ...]] = []
     told = told_as_one(pauses)
     for held in told[:ROWS_MAX]:
-        at, length, limits, where, reason = pause_cells(held)
+        at, length, limits, where, reason = pause_cells(held, live=live)
         rows.append((at, length, Text(limits, style="dim"), where, reason))
     return _noted([*rows, *_left_out(len(told))], "|>| ~", width)
 
@@ -293,11 +305,11 @@ def _left_out(total: int) -> list[tuple[Text]]:
     return [(Text(f"and {total - ROWS_MAX} more", style="dim"),)] if total > ROWS_MAX else []
 
 
-def _finding(finding: FindingRow) -> Padding:
+def _finding(finding: FindingRow, *, live: bool) -> Padding:
     cost = cost_said(finding)
     text = _owner(finding.owner).append(f"  {escaped(finding.cause)}", style="bold default")
     text.append(f"  {cost}" if cost else "", style="not bold default").append(
-        f"\n{escaped(finding.summary)}{lasted_said(finding)}", style="not bold default"
+        f"\n{escaped(finding.summary)}{lasted_said(finding, live=live)}", style="not bold default"
     )
     if finding.advice:
         text.append(f"\n{escaped(finding.advice)}", style="not bold italic default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,12 +12,13 @@ import msgspec
 
 from tinkertape.diagnosis import words
 from tinkertape.diagnosis.detectors.user_error import code_line
-from tinkertape.diagnosis.findings import Finding, FindingOwner, evidence_json, is_estimate
+from tinkertape.diagnosis.findings import Finding, evidence_json
 from tinkertape.diagnosis.fold import Fold
-from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, SEND, YOUR_CODE, PartOwner
+from tinkertape.diagnosis.owners import IN_SEND, TROUBLE_MIN_S, broken_connections, owner_rows, unknown_owners
+from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, YOUR_CODE
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, OperationKey
-from tinkertape.diagnosis.report import ErrorRow, FindingRow, Owner, Part, PauseRow, Report, Role, State, Step, Verdict
+from tinkertape.diagnosis.report import ErrorRow, FindingRow, Part, PauseRow, Report, State, Step
 from tinkertape.diagnosis.sdk_faults import SDK_KEY
 from tinkertape.diagnosis.tables import (
     error_rows,
@@ -29,7 +31,7 @@ from tinkertape.diagnosis.tables import (
     span_rows,
     step_rows,
 )
-from tinkertape.diagnosis.verdict import Facts, owners_at_fault, verdict
+from tinkertape.diagnosis.verdict import REASONS, Facts, verdict
 from tinkertape.diagnosis.view import View
 
 _STATES: Mapping[str, State] = {
@@ -40,10 +42,7 @@ _STATES: Mapping[str, State] = {
     "failed": "failed",
     "killed": "killed",
 }
-IN_SEND = "in_send_s"  # a finding's figure: what of its cost lies in the network's part
 IN_SEND_MIN_S = 0.01
-TROUBLE_MIN_S = 0.05  # of a paused queue: less is a poll's rounding
-_OWNERS: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
 
 
 @dataclass
@@ -62,20 +61,42 @@ def settled(view: View | None, findings: Sequence[Finding]) -> list[Finding]:
     """The findings with what they cost the run, their share of it and their steps; the costliest first."""
     if view is None:
         return list(findings)
+    pauses = pause_rows(view) if any(each.evidence.part.startswith(QUEUE) for each in findings) else []
     out = []
     for finding in findings:
         if finding.key.startswith(SDK_KEY) and not view.book.only_sdk:
             continue  # ours tell the same error
         cost = view.cost_s(finding)
         share = cost / view.wall_s if cost is not None and view.wall_s > 0 else None
+        figures = {**finding.evidence.figures, **_lengths(view, finding, pauses)}
         in_send = view.in_send_s(finding)
-        figures = (
-            finding.evidence.figures if in_send < IN_SEND_MIN_S else {**finding.evidence.figures, IN_SEND: in_send}
-        )
+        if in_send >= IN_SEND_MIN_S:
+            figures[IN_SEND] = in_send
         evidence = msgspec.structs.replace(finding.evidence, steps=view.steps_of(finding), figures=figures)
         severity = "info" if cost == 0 and finding.severity == "warning" else finding.severity
         out.append(msgspec.structs.replace(finding, cost_s=cost, share=share, evidence=evidence, severity=severity))
     return sorted(out, key=lambda finding: -(finding.cost_s or 0.0))
+
+
+def _lengths(view: View, finding: Finding, pauses: Sequence[PauseRow]) -> dict[str, float]:
+    """How long a queue was held, as the rows of the pauses have it; of requests that were held at once, the longest."""
+    evidence = finding.evidence
+    process = view.book.fold.processes.get(evidence.process)
+    if not evidence.part.startswith(QUEUE) or process is None:
+        return {}
+    began_s, ended_s = (view.seconds(process, at) for at in view.span_of(finding))
+    told: dict[int, list[PauseRow]] = {}
+    for row in pauses:
+        over_s = math.inf if row.ended_s is None else row.ended_s
+        if row.request_id in evidence.request_ids and row.began_s <= ended_s and over_s >= began_s:
+            told.setdefault(row.pause, []).append(row)
+    if not told:
+        return {}
+    return {
+        "length_s": sum(max(row.length_s for row in held) for held in told.values()),
+        "min_s": sum(max(row.min_s for row in held) for held in told.values()),
+        "max_s": sum(max(row.max_s for row in held) for held in told.values()),
+    }
 
 
 def state_of(fold: Fold, view: View | None, said: State | None) -> State:
@@ -116,10 +137,10 @@ def compose(
     errors = error_rows(view) if view is not None else []
     usual = _usual_step_s(steps)
     exit_status = first.exit_status if first is not None and state in ("ended", "failed") else None
-    facts = _facts(fold, view, state, exit_status, rows, steps, parts, pauses, usual, ledger)
+    facts = _facts(fold, view, state, exit_status, rows, steps, parts, pauses, errors, usual, ledger)
     answer = verdict(facts)
     over_s = _over_s(view, over)
-    owners = _unknown_owners() if only_sdk else _owners(fold, view, parts, rows, errors, over_s, answer)
+    owners = unknown_owners() if only_sdk else owner_rows(fold, view, parts, rows, errors, over_s, answer)
     return Report(
         run=fold.run or identity.run,
         name=fold.name or identity.name,
@@ -201,12 +222,13 @@ def _facts(
     steps: Sequence[Step],
     parts: Sequence[Part],
     pauses: Sequence[PauseRow],
+    errors: Sequence[ErrorRow],
     usual: float | None,
     ledger: Mapping[str, Any] | None,
 ) -> Facts:
     shares = {part.part: part.share for part in parts}
     failure = _last_failure(view) if view is not None else None
-    open_pause = next((pause for pause in pauses if pause.ended_s is None and pause.reason == "capacity"), None)
+    open_pause = next((pause for pause in pauses if pause.ended_s is None), None)
     waiting = state == "paused" or (open_pause is not None and view is not None and _waits_in_queue(view))
     return Facts(
         state=state,
@@ -214,15 +236,16 @@ def _facts(
         exit_status=exit_status,
         wall_s=view.wall_s if view is not None else 0.0,
         steps=sum(not step.open for step in steps),
-        step_now=steps[-1].step if steps else None,
+        where=f"{'in' if steps[-1].open else 'after'} step {steps[-1].step}" if steps else "",
         usual_step_s=usual,
         calls=sum(len(process.order) for process in fold.processes.values()),
         findings=findings,
-        compute_share=shares.get(COMPUTE, 0.0),
+        compute_said=_compute_said(view, parts),
         your_share=shares.get(YOUR_CODE, 0.0) + shares.get(IDLE, 0.0),
         idle_share=shares.get(IDLE, 0.0),
         paused_s=open_pause.length_s if open_pause is not None and waiting else None,
         paused_about=open_pause is not None and bool(words.between(open_pause.min_s, open_pause.max_s)),
+        paused_reason=open_pause.reason if open_pause is not None else "unknown",
         paused_text=open_pause.text if open_pause is not None else "",
         paused_step=open_pause.step if open_pause is not None else None,
         failure=failure,
@@ -230,29 +253,38 @@ def _facts(
         failure_step=view.step_at(failure.at_ns) if view is not None and failure is not None else None,
         ledger=dict(ledger) if ledger is not None else None,
         only_sdk=view is not None and view.book.only_sdk,
-        trouble=_trouble(fold, parts),
+        trouble=_trouble(fold, parts, errors, findings),
     )
 
 
-def _trouble(fold: Fold, parts: Sequence[Part]) -> list[str]:
+def _compute_said(view: View | None, parts: Sequence[Part]) -> str:
+    """The share of Tinker computing, as it is known."""
+    part = next((part for part in parts if part.part == COMPUTE), None)
+    if part is None or view is None or view.wall_s <= 0:
+        return words.percent(0.0)
+    return words.share_as_known(part.share, part.quality, part.min_s / view.wall_s, part.max_s / view.wall_s)
+
+
+def _trouble(
+    fold: Fold, parts: Sequence[Part], errors: Sequence[ErrorRow], findings: Sequence[FindingRow]
+) -> list[str]:
     """What was seen and may have no finding: no run with it is called healthy without a word of it."""
     told = [
-        f"{words.about(part.seconds, estimate=True)} in a paused queue ({part.part[len(QUEUE) :].strip(':_')})"
+        f"{words.about(part.seconds, estimate=True)} in a paused queue ({REASONS.get(part.part[len(QUEUE) :], '')})"
         for part in parts
         if part.part.startswith(QUEUE) and part.seconds >= TROUBLE_MIN_S
     ]
     retries = [retry for process in fold.processes.values() for retry in process.retries]
-    broken = _broken_connections(fold)
+    broken = broken_connections(fold)
     if broken:
         told.append(words.count(broken, "broken connection"))
     limited = sum(retry.status_code == 429 for retry in retries)
     if limited:
         told.append(f"{words.count(limited, 'answer')} of 429, too many requests")
+    nobodys = sum(error.count for error in errors if error.owner == "none")
+    if nobodys and not findings:
+        told.append(f"{words.count(nobodys, 'error')} of nobody's")
     return told
-
-
-def _broken_connections(fold: Fold) -> int:
-    return sum(retry.status_code is None for process in fold.processes.values() for retry in process.retries)
 
 
 def _waits_in_queue(view: View) -> bool:
@@ -268,95 +300,12 @@ def _last_failure(view: View) -> Failure | None:
         return ended_by.failure if ended_by is not None else None
     if view.process.failures:
         return view.process.failures[-1]
-    failed = [operation.error for operation in view.process.order if operation.error is not None]
-    return failed[-1] if failed else None
-
-
-def _unknown_owners() -> list[Owner]:
-    return [Owner(owner, None, 0.0, "none", "not recorded") for owner in _OWNERS]
-
-
-def _owners(
-    fold: Fold,
-    view: View | None,
-    parts: Sequence[Part],
-    findings: list[FindingRow],
-    errors: Sequence[ErrorRow],
-    over_s: float,
-    answer: Verdict,
-) -> list[Owner]:
-    guilty: list[FindingOwner] = owners_at_fault(findings) if findings else []
-    if answer.owner != "none" and answer.owner not in guilty:
-        guilty.append(answer.owner)
-    if view is None:
-        return []
-    said = {
-        "you": _say_you(errors, "you" in guilty, findings),
-        "network": _say_network(fold, view, "network" in guilty, findings),
-        "service": _say_service(parts, over_s, "service" in guilty, findings),
-        "idle": "Nothing in flight",
-    }
-    rows: list[Owner] = []
-    for owner in _OWNERS:
-        spent = sum(part.seconds for part in parts if part.owner == owner)
-        share = sum(part.share for part in parts if part.owner == owner)
-        role: Role = "none" if owner == "idle" else "cause" if owner in guilty else "not"
-        if owner == "service" and role == "not" and not any(row.owner == "service" for row in findings):
-            role = "usual"
-        rows.append(Owner(owner, spent, share, role, said[owner]))
-    return rows
-
-
-def _blame(findings: list[FindingRow], owner: FindingOwner) -> str:
-    mine = [row for row in findings if row.owner == owner]
-    costs = [words.about(row.cost_s, estimate=is_estimate(row.cause, row.evidence["figures"])) for row in mine[:2]]
-    return "; ".join(f"{row.cause}, {cost}" for row, cost in zip(mine, costs, strict=False))
-
-
-def _say_you(errors: Sequence[ErrorRow], guilty: bool, findings: list[FindingRow]) -> str:
-    if guilty:
-        return f"The cause: {_blame(findings, 'you') or 'the program raised'}"
-    mine = sum(row.count for row in errors if row.owner == "you")
-    cost = sum(row.cost_s or 0.0 for row in findings if row.owner == "you")
-    lost = f", {words.seconds(cost)}" if cost else ""
-    return f"Not the cause: {words.count(mine, 'user error')}{lost}" if mine else "Not the cause: no error of yours"
-
-
-def _say_network(fold: Fold, view: View, guilty: bool, findings: list[FindingRow]) -> str:
-    if guilty:
-        return f"The cause: {_blame(findings, 'network') or 'the connection broke'}{_after_errors(findings)}"
-    sends = []
-    for operation in view.process.order:
-        if operation.ended_ns is not None and operation.failure is None and operation.requests:
-            sends.append(view.cutter.cut(operation).nanoseconds(SEND) / 1e9)
-    broken = _broken_connections(fold)
-    speed = f"send p95 {words.seconds(quantile(sorted(sends), 0.95))}, " if sends else ""
-    lead = "Suspect" if broken and not findings else "Not the cause"
-    return f"{lead}: {speed}{words.count(broken, 'broken connection')}{_after_errors(findings)}"
-
-
-def _after_errors(findings: list[FindingRow]) -> str:
-    """What of the network's time was spent on the service's errors: the SDK waits before it sends again."""
-    rows = [row for row in findings if row.evidence["figures"].get(IN_SEND)]
-    if not rows:
-        return ""
-    statuses = sorted({status for row in rows for status in row.evidence["figures"].get("statuses") or ()})
-    seconds = words.seconds(sum(row.evidence["figures"][IN_SEND] for row in rows))
-    return f"; {seconds} of it waiting after Tinker's {words.listed(statuses) or 'errors'}"
-
-
-def _say_service(parts: Sequence[Part], over_s: float, guilty: bool, findings: list[FindingRow]) -> str:
-    lost = over_s + sum(part.seconds for part in parts if part.part.startswith(QUEUE))
-    spent = sum(part.seconds for part in parts if part.owner == "service")
-    if guilty and lost > 0:
-        return f"The cause: {words.seconds(spent - lost)} is usual, ≈{words.THIN}{words.seconds(lost)} is not"
-    if guilty:
-        return f"The cause: {_blame(findings, 'service') or 'the service failed a request'}"
-    if any(row.owner == "service" for row in findings):
-        return f"Not the cause: {_blame(findings, 'service')}"
-    if lost - over_s >= TROUBLE_MIN_S:
-        return f"Paused for ≈{words.THIN}{words.seconds(lost - over_s)}; no error, no slow stretch"
-    return "As usual: no pause, no error, no slow stretch"
+    for operation in reversed(view.process.order):
+        if operation.error is not None:
+            return operation.error
+        if operation.family in ("training", "sampling"):
+            return None  # the program went on
+    return None
 
 
 def _rfc3339(process: Process, at_ns: int) -> str:

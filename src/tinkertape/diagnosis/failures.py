@@ -30,6 +30,7 @@ def program_failure(event: Event, at_ns: int) -> Failure:
         str(metadata.get("exception_type") or "Exception"),
         str(metadata.get("exception_message") or ""),
         str(metadata.get("fault_owner") or "unknown"),
+        metadata.get("error_category"),
         traceback=str(metadata.get("traceback") or ""),
         is_user_error=metadata.get("is_user_error"),
     )

@@ -172,8 +172,10 @@ def _owner(status: int | None, category: str | None, error_type: str, metadata: 
     """As facts/sdk.md §7 recommends: 408 and 429 are nobody's, an exception without a status is not yours by itself."""
     if category == "user":
         return "user"
-    if category in ("server", "unknown") or (status is not None and status >= 500):
+    if category == "server" or (status is not None and status >= 500):
         return "service"
+    if category == "unknown":
+        return "unknown"
     if status is not None and 400 <= status < 500:
         return "unknown" if status in (408, 429) else "user"
     if error_type in _NETWORK:

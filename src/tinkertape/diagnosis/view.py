@@ -85,7 +85,7 @@ class View:
                 if step is not None:
                     found.add(step)
             return tuple(sorted(found))
-        began, ended = self._span(finding)
+        began, ended = self.span_of(finding)
         out = []
         for stretch in self.stretches:
             inside = min(ended, stretch.ended_ns) - max(began, stretch.began_ns)
@@ -103,7 +103,7 @@ class View:
             return sum(self.cost_ns(key, cost, *parts) for key, cost in evidence.costs_ns.items()) / 1e9
         if not evidence.part:
             return finding.cost_s
-        began, ended = self._span(finding)
+        began, ended = self.span_of(finding)
         waited = 0
         for partition in self.partitions:
             if partition.ended_ns <= began or partition.began_ns >= ended:
@@ -135,9 +135,11 @@ class View:
             total += min(cost, waited[SEND] + waited[RESUBMIT])
         return total / 1e9
 
-    def _span(self, finding: Finding) -> tuple[int, int]:
+    def span_of(self, finding: Finding) -> tuple[int, int]:
+        """When it began and ended, on its process's clock; what goes on, now."""
         ended = finding.evidence.ended_ns
-        return finding.evidence.began_ns, self.now_ns if ended is None else ended
+        process = self.book.fold.processes.get(finding.evidence.process, self.process)
+        return finding.evidence.began_ns, self.now_of(process) if ended is None else ended
 
     def over_ns(self, findings: Sequence[Finding]) -> dict[OperationKey, int]:
         """Compute above usual, by operation."""

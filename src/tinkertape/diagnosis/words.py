@@ -17,6 +17,21 @@ def about(value: float | None, *, estimate: bool) -> str:
     return marked(seconds(value), "inferred" if estimate and value else "measured")
 
 
+def share_as_known(share: float, quality: str, least: float, most: float) -> str:
+    """A share of 1 in a sentence, as it is known: `39 %`, `about 39 %`, `at most 39 %`, `27 to 39 %`.
+
+    Bounds that lie within a tenth of it are not worth the words.
+    """
+    if quality == "inferred":
+        return f"about {percent(share)}"
+    far_below, far_above = least < 0.9 * share, most > 1.1 * share
+    if quality != "bounded" or not (far_below or far_above):
+        return percent(share)
+    if far_below and far_above:
+        return f"{percent(least)} to {percent(most)}"
+    return f"at most {percent(most)}" if far_below else f"at least {percent(least)}"
+
+
 def factor(value: float) -> str:
     """`1.7×`."""
     return f"{value:.1f}×"

@@ -1,8 +1,9 @@
 """service-errors: the service answered with its own errors, or failed a request.
 
-Rule      an attempt was answered 5xx, or an operation failed of the service's doing (category server or unknown, 5xx);
-          errors within 30 s of each other are one finding. Where no operation was recorded, the SDK's own events tell
-          them (`sdk_faults.py`), without a cost.
+Rule      an attempt was answered 5xx, or an operation failed of the service's doing (category server, 5xx); errors
+          within 30 s of each other are one finding. A request that the service failed without saying whose mistake it
+          was (category unknown) is a finding with the owner none. Where no operation was recorded, the SDK's own events
+          tell them (`sdk_faults.py`), without a cost.
 Source    facts/sdk.md §2a and §5: 5xx on a submission is tried again after a back-off, on a poll at once; a future that
           resolves to {"error", "category"} fails the operation. facts/partition.md §8.
 Wrong if  a proxy between you and the service made the answer up. A poll answered 5xx costs nothing: the work went on.
@@ -18,7 +19,7 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
-from tinkertape.diagnosis.findings import Evidence, Finding
+from tinkertape.diagnosis.findings import Evidence, Finding, FindingOwner
 from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
@@ -43,6 +44,7 @@ class _Stretch:
     """Errors close to each other."""
 
     process: str
+    owner: FindingOwner
     began_ns: int
     last_ns: int
     attempts: int = 0
@@ -60,13 +62,17 @@ class Detector:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._stretches: dict[str, _Stretch] = {}
+        self._stretches: dict[tuple[str, FindingOwner], _Stretch] = {}
 
     def detect(self, event: Event) -> Iterator[Finding]:
         """A finding at each error, its count and cost growing."""
         if event.event_id:
             fault = self._book.sdk.told
-            if fault is not None and fault.failure.owner == "service" and self._book.only_sdk:
+            if (
+                fault is not None
+                and self._book.only_sdk
+                and (fault.failure.owner == "service" or fault.failure.category == "unknown")
+            ):
                 yield self._of_sdk(fault, event, fault.time_ns - self._book.fold.processes[event.process].offset_ns)
             return
         at = _stamp(event)
@@ -89,8 +95,8 @@ class Detector:
                 stretch = self._stretch(event, at)
                 stretch.attempt_ns[key] += int(event.measurements.get("delay") or 0)
                 yield _finding(stretch)
-        elif event.name.endswith(".exception") and is_services(event):
-            stretch = self._stretch(event, at)
+        elif event.name.endswith(".exception") and (is_services(event) or is_unexplained(event)):
+            stretch = self._stretch(event, at, owner="service" if is_services(event) else "none")
             name = str(event.metadata.get("operation") or event.name.split(".")[2])
             stretch.failed.append(name)
             stretch.message = stretch.message or first_line(str(event.metadata.get("reason") or ""))
@@ -99,7 +105,8 @@ class Detector:
 
     def _of_sdk(self, fault: SdkFault, event: Event, at: int) -> Finding:
         """Of an event of the SDK's own, where it is all that is known."""
-        stretch = self._stretch(event, at, SDK_STRETCH_NS)
+        owner: FindingOwner = "service" if fault.failure.owner == "service" else "none"
+        stretch = self._stretch(event, at, SDK_STRETCH_NS, owner)
         stretch.operations[fault.operation] += 1
         if fault.retried:
             stretch.attempts += 1
@@ -110,11 +117,13 @@ class Detector:
         found = _finding(stretch)
         return msgspec.structs.replace(found, cost_s=None, key=SDK_KEY + found.key)
 
-    def _stretch(self, event: Event, at: int, gap_ns: int = SAME_STRETCH_NS) -> _Stretch:
-        stretch = self._stretches.get(event.process)
+    def _stretch(
+        self, event: Event, at: int, gap_ns: int = SAME_STRETCH_NS, owner: FindingOwner = "service"
+    ) -> _Stretch:
+        stretch = self._stretches.get((event.process, owner))
         began = at - int(event.measurements.get("duration") or event.measurements.get("delay") or 0)
         if stretch is None or began - stretch.last_ns > gap_ns:
-            stretch = self._stretches[event.process] = _Stretch(event.process, began, at)
+            stretch = self._stretches[event.process, owner] = _Stretch(event.process, owner, began, at)
         stretch.began_ns = min(stretch.began_ns, began) if not stretch.attempts else stretch.began_ns
         stretch.last_ns = max(stretch.last_ns, at)
         stretch.operations[str(event.metadata.get("operation") or "")] += 1
@@ -132,7 +141,12 @@ def is_services(event: Event) -> bool:
     status = metadata.get("status_code")
     if isinstance(status, int) and status >= 500:
         return True
-    return metadata.get("fault_owner") == "service" or metadata.get("error_category") in ("server", "unknown")
+    return metadata.get("fault_owner") == "service" or metadata.get("error_category") == "server"
+
+
+def is_unexplained(event: Event) -> bool:
+    """Did the service fail it, and not say whose mistake it was?"""
+    return event.metadata.get("error_category") == "unknown"
 
 
 def _finding(stretch: _Stretch) -> Finding:
@@ -143,12 +157,16 @@ def _finding(stretch: _Stretch) -> Finding:
     if stretch.failed:
         failed = listed([f"`{name}`" for name in dict.fromkeys(stretch.failed)])
         message = f": {stretch.message}" if stretch.message else ""
-        sentences.append(f"The service failed {failed}{message}.")
+        unsaid = ", and did not say whose mistake it was" if stretch.owner == "none" else ""
+        sentences.append(f"The service failed {failed}{unsaid}{message}.")
     if stretch.attempts:
         again = "" if stretch.failed else ", and the SDK tried again"
         sentences.append(f"{count(stretch.attempts, 'attempt')} answered {answered}{again}.")
+    again = "Call it again: nothing in your request was wrong."
+    if stretch.owner == "none":
+        again = "Call it again; if it fails again, ask the service, with the request's id."
     return Finding(
-        "service",
+        stretch.owner,
         summary=" ".join(sentences) or "The SDK waited after an error of the service.",
         evidence=Evidence(
             began_ns=stretch.began_ns,
@@ -161,8 +179,8 @@ def _finding(stretch: _Stretch) -> Finding:
         ),
         severity="error" if stretch.failed else "warning",
         cost_s=sum(costs.values()) / 1e9,
-        advice="Call it again: nothing in your request was wrong." if stretch.failed else "",
-        key=f"{stretch.process}:{stretch.began_ns}",
+        advice=again if stretch.failed else "",
+        key=f"{stretch.process}:{stretch.owner}:{stretch.began_ns}",
     )
 
 

@@ -1,0 +1,137 @@
+"""What the report says of each owner: what it had of the time, and in a few words whether it is to blame.
+
+Pure, from rows; a figure that is no measurement says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinkertape.diagnosis import words
+from tinkertape.diagnosis.findings import FindingOwner, is_estimate
+from tinkertape.diagnosis.fold import Fold
+from tinkertape.diagnosis.parts import COMPUTE, QUEUE, SEND, PartOwner
+from tinkertape.diagnosis.report import ErrorRow, FindingRow, Owner, Part, Role, Verdict
+from tinkertape.diagnosis.tables import quantile
+from tinkertape.diagnosis.verdict import owners_at_fault
+from tinkertape.diagnosis.view import View
+from tinkertape.figures import marked
+
+OWNERS: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
+IN_SEND = "in_send_s"  # a finding's figure: what of its cost lies in the network's part
+TROUBLE_MIN_S = 0.05  # of a paused queue: less is a poll's rounding
+
+
+def broken_connections(fold: Fold) -> int:
+    """How often something was tried again because no answer came."""
+    return sum(retry.status_code is None for process in fold.processes.values() for retry in process.retries)
+
+
+def unknown_owners() -> list[Owner]:
+    """Of a run of which no time is known."""
+    return [Owner(owner, None, 0.0, "none", "not recorded") for owner in OWNERS]
+
+
+def owner_rows(
+    fold: Fold,
+    view: View | None,
+    parts: Sequence[Part],
+    findings: list[FindingRow],
+    errors: Sequence[ErrorRow],
+    over_s: float,
+    answer: Verdict,
+) -> list[Owner]:
+    """A row an owner, in their order."""
+    guilty: list[FindingOwner] = owners_at_fault(findings) if findings else []
+    if answer.owner != "none" and answer.owner not in guilty:
+        guilty.append(answer.owner)
+    if view is None:
+        return []
+    said = {
+        "you": _say_you(errors, "you" in guilty, findings),
+        "network": _say_network(fold, view, "network" in guilty, parts, findings),
+        "service": _say_service(parts, over_s, "service" in guilty, findings),
+        "idle": "Nothing in flight",
+    }
+    rows: list[Owner] = []
+    for owner in OWNERS:
+        spent = sum(part.seconds for part in parts if part.owner == owner)
+        share = sum(part.share for part in parts if part.owner == owner)
+        role: Role = "none" if owner == "idle" else "cause" if owner in guilty else "not"
+        if owner == "service" and role == "not" and not any(row.owner == "service" for row in findings):
+            role = "usual"
+        rows.append(Owner(owner, spent, share, role, said[owner]))
+    return rows
+
+
+def _blame(findings: list[FindingRow], owner: FindingOwner) -> str:
+    mine = [row for row in findings if row.owner == owner]
+    return "; ".join(f"{row.cause}, {_cost(row)}" for row in mine[:2])
+
+
+def _cost(row: FindingRow) -> str:
+    return (
+        words.about(row.cost_s, estimate=is_estimate(row.cause, row.evidence["figures"]))
+        if row.cost_s
+        else "at no cost"
+    )
+
+
+def _say_you(errors: Sequence[ErrorRow], guilty: bool, findings: list[FindingRow]) -> str:
+    if guilty:
+        return f"The cause: {_blame(findings, 'you') or 'the program raised'}"
+    mine = sum(row.count for row in errors if row.owner == "you")
+    cost = sum(row.cost_s or 0.0 for row in findings if row.owner == "you")
+    lost = f", {words.seconds(cost)}" if cost else ""
+    return f"Not the cause: {words.count(mine, 'user error')}{lost}" if mine else "Not the cause: no error of yours"
+
+
+def _say_network(fold: Fold, view: View, guilty: bool, parts: Sequence[Part], findings: list[FindingRow]) -> str:
+    if guilty:
+        return f"The cause: {_blame(findings, 'network') or 'the connection broke'}{_after_errors(findings)}"
+    sends = []
+    for operation in view.process.order:
+        if operation.ended_ns is not None and operation.failure is None and operation.requests:
+            sends.append(view.cutter.cut(operation).nanoseconds(SEND) / 1e9)
+    broken = broken_connections(fold)
+    quality = next((part.quality for part in parts if part.part == SEND), "measured")
+    speed = f"send p95 {marked(words.seconds(quantile(sorted(sends), 0.95)), quality)}, " if sends else ""
+    lead = "Suspect" if broken and not findings else "Not the cause"
+    return f"{lead}: {speed}{words.count(broken, 'broken connection')}{_after_errors(findings)}"
+
+
+def _after_errors(findings: list[FindingRow]) -> str:
+    """What of the network's time was spent on the service's errors: the SDK waits before it sends again."""
+    rows = [row for row in findings if row.evidence["figures"].get(IN_SEND)]
+    if not rows:
+        return ""
+    statuses = sorted({status for row in rows for status in row.evidence["figures"].get("statuses") or ()})
+    seconds = words.seconds(sum(row.evidence["figures"][IN_SEND] for row in rows))
+    return f"; {seconds} of it waiting after Tinker's {words.listed(statuses) or 'errors'}"
+
+
+def _say_service(parts: Sequence[Part], over_s: float, guilty: bool, findings: list[FindingRow]) -> str:
+    lost = over_s + sum(part.seconds for part in parts if part.part.startswith(QUEUE))
+    spent = sum(part.seconds for part in parts if part.owner == "service")
+    if guilty and lost > 0:
+        usual = _as_known(spent - lost, next((part for part in parts if part.part == COMPUTE), None))
+        return f"The cause: {usual} is usual, ≈{words.THIN}{words.seconds(lost)} is not"
+    if guilty:
+        return f"The cause: {_blame(findings, 'service') or 'the service failed a request'}"
+    if any(row.owner == "service" for row in findings):
+        return f"Not the cause: {_blame(findings, 'service')}"
+    unclear = sum(row.evidence["figures"].get("failed", 0) for row in findings if row.owner == "none")
+    if unclear:
+        return f"As usual, but for {words.count(unclear, 'failure')} that it did not explain"
+    if lost - over_s >= TROUBLE_MIN_S:
+        return f"Paused for ≈{words.THIN}{words.seconds(lost - over_s)}; no error, no slow stretch"
+    return "As usual: no pause, no error, no slow stretch"
+
+
+def _as_known(seconds: float, compute: Part | None) -> str:
+    """What the service took as usual, which is as well known as its compute."""
+    if compute is None or compute.quality == "measured":
+        return words.seconds(seconds)
+    if compute.quality == "inferred":
+        return f"about {words.seconds(seconds)}"
+    return f"{'at most ' if compute.min_s < 0.9 * compute.seconds else ''}{words.seconds(seconds)}"

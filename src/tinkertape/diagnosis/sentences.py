@@ -1,0 +1,93 @@
+"""What findings say in a sentence: who did what, where and for how long. Pure text from rows, the costliest first.
+
+Pauses of one cause are counted together. A finding of the service's or the network's is a phrase that follows "It …"
+or "Tinker …"; one of yours or of nobody's is a sentence of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tinkertape.diagnosis import words
+from tinkertape.diagnosis.findings import is_estimate
+from tinkertape.diagnosis.report import FindingRow
+
+PAUSE = "-pause"  # ends the causes that are pauses of a queue
+SUBJECTS = {"service": "Tinker", "network": "The network"}
+WHY = {"rate-limit-pause": " (rate limit)"}
+
+
+def phrases(rows: Sequence[FindingRow], *, live: bool = True) -> list[str]:
+    """What happened, each once. `live`: what is open goes on, else it went on until the end."""
+    return list(dict.fromkeys(phrase for _, phrase in _told(rows, live)))
+
+
+def sentences(rows: Sequence[FindingRow], *, live: bool = True) -> list[str]:
+    """The same, each with its subject."""
+    told = [f"{SUBJECTS.get(owner, '')} {phrase}.".lstrip() for owner, phrase in _told(rows, live)]
+    return list(dict.fromkeys(told))
+
+
+def estimated(rows: Sequence[FindingRow]) -> bool:
+    """Is any of their costs no measurement?"""
+    return any(is_estimate(row.cause, row.evidence["figures"]) for row in rows)
+
+
+def is_pause(row: FindingRow) -> bool:
+    """Was a queue held?"""
+    return row.cause.endswith(PAUSE)
+
+
+def is_open(row: FindingRow) -> bool:
+    """Did it not end, as far as is known?"""
+    return row.evidence.get("ended_s") is None
+
+
+def _told(rows: Sequence[FindingRow], live: bool) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        same = [each for each in rows if each.cause == row.cause] if is_pause(row) else [row]
+        if row is same[0]:
+            yield row.owner, _pauses(same, live) if is_pause(row) else _phrase(row)
+
+
+def _pauses(pauses: Sequence[FindingRow], live: bool) -> str:
+    length = sum(pause.cost_s or 0.0 for pause in pauses)
+    why = WHY.get(pauses[0].cause, "")
+    if length <= 0:
+        length = sum(pause.evidence["figures"].get("length_s", 0.0) for pause in pauses)
+        lasted = words.about(length, estimate=estimated(pauses))
+        requests = "a request" if len(pauses) == 1 else "requests"
+        return f"paused {requests}{_times(pauses)} for {lasted} that nobody waited for{why}"
+    numbers = sorted({step for pause in pauses for step in pause.evidence["steps"]})
+    where = f" {words.steps(numbers)}" if numbers else ""
+    until = ", until it ended" if not live and any(is_open(pause) for pause in pauses) else ""
+    return f"paused this run{_times(pauses)} for {words.about(length, estimate=estimated(pauses))}{where}{why}{until}"
+
+
+def _times(pauses: Sequence[FindingRow]) -> str:
+    return f" {len(pauses)} times, together" if len(pauses) > 1 else ""
+
+
+def _phrase(row: FindingRow) -> str:
+    numbers, figures, names = row.evidence["steps"], row.evidence["figures"], row.evidence["operations"]
+    goes_on = is_open(row)
+    where = f" {words.steps(numbers, goes_on=goes_on)}" if numbers else ""
+    if row.cause == "slow-service":
+        return f"{'computes' if goes_on else 'computed'} {words.factor(figures['factor'])} slower{where}"
+    if row.cause == "unreachable":
+        lasted = words.seconds(figures["length_s"])
+        return (
+            f"lets nothing through, for {lasted} now{where}" if goes_on else f"let nothing through for {lasted}{where}"
+        )
+    where = f" {words.steps(numbers)}" if numbers else ""
+    if row.cause == "flaky-network":
+        return f"broke {words.count(figures['broken'], 'connection')}{where}"
+    if row.cause == "service-errors" and figures.get("failed"):
+        failed = words.listed([f"`{name}`" for name in names[:2]])
+        if row.owner == "none":
+            return f"{failed} failed{where}, and the service did not say whose mistake it was"
+        return f"failed {failed}{where}"
+    if row.cause == "service-errors":
+        answered = words.listed(sorted(figures.get("statuses", {})))
+        return f"answered {words.count(figures.get('attempts', 0), 'attempt')} with {answered}{where}"
+    return row.summary.rstrip(".") + where
