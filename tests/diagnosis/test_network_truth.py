@@ -1,4 +1,4 @@
-"""Connections that break and outages, with the real SDK, held against what the service says of them."""
+"""Connections that break, outages and rate limits, with the real SDK, held against what the service says of them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from tests.diagnosis.truth import MS, Run, Trainer, outside, view_of
+from tests.diagnosis.truth import MS, Run, Trainer, outside, true_causes, view_of
 
 from tinkertape.diagnosis import Diagnosis, diagnose
-from tinkertape.sim import ConnectionFault, Outage, Scenario
+from tinkertape.sim import ConnectionFault, Outage, Pause, Scenario, SubmitFault
 
 pytestmark = pytest.mark.alone
 pytest.importorskip("tinker")
 
 COMPUTE_S = {"CreateModel": 0.03, "ForwardBackward": 0.1, "OptimStep": 0.03}
-TIMES_MIN, FLAKY_WITHIN_NS = 3, 60_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,6 @@ def trainer() -> Iterator[Trainer]:
 
 def scenario(**faults: object) -> Scenario:
     return Scenario(name="network", seed=3, compute_s=COMPUTE_S, poll_hold_s=0.5, **faults)  # type: ignore[arg-type]
-
-
-def true_causes(run: Run) -> set[str]:
-    """The causes that the truth file tells of: outages that last a second and more, three broken connections."""
-    causes = {"unreachable" for line in run.said("restored") if line["duration_ns"] >= 1_000 * MS}
-    return causes | ({"flaky-network"} if len(run.said("broken")) >= TIMES_MIN else set())
 
 
 def held(run: Run) -> Diagnosis:
@@ -131,4 +125,43 @@ def test_a_crowded_machine_is_no_fault(trainer: Trainer, tmp_path: Path) -> None
             burner.kill()
             burner.wait()
 
-    assert not {finding.cause for finding in diagnose(run.tape)} & {"unreachable", "flaky-network"}
+    ours = {"unreachable", "flaky-network", "rate-limit-self", "rate-limit-pause"}
+    assert not {finding.cause for finding in diagnose(run.tape)} & ours
+
+
+@pytest.mark.parametrize(("reason", "confidence"), [("rate_limit", 0.9), ("unknown", 0.5)])
+def test_a_pause_for_a_rate_limit_or_without_a_reason_is_the_services(
+    trainer: Trainer, tmp_path: Path, reason: Literal["rate_limit", "unknown"], confidence: float
+) -> None:
+    run = trainer.run(
+        scenario(pauses=(Pause(nth=5, length_s=1.5, reason=reason, text="slow down"),)), tmp_path, steps=7
+    )
+
+    [finding] = held(run)
+
+    figures = finding.evidence.figures
+    late_s = 0.05 + run.starved_ns(finding.evidence.began_ns, finding.evidence.ended_ns or 0) / 1e9
+    assert (finding.owner, finding.confidence, finding.evidence.steps) == ("service", confidence, (5,))
+    assert figures["min_s"] - late_s <= 1.5 <= figures["max_s"] + late_s
+    assert finding.cost_s == pytest.approx(1.5, abs=late_s + 0.1)
+
+
+def test_a_burst_of_samples_is_answered_429_and_is_yours(trainer: Trainer, tmp_path: Path) -> None:
+    run = trainer.run(Scenario(compute_s={"Sample": 0.4}, samples_at_once=4), tmp_path, samples=10)
+
+    [finding] = held(run)
+
+    answered = run.said("fault", status=429)
+    assert (finding.owner, finding.evidence.figures["answers"]) == ("you", len(answered))
+    assert (finding.evidence.figures["in_flight"], finding.evidence.figures["taken"]) == (10, 4)
+    assert finding.cost_s is not None and finding.cost_s >= 0.9  # the SDK waits 1 s after each
+
+
+def test_training_calls_answered_429_are_yours(trainer: Trainer, tmp_path: Path) -> None:
+    fault = SubmitFault(nth=3, status=429, times=3, request_type="OptimStep")
+    run = trainer.run(scenario(submit_faults=(fault,)), tmp_path, steps=5)
+
+    [finding] = held(run)
+
+    assert (finding.owner, finding.evidence.figures["answers"], finding.evidence.steps) == ("you", 3, (3,))
+    assert finding.cost_s is not None and finding.cost_s >= 0.75 * (0.5 + 1 + 2)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.diagnosis.truth import MS, Run, Trainer, outside, view_of
+from tests.diagnosis.truth import MS, Run, Trainer, outside, true_causes, view_of
 
 from tinkertape.diagnosis import diagnose
 from tinkertape.diagnosis.view import View
-from tinkertape.sim import FutureFault, Pause, Scenario, Slow, SubmitFault
+from tinkertape.sim import ConnectionFault, FutureFault, Outage, Pause, Scenario, Slow, SubmitFault
 
 pytestmark = pytest.mark.alone
 
@@ -90,13 +90,20 @@ def any_scenario(seed: int) -> Scenario:
     """A scenario with no, one or several faults; the first two seeds have none and only a user's."""
     rng = random.Random(seed)
     kinds = {0: [], 1: ["user"]}.get(
-        seed, rng.sample(["pause", "slow", "refused", "user", "server"], rng.randint(1, 3))
+        seed, rng.sample(["pause", "slow", "refused", "user", "server", "outage", "breaks", "limit"], rng.randint(1, 4))
     )
     free = [3, 5, 15]
     rng.shuffle(free)
     slow = Slow(first=7, last=11, factor=round(rng.uniform(2.5, 3.0), 2))
     pause = Pause(nth=free[0], length_s=round(rng.uniform(1.1, 1.4), 2))
     refused = SubmitFault(nth=free[1], status=503, times=rng.choice((1, 2)), request_type="OptimStep")
+    limit = Pause(nth=13, length_s=round(rng.uniform(1.1, 1.4), 2), reason="rate_limit")
+    outage = Outage(nth=rng.choice((2, 4, 6)), length_s=round(rng.uniform(1.5, 2.2), 2), after_s=0.02)
+    breaks = (
+        ConnectionFault(nth=2, request_type="OptimStep"),
+        ConnectionFault(nth=6, request_type="OptimStep", on="poll", how=rng.choice(("reset", "half"))),
+        ConnectionFault(nth=12, request_type="OptimStep", how="half"),
+    )
     category = "user" if "user" in kinds else "server"
     fault = FutureFault(nth=free[2], category=category, message="datum 3 has 40000 tokens")
     if {"user", "server"} <= set(kinds):
@@ -108,22 +115,12 @@ def any_scenario(seed: int) -> Scenario:
         jitter=0.15,
         poll_hold_s=rng.choice((0.3, 0.5, 2.0)),
         slow=(slow,) if "slow" in kinds else (),
-        pauses=(pause,) if "pause" in kinds else (),
+        pauses=((pause,) if "pause" in kinds else ()) + ((limit,) if "limit" in kinds else ()),
         submit_faults=(refused,) if "refused" in kinds else (),
         future_faults=(fault,) if {"user", "server"} & set(kinds) else (),
+        connection_faults=breaks if "breaks" in kinds else (),
+        outages=(outage,) if "outage" in kinds else (),
     )
-
-
-def true_causes(run: Run) -> set[str]:
-    """The causes that the truth file tells of."""
-    causes = {"capacity-pause" for line in run.said("paused") if line["length_s"] >= 1}
-    causes |= {"slow-service" for _ in run.said("slow")}
-    for line in run.said("fault"):
-        if line["kind"] == "future":
-            causes.add("user-error" if line["category"] == "user" else "service-errors")
-        elif line["status"] >= 500:
-            causes.add("service-errors")
-    return causes
 
 
 @pytest.mark.timeout(300)

@@ -142,3 +142,24 @@ def first_sent_ns(run: Run, ready: dict[str, Any], submit: dict[str, Any]) -> in
     known = {"request_type": ready["request_type"], "nth": ready["nth"]}
     broken = [line["at_ns"] for line in run.said("broken", on="submit", **known)]
     return min([int(submit["headers_ns"]), *broken])
+
+
+BROKEN_MIN = 3  # what `flaky-network` begins with
+SECOND = 1_000 * MS  # what a pause, an outage and the waits for a rate limit begin with
+PAUSES = {"capacity": "capacity-pause", "rate_limit": "rate-limit-pause", "unknown": "rate-limit-pause"}
+
+
+def true_causes(run: Run) -> set[str]:
+    """The causes that the truth file tells of."""
+    causes = {PAUSES[line["reason"]] for line in run.said("resumed") if line["duration_ns"] >= SECOND}
+    causes |= {"slow-service" for _ in run.said("slow")}
+    causes |= {"unreachable" for line in run.said("restored") if line["duration_ns"] >= SECOND}
+    causes |= {"flaky-network"} if len(run.said("broken")) >= BROKEN_MIN else set()
+    for line in run.said("fault"):
+        if line["kind"] == "future":
+            causes.add("user-error" if line["category"] == "user" else "service-errors")
+        elif line["status"] >= 500:
+            causes.add("service-errors")
+        elif line["status"] == 429:
+            causes.add("rate-limit-self")
+    return causes

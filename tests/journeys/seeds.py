@@ -6,7 +6,16 @@ import random
 
 import msgspec
 
-from tinkertape.sim import FutureFault, Pause, Scenario, Slow, demo_scenario, healthy_scenario, user_error_scenario
+from tinkertape.sim import (
+    FutureFault,
+    Outage,
+    Pause,
+    Scenario,
+    Slow,
+    demo_scenario,
+    healthy_scenario,
+    user_error_scenario,
+)
 from tinkertape.sim.scenario import RequestType
 
 STEPS = 14
@@ -35,7 +44,9 @@ def held_name(hold_s: float) -> str:
 
 
 def scenario_of(seed: int) -> Scenario:
-    """Seed 0 has no fault, seed 1 only a user's; every other one all of the demo's, some with a failed request more."""
+    """Seed 0 has no fault, seed 1 only a user's; every other one all of the demo's, some with a failed request or an
+    outage more.
+    """
     if seed == HEALTHY_SEED:
         return shortened(healthy_scenario(seed), seed)
     if seed == USER_ERROR_SEED:
@@ -61,6 +72,10 @@ def shortened(scenario: Scenario, seed: int) -> Scenario:
     failed = tuple(msgspec.structs.replace(fault, nth=free.pop()) for fault in scenario.future_faults)
     if scenario.name == "demo" and seed % 4 == 2 and free:
         failed = (FutureFault(nth=free.pop(), category="server" if seed % 8 == 2 else "user"),)
+    outages: tuple[Outage, ...] = ()
+    if scenario.name == "demo" and seed % 5 == 3 and free:
+        length_s, after_s = round(rng.uniform(1.2, 2.5), 2), round(rng.uniform(0.0, 0.1), 3)
+        outages = (Outage(nth=free.pop(), length_s=length_s, after_s=after_s),)
     return msgspec.structs.replace(
         scenario,
         name=seed_name(seed),
@@ -70,6 +85,7 @@ def shortened(scenario: Scenario, seed: int) -> Scenario:
         pauses=pauses,
         submit_faults=refused,
         future_faults=failed,
+        outages=outages,
     )
 
 

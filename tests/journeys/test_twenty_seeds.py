@@ -32,6 +32,7 @@ OWNERS = {
     "slow-service": "service",
     "service-errors": "service",
     "user-error": "you",
+    "unreachable": "network",
 }
 EVERY_RUN = [seed_name(seed) for seed in SEEDS] + [held_name(hold_s) for hold_s in HOLDS_S]
 
@@ -47,6 +48,7 @@ def true_causes(run: Trained) -> dict[str, str]:
     """What the truth file tells of, by cause, with its owner."""
     causes = {"capacity-pause" for line in run.said("paused", reason="capacity") if line["length_s"] >= PAUSE_MIN_S}
     causes |= {"slow-service" for _ in run.said("slow")}
+    causes |= {"unreachable" for _ in run.said("restored")}
     for line in run.said("fault"):
         by_user = line.get("category") == "user" or (line["status"] or 500) < 500
         causes.add("user-error" if by_user else "service-errors")

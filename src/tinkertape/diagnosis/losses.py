@@ -32,7 +32,7 @@ def lost_ns(cutter: Cutter, spells: Sequence[Spell], now_ns: int) -> dict[Operat
     costs: dict[OperationKey, int] = {}
     for operation in _touched(process, waits):
         over = [_span(wait, now_ns) for wait in waits if wait.operation_id in (None, operation.operation_id)]
-        costs[operation.key] = _within(cutter.cut(operation), over)
+        costs[operation.key] = within(cutter.cut(operation), NETWORK, over)
     outside = [_span(wait, now_ns) for wait in waits if wait.operation_id is None and wait.path in SETUP_PATHS]
     alone = [span for span in outside if not _caller(process, span[0])]
     if alone:
@@ -79,12 +79,13 @@ def _caller(process: Process, at_ns: int) -> Operation | None:
     return None
 
 
-def _within(cut: OperationCut, over: Sequence[Interval]) -> int:
+def within(cut: OperationCut, parts: Sequence[str], over: Sequence[Interval]) -> int:
+    """How long an operation was in some parts in these intervals, in ns."""
     spans = union(over)
     return sum(
         max(0, min(high, ended) - max(low, began))
         for part, low, high in cut.segments
-        if part in NETWORK
+        if part in parts
         for began, ended in spans
     )
 

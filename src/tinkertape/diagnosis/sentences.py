@@ -14,7 +14,7 @@ from tinkertape.diagnosis.report import FindingRow
 
 PAUSE = "-pause"  # ends the causes that are pauses of a queue
 SUBJECTS = {"service": "Tinker", "network": "The network"}
-WHY = {"rate-limit-pause": " (rate limit)"}
+WHY = {"rate_limit": " (rate limit)", "unknown": " (no reason given)"}
 
 
 def phrases(rows: Sequence[FindingRow], *, live: bool = True) -> list[str]:
@@ -34,8 +34,8 @@ def estimated(rows: Sequence[FindingRow]) -> bool:
 
 
 def is_pause(row: FindingRow) -> bool:
-    """Was a queue held?"""
-    return row.cause.endswith(PAUSE)
+    """Was a queue held, by no doing of yours?"""
+    return row.cause.endswith(PAUSE) and row.owner == "service"
 
 
 def is_open(row: FindingRow) -> bool:
@@ -45,14 +45,18 @@ def is_open(row: FindingRow) -> bool:
 
 def _told(rows: Sequence[FindingRow], live: bool) -> Iterator[tuple[str, str]]:
     for row in rows:
-        same = [each for each in rows if each.cause == row.cause] if is_pause(row) else [row]
+        same = [each for each in rows if is_pause(each) and _kind(each) == _kind(row)] if is_pause(row) else [row]
         if row is same[0]:
-            yield row.owner, _pauses(same, live) if is_pause(row) else _phrase(row)
+            yield row.owner, _pauses(same, live) if is_pause(row) else _phrase(row, live)
+
+
+def _kind(row: FindingRow) -> tuple[str, str]:
+    return row.cause, WHY.get(row.evidence["figures"].get("reason", ""), "")
 
 
 def _pauses(pauses: Sequence[FindingRow], live: bool) -> str:
     length = sum(pause.cost_s or 0.0 for pause in pauses)
-    why = WHY.get(pauses[0].cause, "")
+    _, why = _kind(pauses[0])
     if length <= 0:
         length = sum(pause.evidence["figures"].get("length_s", 0.0) for pause in pauses)
         lasted = words.about(length, estimate=estimated(pauses))
@@ -68,7 +72,7 @@ def _times(pauses: Sequence[FindingRow]) -> str:
     return f" {len(pauses)} times, together" if len(pauses) > 1 else ""
 
 
-def _phrase(row: FindingRow) -> str:
+def _phrase(row: FindingRow, live: bool) -> str:
     numbers, figures, names = row.evidence["steps"], row.evidence["figures"], row.evidence["operations"]
     goes_on = is_open(row)
     where = f" {words.steps(numbers, goes_on=goes_on)}" if numbers else ""
@@ -76,9 +80,9 @@ def _phrase(row: FindingRow) -> str:
         return f"{'computes' if goes_on else 'computed'} {words.factor(figures['factor'])} slower{where}"
     if row.cause == "unreachable":
         lasted = words.seconds(figures["length_s"])
-        return (
-            f"lets nothing through, for {lasted} now{where}" if goes_on else f"let nothing through for {lasted}{where}"
-        )
+        if goes_on and live:
+            return f"lets nothing through, for {lasted} now{where}"
+        return f"let nothing through for {lasted}{where}{', until it ended' if goes_on else ''}"
     where = f" {words.steps(numbers)}" if numbers else ""
     if row.cause == "flaky-network":
         return f"broke {words.count(figures['broken'], 'connection')}{where}"

@@ -85,7 +85,7 @@ class Pause(Part, frozen=True):
     nth: int
     length_s: float
     request_type: RequestType = "ForwardBackward"
-    reason: Literal["capacity", "rate_limit"] = "capacity"
+    reason: Literal["capacity", "rate_limit", "unknown"] = "capacity"
     text: str = "no machine is free for this model"
     after_s: float = 0.0
 
