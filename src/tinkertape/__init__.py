@@ -6,7 +6,7 @@ page.
 
     doors                 cli · testing, under pytest_plugin
     servers               collector · dashboard · sim, which imports nothing of ours
-    keepers               store · capture, over telemetry
+    keepers               store · capture and reporting, over telemetry
     carrier               delivery
     sources and handlers  instrument · metrics · diagnosis · log_handler
     tape                  tape

@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from tinkertape.metrics.definitions import last_value as last_value
     from tinkertape.metrics.definitions import sum_ as sum_
     from tinkertape.metrics.definitions import summary as summary
+    from tinkertape.metrics.reporters.console import ConsoleReporter as ConsoleReporter
     from tinkertape.metrics.reporters.opentelemetry import OpenTelemetryReporter as OpenTelemetryReporter
     from tinkertape.metrics.reporters.prometheus import PrometheusReporter as PrometheusReporter
     from tinkertape.metrics.values import Family as Family
     from tinkertape.metrics.values import Histogram as Histogram
     from tinkertape.metrics.values import Quantiles as Quantiles
     from tinkertape.metrics.values import Series as Series
+    from tinkertape.reporting import start as start
 
 _HOMES = {
     "Aggregate": "tinkertape.metrics.aggregate",
+    "ConsoleReporter": "tinkertape.metrics.reporters.console",
     "Family": "tinkertape.metrics.values",
     "Histogram": "tinkertape.metrics.values",
     "Metric": "tinkertape.metrics.definitions",
@@ -43,6 +46,7 @@ _HOMES = {
     "distribution": "tinkertape.metrics.definitions",
     "exponential_buckets": "tinkertape.metrics.definitions",
     "last_value": "tinkertape.metrics.definitions",
+    "start": "tinkertape.reporting",
     "sum_": "tinkertape.metrics.definitions",
     "summary": "tinkertape.metrics.definitions",
 }
