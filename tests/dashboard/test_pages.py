@@ -274,6 +274,13 @@ def test_a_run_of_several_models_says_how_many_steps_each_took():
     assert "2 models: 30 + 12 steps" in text_of(page_of({**report, "models": models}))
 
 
+def test_the_exit_status_stands_beside_the_state_where_it_is_not_0():
+    report = made_run("left", error_at=3) | {"state": "failed"}
+
+    assert "Failed exit status 3" in text_of(page_of(report | {"exit_status": 3}))
+    assert "exit status" not in text_of(page_of(report | {"exit_status": 0}))
+
+
 def test_a_run_that_ended_without_an_optim_step_is_told_in_calls():
     text = text_of(page_of(made_run("evaluation") | {"steps": [], "usual_step_s": None, "loss": []}))
 

@@ -10,6 +10,7 @@ from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser, Report, diagnose
 from tinkertape.diagnosis.report import State
 from tinkertape.diagnosis.run_state import ProcessView, run_state
+from tinkertape.diagnosis.sdk_faults import POLL
 
 SUBMIT = "InternalClientHolder.execute_with_retries.exception"
 REFUSED = {
@@ -183,3 +184,16 @@ def test_its_state_is_failed_once_nothing_comes_after_the_exception() -> None:
     states = [run_state([plain], {"state": told}, now_ns=10**12)[0] for told in ("failed", "ended")]
 
     assert states == ["failed", "ended"]
+
+
+def test_a_failure_of_no_stated_cause_is_nobodys_and_an_interruption_is_no_error() -> None:
+    heard = Heard()
+    failed = {"error_type": "RequestFailedError", "error_message": "broke", "error_category": "Unknown"}
+    heard.add(3, f"{POLL}.application_error", {**failed, "request_id": "r1", "is_user_error": False})
+    heard.add(4, "user_error", {"error_type": "KeyboardInterrupt", "message": "", "is_user_error": True})
+    heard.add(8, "session_end", kind="SESSION_END")
+
+    report = heard.report()
+
+    assert [(error.type, error.owner) for error in report.errors] == [("RequestFailedError", "none")]
+    assert [(finding.cause, finding.owner) for finding in report.findings] == [("service-errors", "none")]

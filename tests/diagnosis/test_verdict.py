@@ -358,6 +358,20 @@ def test_compute_that_is_only_bounded_is_said_so_in_the_answer() -> None:
     assert report.verdict.under.replace(THIN, " ").startswith("At most 60 % of the time is Tinker computing.")
 
 
+def test_what_is_usual_in_tinkers_row_is_said_as_it_is_known() -> None:
+    script = Script()
+    script.start(0)
+    for number, at in enumerate(range(0, 6000, 500)):
+        paused = (0.0, 2000.0) if number == 11 else None
+        call = script.call("forward_backward", at + 10, compute=300, starved=(0, 100), paused=paused, hold=400)
+        script.claim(call, at + 11, call.ended)
+    script.stop(9000)
+
+    said = {owner.owner: owner.say.replace(THIN, " ") for owner in report_of(script).owners}
+
+    assert said["service"].startswith("The cause: about ") and " is usual, ≈ 2." in said["service"]
+
+
 def test_what_was_lost_of_the_record_is_said() -> None:
     ledger = {"recorded": 2418, "stored": 2211, "pending": 0, "rejected": 0, "dropped": {"memory full": 207}}
     report = report_of(training_run([100] * 8), ledger=ledger)
