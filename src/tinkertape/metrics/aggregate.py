@@ -32,7 +32,7 @@ from tinkertape.metrics.extraction import why_skipped
 from tinkertape.metrics.handlers import Cells, make_handler
 from tinkertape.metrics.registry import Registry
 from tinkertape.metrics.shards import Alive, Shard, keys_of, tags_of
-from tinkertape.metrics.values import Family
+from tinkertape.metrics.values import Family, Kept, family_of
 
 _log = logging.getLogger("tinkertape")
 _numbers = itertools.count(1)
@@ -104,10 +104,14 @@ class Aggregate:
 
         A value that is being added at this moment may be counted and not yet be in the sum.
         """
+        return [family_of(metric, kept) for metric, kept in zip(self._metrics, self.states(), strict=True)]
+
+    def states(self) -> list[list[Kept]]:
+        """The same, metric by metric, as states that can be merged with another process's."""
         with self._turn() as is_outermost:
             shards, now_ns = self._shards.copy(), self._monotonic_ns()
             numbers = range(len(self._metrics))
-            return [self._family(number, shards, now_ns, may_expire=is_outermost) for number in numbers]
+            return [self._kept(number, shards, now_ns, may_expire=is_outermost) for number in numbers]
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[bool]:
@@ -121,7 +125,7 @@ class Aggregate:
             finally:
                 self._collects = not is_outermost
 
-    def _family(self, number: int, shards: list[Shard], now_ns: int, *, may_expire: bool) -> Family:
+    def _kept(self, number: int, shards: list[Shard], now_ns: int, *, may_expire: bool) -> list[Kept]:
         registry = self._registries[number]
         states = dict(registry.states([shard.tables[number] for shard in shards]))
         if self._idle_ns is not None and may_expire:
@@ -131,7 +135,7 @@ class Aggregate:
                     kept = registry.expire(idle, [shard.tables[number] for shard in self._shards])
                 for tags in set(idle).difference(kept):
                     del states[tags]
-        return Family(registry.metric, registry.series(states))
+        return registry.kept(states)
 
     def _retire(self) -> None:
         """Take over what threads that have ended left."""

@@ -14,7 +14,7 @@ from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.shards import ShardTable
 from tinkertape.metrics.states import State, empty, merged
-from tinkertape.metrics.values import OVERFLOW, Series, value_of
+from tinkertape.metrics.values import OVERFLOW, Kept
 
 
 class Known:
@@ -100,11 +100,9 @@ class Registry:
                 self._retired.pop(tags, None)
         return kept
 
-    def series(self, states: dict[Tags, State]) -> list[Series]:
-        """What is reported of these states."""
-        return [
-            Series(tags, value_of(self.metric, state), self._known[tags].began_ns) for tags, state in states.items()
-        ]
+    def kept(self, states: dict[Tags, State]) -> list[Kept]:
+        """These states, each with its tags and its begin."""
+        return [Kept(tags, state, self._known[tags].began_ns) for tags, state in states.items()]
 
 
 def _references(cells: list[Cell], place: int) -> int:

@@ -49,7 +49,7 @@ def _parts(value: float) -> int:
     return numerator << (_BITS + 1 - denominator.bit_length())
 
 
-class CountState(msgspec.Struct, frozen=True):
+class CountState(msgspec.Struct, frozen=True, tag=True):
     """Of a counter."""
 
     count: int = 0
@@ -58,7 +58,7 @@ class CountState(msgspec.Struct, frozen=True):
         return CountState(self.count + other.count)
 
 
-class SumState(msgspec.Struct, frozen=True):
+class SumState(msgspec.Struct, frozen=True, tag=True):
     """Of a sum."""
 
     total: ExactSum = ExactSum()
@@ -68,7 +68,7 @@ class SumState(msgspec.Struct, frozen=True):
         return SumState(self.total.merged(other.total), self.count + other.count)
 
 
-class LastState(msgspec.Struct, frozen=True):
+class LastState(msgspec.Struct, frozen=True, tag=True):
     """Of a last value: the newest by `time.monotonic_ns`; of two in one nanosecond, the greater."""
 
     time_ns: int = -1
@@ -83,7 +83,7 @@ class LastState(msgspec.Struct, frozen=True):
         return max(self, other, key=lambda each: (each.time_ns, each.value))
 
 
-class BucketState(msgspec.Struct, frozen=True):
+class BucketState(msgspec.Struct, frozen=True, tag=True):
     """Of a distribution: a count for each bucket, and one for what is above the last bound."""
 
     counts: tuple[int, ...]
@@ -104,7 +104,7 @@ class BucketState(msgspec.Struct, frozen=True):
         )
 
 
-class SketchState(msgspec.Struct, frozen=True):
+class SketchState(msgspec.Struct, frozen=True, tag=True):
     """Of a summary: counts by bucket of `sketch.py`, of values below, at and above 0."""
 
     negative: Buckets = msgspec.field(default_factory=dict)

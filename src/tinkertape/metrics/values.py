@@ -104,6 +104,19 @@ class Family(msgspec.Struct, frozen=True):
     series: list[Series]
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """One series as it is kept: mergeable, in the unit measured."""
+
+    tags: Tags
+    state: State
+    began_ns: int = 0
+
+
+def family_of(metric: Metric, kept: Iterable[Kept]) -> Family:
+    """What is reported of a metric's states."""
+    return Family(metric, [Series(each.tags, value_of(metric, each.state), each.began_ns) for each in kept])
+
+
 def value_of(metric: Metric, state: State) -> Value:
     """What is reported of a state."""
     convert = metric.conversion

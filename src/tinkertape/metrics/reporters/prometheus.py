@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.exemplars import Exemplar, Exemplars
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.non_negative import never_negative
+from tinkertape.metrics.processes import SharedStates
 from tinkertape.metrics.values import Family, Histogram, Quantiles
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
@@ -57,8 +59,9 @@ class PrometheusReporter(Collector):
 
     `registry` is one of `prometheus_client`, in which they are then found too; None is one for them alone. `exemplars`
     keeps the last trace id of each bucket and counter, for spans only, and OpenMetrics shows it. `series_max` and
-    `idle_s` are the `Aggregate`'s. Raises `MetricError` for names that become alike, and for unknown types and
-    quantiles in `reporter_options`.
+    `idle_s` are the `Aggregate`'s. `directory` is a folder that all processes of one program share: each scrape then
+    shows the metrics of all of them (`processes.py`); empty it before the program starts. Raises `MetricError` for
+    names that become alike, for unknown types and quantiles in `reporter_options`, and a folder that cannot be written.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class PrometheusReporter(Collector):
         exemplars: bool = True,
         series_max: int = 1_000,
         idle_s: float | None = None,
+        directory: str | Path | None = None,
     ) -> None:
         bus = default_bus if bus is None else bus
         self._shown = [_Shown(metric) for metric in metrics]
@@ -78,6 +82,7 @@ class PrometheusReporter(Collector):
         wanted = [never_negative(shown.metric) if shown.type == "counter" else shown.metric for shown in self._shown]
         self._aggregate = Aggregate(wanted, bus=bus, series_max=series_max, idle_s=idle_s)
         with_examples = [shown.metric for shown in self._shown if shown.type in ("counter", "histogram")]
+        self._shared = None if directory is None else SharedStates(wanted, self._aggregate, Path(directory))
         self._exemplars = Exemplars(with_examples if exemplars else [], bus=bus, series_max=series_max)
         self.registry.register(self)
 
@@ -87,7 +92,8 @@ class PrometheusReporter(Collector):
 
     def collect(self) -> Iterator[prometheus_client.Metric]:
         """All series as they are now; metrics without one are left out. Called by the registry."""
-        for shown, family in zip(self._shown, self._aggregate.collect(), strict=True):
+        source = self._aggregate if self._shared is None else self._shared
+        for shown, family in zip(self._shown, source.collect(), strict=True):
             if family.series:
                 yield shown.family(family, self._exemplars)
 
@@ -119,6 +125,8 @@ class PrometheusReporter(Collector):
         """Listen no longer, and leave the registry. Closing twice is closing once."""
         self._aggregate.close()
         self._exemplars.close()
+        if self._shared is not None:
+            self._shared.close()
         if self._shown:
             self._shown = []
             self.registry.unregister(self)

@@ -1,0 +1,198 @@
+"""Metrics of a program that has several processes: each writes what it counted, and whoever is asked adds it up.
+
+A process writes its states to a file of its own in a folder that all share, each second and when it closes. What a
+process leaves that has ended is moved into one file, `ended.json`, so that the folder does not grow with every worker.
+That file names what it took, and so does a crash between its writing and the removal count nothing twice.
+
+Threads  "tinkertape-metrics" writes; `states` runs in the thread that serves the scrape.
+Locks    `_writing`: one write of this process at a time. `lock` in the folder (`flock`): one process moves at a time.
+Fork     a child has a file and a thread of its own, from the fork on: nobody may ever ask it.
+Exit     `close` writes a last time; without it, what came in the last second is missing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tinkertape.errors import MetricError
+from tinkertape.guard import guarded
+from tinkertape.metrics.aggregate import Aggregate
+from tinkertape.metrics.definitions import Metric
+from tinkertape.metrics.extraction import Tags
+from tinkertape.metrics.states import merged
+from tinkertape.metrics.values import Family, Kept, family_of
+
+PERIOD_S = 1.0
+ENDED = "ended.json"
+
+
+class _File(msgspec.Struct):
+    """What a file says: series by metric's name, and the files that it took over."""
+
+    metrics: dict[str, list[Kept]]
+    took: list[str] = []
+
+
+class SharedStates:
+    """The states of an aggregate, and of those of the same metrics in the other processes of `directory`.
+
+    Raises `MetricError` for a folder that cannot be written, after closing the aggregate.
+    """
+
+    def __init__(self, metrics: Sequence[Metric], aggregate: Aggregate, directory: Path) -> None:
+        self._metrics, self._aggregate, self._directory = tuple(metrics), aggregate, directory
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.start_over()
+            self.write()
+        except OSError as error:
+            aggregate.close()
+            raise MetricError(f"cannot write to {directory}: {error.strerror}; choose another folder") from error
+        _shared.add(self)
+
+    def start_over(self) -> None:
+        """Begin as a process of its own."""
+        self._path = self._directory / f"{os.getpid()}-{_began(os.getpid())}.json"
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        threading.Thread(target=self._write_each, args=(self._ended,), name="tinkertape-metrics", daemon=True).start()
+
+    def _write_each(self, ended: threading.Event) -> None:
+        while not ended.wait(PERIOD_S):
+            with guarded("metrics.processes"):
+                self.write()
+
+    def write(self) -> None:
+        """Bring this process's file up to date. Raises `OSError`."""
+        with self._writing:
+            named = zip(self._metrics, self._aggregate.states(), strict=True)
+            _replace(self._path, _File({metric.name: kept for metric, kept in named if kept}))
+
+    def collect(self) -> list[Family]:
+        """All series of all processes; this one's as they are now, the others' as they wrote them last."""
+        with guarded("metrics.processes"):
+            self.write()
+        with guarded("metrics.processes"):
+            self._take_over()
+        files = [found for path in self._directory.glob("*.json") if (found := _read(path)) is not None]
+        taken = {name for _, file in files for name in file.took}
+        current = [file.metrics for name, file in files if name not in taken]
+        return [family_of(metric, _added(metric, current)) for metric in self._metrics]
+
+    def _take_over(self) -> None:
+        """Move what ended processes left into one file."""
+        gone = [path for path in self._directory.glob("*-*.json") if not _lives(path)]
+        if not gone:
+            return
+        with _locked(self._directory / "lock"):
+            before = _read(self._directory / ENDED)
+            file = _File({}) if before is None else before[1]
+            new = [found for path in gone if path.name not in file.took and (found := _read(path)) is not None]
+            states = [file.metrics, *(each.metrics for _, each in new)]
+            names = dict.fromkeys(name for each in states for name in each)
+            total = {name: _merged([each[name] for each in states if name in each]) for name in names}
+            _replace(self._directory / ENDED, _File(total, [path.name for path in gone]))
+            for path in gone:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Write a last time, and no more; what was counted stays in the folder."""
+        if not self._ended.is_set():
+            self._ended.set()
+            with guarded("metrics.processes"):
+                self.write()
+
+
+def _added(metric: Metric, files: Sequence[Mapping[str, list[Kept]]]) -> list[Kept]:
+    """One metric's series over all files; one that was defined otherwise elsewhere is left out there."""
+    found = [kept for file in files for kept in file.get(metric.name, ()) if _fits(metric, kept)]
+    return _merged([found])
+
+
+def _fits(metric: Metric, kept: Kept) -> bool:
+    counts = getattr(kept.state, "counts", None)
+    of_kind = type(kept.state).__name__.removesuffix("State").lower()
+    kinds = {"counter": "count", "sum": "sum", "last_value": "last", "distribution": "bucket", "summary": "sketch"}
+    return kinds[metric.kind] == of_kind and (counts is None or len(counts) == len(metric.buckets or ()) + 1)
+
+
+def _merged(lists: Sequence[Sequence[Kept]]) -> list[Kept]:
+    total: dict[Tags, Kept] = {}
+    for each in chain.from_iterable(lists):
+        known = total.get(each.tags)
+        if known is None or type(known.state) is not type(each.state):
+            total[each.tags] = each
+        else:
+            total[each.tags] = Kept(each.tags, merged(known.state, each.state), min(known.began_ns, each.began_ns))
+    return list(total.values())
+
+
+def _read(path: Path) -> tuple[str, _File] | None:
+    """A file's name and content; None for one that has just gone, or that nobody of us wrote."""
+    with suppress(OSError, ValueError, msgspec.ValidationError):
+        found = json.loads(path.read_bytes())  # not msgspec's: exact sums have more than 64 bits
+        return path.name, msgspec.convert(found, _File, strict=False)
+    return None
+
+
+def _replace(path: Path, file: _File) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as written:
+        plain: Any = msgspec.to_builtins(file, str_keys=True)
+        json.dump(plain, written, separators=(",", ":"))
+    part.replace(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lives(path: Path) -> bool:
+    """Does the process still run whose file this is: the same number, begun at the same moment?"""
+    pid, _, began = path.stem.partition("-")
+    return pid.isdigit() and _began(int(pid)) == began
+
+
+def _began(pid: int) -> str:
+    """When a process began, by the kernel's count; "0" where the system does not say, "" where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except OSError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            pass
+        return "" if Path("/proc/self/stat").exists() else "0"
+
+
+_shared: weakref.WeakSet[SharedStates] = weakref.WeakSet()  # a fork hook cannot be removed: one, holding nobody alive
+
+
+def _start_over() -> None:
+    for shared in list(_shared):
+        if not shared._ended.is_set():
+            with guarded("metrics.processes"):
+                shared.start_over()
+
+
+os.register_at_fork(after_in_child=_start_over)

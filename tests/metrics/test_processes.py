@@ -1,0 +1,187 @@
+"""A program of several processes is counted as one: forked and spawned workers, ended ones, killed ones, bad files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.waiting import wait_until
+
+from tinkertape.bus import Bus
+from tinkertape.errors import MetricError
+from tinkertape.metrics import Metric, PrometheusReporter, counter, distribution, last_value, sum_, summary
+
+METRICS: list[Metric] = [
+    counter("a.b.count", tags=["who"]),
+    sum_("a.b.size", measurement="x"),
+    last_value("a.b.last", measurement="x"),
+    distribution("a.b.spread", measurement="x", buckets=[1, 10]),
+    summary("a.b.middle", measurement="x"),
+]
+
+
+def work(directory: Path, who: str, values: list[Any], ready: Any = None) -> None:
+    """A worker: counts, and closes; or says that it is ready, and waits to be killed."""
+    bus = Bus()
+    reporter = PrometheusReporter(METRICS, bus=bus, directory=directory)
+    for value in values:
+        bus.execute("a.b", {"x": value}, {"who": who})
+    if ready is not None:
+        reporter.text()
+        ready.set()
+        signal.pause()
+    reporter.close()
+
+
+def lines(text: str) -> dict[str, float]:
+    """The samples of a page."""
+    found = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in found}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_what_workers_counted_is_added_up_to_what_the_parent_counted(tmp_path: Path, method: str) -> None:
+    directory, context, bus = tmp_path / "metrics", multiprocessing.get_context(method), Bus()
+    with PrometheusReporter(METRICS, bus=bus, directory=directory) as reporter:
+        bus.execute("a.b", {"x": 100}, {"who": "parent"})
+        workers = [context.Process(target=work, args=(directory, f"w{n}", [n, 0.5])) for n in (1, 2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+            assert worker.exitcode == 0
+        found = lines(reporter.text())
+
+    assert {name: found[name] for name in found if name.startswith("a_b_count_total")} == {
+        'a_b_count_total{who="parent"}': 1,
+        'a_b_count_total{who="w1"}': 2,
+        'a_b_count_total{who="w2"}': 2,
+    }
+    assert found["a_b_size_total"] == 104
+    assert found['a_b_spread_bucket{le="1.0"}'] == 3 and found['a_b_spread_bucket{le="+Inf"}'] == 5
+    assert found["a_b_middle_count"] == 5 and found['a_b_middle{quantile="0.5"}'] == pytest.approx(1, rel=0.02)
+    assert found["a_b_last"] in (0.5, 1, 2)
+
+
+def test_a_forked_child_of_a_reporter_reports_by_itself_and_nothing_is_counted_twice(tmp_path: Path) -> None:
+    bus = Bus()
+    with PrometheusReporter([counter("a.b.count")], bus=bus, directory=tmp_path) as reporter:
+        bus.execute("a.b", {})
+        child = os.fork()
+        if child == 0:
+            bus.execute("a.b", {})
+            reporter.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+        assert lines(reporter.text()) == {"a_b_count_total": 2}
+
+
+def test_what_ended_processes_left_is_moved_into_one_file_and_counted_once_however_often_one_asks(
+    tmp_path: Path,
+) -> None:
+    context = multiprocessing.get_context("fork")
+    for number in range(3):
+        worker = context.Process(target=work, args=(tmp_path, "w", [number]))
+        worker.start()
+        worker.join(60)
+    with PrometheusReporter(METRICS, bus=Bus(), directory=tmp_path) as reporter:
+        pages = [lines(reporter.text()) for _ in range(3)]
+
+        assert [page['a_b_count_total{who="w"}'] for page in pages] == [3, 3, 3]
+        assert len(list(tmp_path.glob("*-*.json"))) == 1
+
+
+def test_what_a_killed_process_wrote_stays_counted(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    worker = context.Process(target=work, args=(tmp_path, "killed", [1, 2, 3], ready))
+    worker.start()
+    assert ready.wait(60) and worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join(60)
+    with PrometheusReporter(METRICS, bus=Bus(), directory=tmp_path) as reporter:
+        assert lines(reporter.text())['a_b_count_total{who="killed"}'] == 3
+
+
+def test_a_crash_between_taking_over_and_removing_counts_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = multiprocessing.get_context("fork").Process(target=work, args=(tmp_path, "w", [1]))
+    worker.start()
+    worker.join(60)
+    unlink: Callable[..., None] = Path.unlink
+
+    def crash(path: Path, missing_ok: bool = False) -> None:
+        if "-" in path.name:
+            raise OSError("the process ended here")
+        unlink(path, missing_ok)
+
+    with PrometheusReporter(METRICS, bus=Bus(), directory=tmp_path) as reporter:
+        monkeypatch.setattr(Path, "unlink", crash)
+        first = lines(reporter.text())
+        monkeypatch.undo()
+        second = lines(reporter.text())
+
+    assert first['a_b_count_total{who="w"}'] == second['a_b_count_total{who="w"}'] == 1
+
+
+def test_other_processes_are_brought_up_to_date_while_nobody_asks_them(tmp_path: Path) -> None:
+    bus, other = Bus(), Bus()
+    with (
+        PrometheusReporter([counter("a.b.count")], bus=bus, directory=tmp_path),
+        PrometheusReporter([counter("a.b.count")], bus=other, directory=tmp_path / "elsewhere"),
+    ):
+        bus.execute("a.b", {})
+        own = next(tmp_path.glob("*-*.json"))
+
+        wait_until(lambda: "a.b.count" in own.read_text(), within_s=10)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"metrics": {"a.b.count": [1]}}', b"\xff\xfe"])
+def test_a_file_that_nobody_of_us_wrote_spoils_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "1-2.json").write_bytes(content)
+    (tmp_path / "notes.json").write_bytes(content)
+    bus = Bus()
+    with PrometheusReporter([counter("a.b.count")], bus=bus, directory=tmp_path) as reporter:
+        bus.execute("a.b", {})
+
+        assert lines(reporter.text()) == {"a_b_count_total": 1}
+
+
+def test_a_metric_that_is_defined_otherwise_in_another_process_is_left_out_there(tmp_path: Path) -> None:
+    worker = multiprocessing.get_context("fork").Process(target=work, args=(tmp_path, "w", [5]))
+    worker.start()
+    worker.join(60)
+    bus = Bus()
+    with PrometheusReporter(
+        [distribution("a.b.spread", measurement="x", buckets=[1]), counter("a.b.last")], bus=bus, directory=tmp_path
+    ) as reporter:
+        bus.execute("a.b", {"x": 1})
+
+        assert lines(reporter.text())["a_b_spread_count"] == 1
+        assert lines(reporter.text())["a_b_last_total"] == 1
+
+
+def test_the_folder_is_the_owners_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "metrics"
+    with PrometheusReporter(METRICS, bus=Bus(), directory=directory) as reporter:
+        reporter.text()
+
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    bus = Bus()
+    with pytest.raises(MetricError, match=r"cannot write to .*file"):
+        PrometheusReporter(METRICS, bus=bus, directory=tmp_path / "file")
+
+    assert bus.list_handlers() == []
