@@ -132,7 +132,8 @@ def _of(status: int | None, category: str | None) -> set[tuple[int | None, str |
 
 def _nothing_else(truth: Sequence[TruthLine], report: Report) -> Checked:
     """The service is blamed for what it did, and for nothing else. What this machine did is not in the truth."""
-    did = {f"{(line.reason or '').replace('_', '-')}-pause" for line in truth if line.what == "resumed"}
+    reasons = {"capacity": "capacity-pause", "rate_limit": "rate-limit-pause", "unknown": "rate-limit-pause"}
+    did = {reasons.get(line.reason or "unknown", "") for line in truth if line.what == "resumed"}
     did |= {"slow-service" for line in truth if line.what == "slow"}
     did |= {"service-errors" for line in truth if line.what == "fault" and line.injected}
     wrong = [finding.cause for finding in report.findings if finding.owner == "service" and finding.cause not in did]

@@ -19,6 +19,8 @@ from tinkertape.diagnosis.segments import Cutter, OperationCut
 
 OUTSIDE = -1  # the number that stands for no operation
 SETTLED_NS = 30_000_000_000  # after the end: what is usual in this run is known as well as it will be
+TOLD_EACH_NS = 1_000_000_000
+GROWTH = 0.05  # an outage of an hour is told 130 times, and not at each of its polls
 LOOK_BACK = 64  # operations that may have begun before a spell and still wait inside their call
 NETWORK = (SEND, RESUBMIT, RETRIEVE)
 
@@ -51,6 +53,11 @@ def is_settled(process: Process, spells: Sequence[Spell]) -> bool:
         if any(ended is None or now < ended + SETTLED_NS for ended in ends):
             return False
     return True
+
+
+def is_due(told_ns: int, began_ns: int, now_ns: int) -> bool:
+    """Is it time to tell a growing finding anew? Each second, later more rarely: telling it costs what it is long."""
+    return now_ns - told_ns >= max(TOLD_EACH_NS, int(GROWTH * (told_ns - began_ns)))
 
 
 def _span(wait: Wait, now_ns: int) -> Interval:

@@ -24,7 +24,7 @@ from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.connections import KIND_WORDS, Spell
 from tinkertape.diagnosis.detectors.unreachable import is_unreachable
 from tinkertape.diagnosis.findings import Evidence, Finding
-from tinkertape.diagnosis.losses import NETWORK, is_settled, lost_ns
+from tinkertape.diagnosis.losses import NETWORK, is_due, is_settled, lost_ns
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.words import count, listed
 
@@ -41,6 +41,8 @@ class _Stretch:
 
     number: int
     answers_before: int
+    told_ns: int = 0
+    is_known: bool = False  # what it cost, as well as it will be
     spells: list[Spell] = field(default_factory=list)
 
     @property
@@ -50,6 +52,10 @@ class _Stretch:
             if spell.began_ns - last >= SAME_TIME_NS:
                 number, last = number + 1, spell.began_ns
         return number
+
+    @property
+    def began_ns(self) -> int:
+        return min(spell.began_ns for spell in self.spells)
 
     @property
     def ended_ns(self) -> int:
@@ -69,12 +75,17 @@ class Detector:
         process = self._book.fold.processes[event.process]
         is_over = event.name == "telemetry.session.stop"
         grown = self._take_in(process, is_over=is_over)
-        watched = self._watched.get(process.id)
-        if not watched or not (grown or is_over or event.name == "clock.tick" or self._book.settled):
-            return
+        watched = self._watched.get(process.id, [])
         for stretch in list(watched):
-            yield from self._told(process, stretch)
-            if stretch is not watched[-1] and is_settled(process, stretch.spells):
+            is_last = stretch is watched[-1]
+            stretch.is_known = stretch.is_known and not (grown and is_last)
+            if stretch.is_known:
+                continue
+            stretch.is_known = is_settled(process, stretch.spells)
+            if grown or stretch.is_known or is_over or is_due(stretch.told_ns, stretch.began_ns, process.last_ns):
+                stretch.told_ns = process.last_ns
+                yield from self._told(process, stretch)
+            if stretch.is_known and not is_last:
                 watched.remove(stretch)
 
     def _take_in(self, process: Process, *, is_over: bool) -> bool:
@@ -120,7 +131,7 @@ def _finding(process: Process, stretch: _Stretch, costs: dict[tuple[str, int], i
         "network",
         summary=f"{count(broken, 'connection')} to Tinker broke ({how}), while others were answered.",
         evidence=Evidence(
-            began_ns=min(spell.began_ns for spell in stretch.spells),
+            began_ns=stretch.began_ns,
             ended_ns=stretch.ended_ns,
             process=process.id,
             request_ids=tuple(request for operation in operations for request in operation.requests)[:20],

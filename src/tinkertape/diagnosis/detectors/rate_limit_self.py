@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.findings import Evidence, Finding
-from tinkertape.diagnosis.losses import Interval, within
+from tinkertape.diagnosis.losses import Interval, is_due, within
 from tinkertape.diagnosis.parts import SDK_LOOP, SEND, WAIT_LOCAL
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import OperationKey
@@ -28,7 +28,6 @@ from tinkertape.diagnosis.words import count
 LISTENS = ("tinker.submit.exception", "tinker.retry", "clock.tick", "telemetry.session.stop", SETTLED)
 WAITED_MIN_NS = 1_000_000_000
 SAME_STRETCH_NS = 30_000_000_000
-TOLD_EACH_NS = 1_000_000_000  # a burst may be of thousands, and each tells of itself
 COUNTED_MAX = 4096  # of the newest calls
 ANSWERS_MAX = 256  # of the newest
 STAMPED_WITHIN_NS = 50_000_000  # answers to one burst come in any order
@@ -79,7 +78,7 @@ class Detector:
         if stretch is None:
             return
         is_over, now = event.name == "telemetry.session.stop", process.last_ns
-        if is_over or now - stretch.told_ns >= TOLD_EACH_NS:
+        if is_over or is_due(stretch.told_ns, stretch.began_ns, now):
             yield from self._told(process, stretch, now)
         if now - stretch.last_ns > 2 * SAME_STRETCH_NS and not stretch.open:
             del self._stretches[event.process]

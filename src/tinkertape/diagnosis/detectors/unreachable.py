@@ -16,12 +16,13 @@ Wrong if  the service itself is down, or takes nobody in: from here that looks t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.connections import KIND_WORDS, UNREACHABLE_KINDS, Spell
 from tinkertape.diagnosis.findings import Evidence, Finding
-from tinkertape.diagnosis.losses import NETWORK, is_settled, lost_ns
+from tinkertape.diagnosis.losses import NETWORK, is_due, is_settled, lost_ns
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.words import count, listed, seconds
 
@@ -32,35 +33,41 @@ BROKEN_OFF_MIN_NS = 10_000_000_000  # each is made, and breaks: flaky, if others
 ADVICE = "Check the address, this machine's connection and proxy, and whether Tinker is up; the SDK goes on trying."
 
 
+@dataclass
+class _Watched:
+    """A spell that may still change, when it was told, and whether it had ended then."""
+
+    spell: Spell
+    told_ns: int = 0
+    answered_ns: int | None = None
+
+
 class Detector:
     """Keeps the spells of each process that may still change."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
         self._seen: dict[str, int] = {}  # spells of a process that were taken in
-        self._watched: list[tuple[str, Spell]] = []
-        self._told: dict[int, tuple[int, int | None]] = {}  # breaks and end, by spell
+        self._watched: dict[str, list[_Watched]] = {}
 
     def detect(self, event: Event) -> Iterator[Finding]:
         """A finding when a spell is long enough, again as it grows, and as what it cost gets known."""
         process = self._book.fold.processes[event.process]
         spells = process.connections.spells
-        if len(spells) > self._seen.get(process.id, 0):
-            self._watched += [(process.id, spell) for spell in spells[self._seen.get(process.id, 0) :]]
+        watched = self._watched.setdefault(process.id, [])
+        seen = self._seen.get(process.id, 0)
+        if len(spells) > seen:
+            watched += [_Watched(spell) for spell in spells[seen:]]
             self._seen[process.id] = len(spells)
-        if not self._watched:
-            return
-        time_passed = event.name in ("clock.tick", "telemetry.session.stop") or bool(self._book.settled)
-        for spell in [spell for of, spell in self._watched if of == process.id]:
-            state = (spell.breaks, spell.answered_ns)
-            if not time_passed and self._told.get(id(spell)) == state:
-                continue
-            self._told[id(spell)] = state
-            if is_unreachable(spell, process.last_ns):
+        for each in list(watched):
+            now, spell = process.last_ns, each.spell
+            is_over = is_settled(process, [spell])
+            ended = event.name == "telemetry.session.stop" or is_over or spell.answered_ns != each.answered_ns
+            if is_unreachable(spell, now) and (ended or is_due(each.told_ns, spell.began_ns, now)):
+                each.told_ns, each.answered_ns = now, spell.answered_ns
                 yield _finding(self._book, process, spell)
-            if is_settled(process, [spell]):
-                self._watched.remove((process.id, spell))
-                del self._told[id(spell)]
+            if is_over:
+                watched.remove(each)
 
 
 def is_unreachable(spell: Spell, now_ns: int) -> bool:
