@@ -82,6 +82,26 @@ def test_what_an_answer_proves_to_be_no_result_yet_is_compute(after: Asked) -> N
     assert "retrieve" not in parts_of(cut)
 
 
+def test_a_poll_that_hung_while_nothing_got_through_was_not_held_by_the_service() -> None:
+    script = Script()
+    script.call("forward_backward", 0, compute=100)
+    call = polled(script, 1000, [Asked(1006, 49_006, "broken"), Asked(50_006, 50_008, "ready")])
+    exchange(script, 11_000, 31_000, error=TIMEOUT)  # a heartbeat
+    exchange(script, 41_000, 49_006, error=RESET)
+    script.tick(60_000)
+
+    cut = cut_of(script.events(), call.operation_id)
+
+    assert (parts_of(cut)["compute"], parts_of(cut)["retrieve"]) == (100, 50_008 - 1005 - 100)
+
+
+def test_a_poll_that_is_out_for_longer_than_the_service_holds_one_was_not_held_by_it() -> None:
+    cut = with_history([Asked(1006, 1406, "pending"), Asked(1407, 9407, "broken"), Asked(10_407, 10_409, "ready")])
+
+    assert parts_of(cut)["compute"] == 1406 - 1005
+    assert parts_of(cut)["retrieve"] == 10_409 - 1406
+
+
 def test_a_poll_answered_5xx_in_between_says_no_more_than_a_broken_one() -> None:
     bad = {"error_type": "APIStatusError", "status_code": 502}
 

@@ -5,6 +5,7 @@ Plain records, filled by `lines.py` and `waiting.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tinkertape.diagnosis.parts import Doubt, Quality, Segment
@@ -22,6 +23,7 @@ class Surroundings:
     behind_until: int | None = None  # the predecessors' h: until then the model worked for them
     behind_from: int = 0  # the earliest that it may have been free of them: their h may be late
     held_until: int | None = None  # the end of the predecessors' pause, as best known
+    silent_from: Sequence[int] = ()  # when spells began in which nothing got through, while a poll was out
     next_submit: dict[int, int] = field(default_factory=dict)  # e → the next e of any request
 
 

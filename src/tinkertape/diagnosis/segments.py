@@ -164,6 +164,8 @@ class Cutter:
             process.hold_ns if operation.ended_ns is None else operation.hold_ns,
             (process.round_trip_ns if operation.ended_ns is None else operation.round_trip_ns) or 0,
         )
+        if process.connections.spells and was_hidden(operation):
+            around.silent_from = [spell.began_ns for spell in process.connections.spells]
         if ahead:
             around.behind_until = max(ready for ready, _ in ahead)
             around.behind_from = max(min(ready, cut.ready_least_ns or ready) for ready, cut in ahead)

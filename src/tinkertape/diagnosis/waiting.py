@@ -23,6 +23,7 @@ AT_ONCE = 1.2  # a last poll of so many round trips was answered at once: ready 
 AT_ONCE_NS = 2_000_000
 HELD = 3  # round trips, for a new connection takes two; a poll that took longer was held by the service
 HELD_NS = 5_000_000
+SILENT_NS = 1_000_000_000  # a connection that breaks so long after nothing got through had been dead since
 UNASKED_NS = 5_000_000  # between two polls lies the loop's own work, 1 ms; more is a loop that could not run
 BROKEN = "polls brought no answer"
 ERRORS = "polls answered with an error"
@@ -125,12 +126,18 @@ def _lost(waiting: Sequence[Poll], result: Poll | None, around: Surroundings) ->
 
 
 def _before_the_gap(waiting: Sequence[Poll], lost: int, around: Surroundings) -> Sequence[Poll]:
-    """The polls that say something of the state; so does one that was held until its connection broke."""
+    """The polls that say something of the state; so does one that was held until its connection broke.
+
+    It was not if nothing else got through for a while before, or if the service had answered it long since.
+    """
     if not lost:
         return waiting
     first = waiting[-lost]
     held = first.broken and not first.timed_out and _was_held(first, around)
-    return waiting[: len(waiting) - lost + held]
+    latest = first.headers_ns - SILENT_NS
+    silent = any(first.began_ns <= began < latest for began in around.silent_from)
+    silent = silent or (around.hold_ns is not None and first.held_ns > around.hold_ns + SILENT_NS)
+    return waiting[: len(waiting) - lost + (held and not silent)]
 
 
 def _was_held(poll: Poll, around: Surroundings) -> bool:
