@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: docs/events.md and docs/detectors.md.
+"""Writes the pages that are made from the code: docs/events.md, docs/detectors.md and docs/conformance.md.
 
 python docs/generate.py           writes them
 python docs/generate.py --check   writes nothing; status 1 and the names of those that are stale
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from conformance_page import conformance_page
 from tinkertape.events import FAMILIES, EventType, catalogue
 
 DOCS = Path(__file__).parent
@@ -57,7 +58,7 @@ to add one.
 
 
 def main() -> int:
-    pages = {"events.md": events_page(), "detectors.md": detectors_page()}
+    pages = {"events.md": events_page(), "detectors.md": detectors_page(), "conformance.md": conformance_page()}
     stale = [name for name, text in pages.items() if not is_written(DOCS / name, text)]
     if "--check" in sys.argv[1:]:
         print(*(f"stale: docs/{name}; run python docs/generate.py" for name in stale), sep="\n")

@@ -21,6 +21,7 @@ PUBLIC = [
     "attach_all",
     "attach_many",
     "capture_exceptions",
+    "carry",
     "classify",
     "collector",
     "detach",
@@ -35,9 +36,13 @@ PUBLIC = [
     "open_tape",
     "record",
     "replay",
+    "scope",
+    "scope_from",
     "span",
     "start",
+    "step",
     "testing",
+    "traceparent",
 ]
 HEAVY = ("httpx", "chdb", "starlette", "pydantic", "numpy", "tinker", "click", "rich", "asyncio", "uvicorn", "jinja2")
 MODULES_MAX = 40  # that a bare interpreter has not: typing and re, with what they need, are nearly all

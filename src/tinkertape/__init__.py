@@ -10,7 +10,8 @@ page.
     carrier               delivery
     sources and handlers  instrument · metrics · diagnosis · log_handler
     tape                  tape
-    bus                   events and spans, over bus, over context; signals
+    bus                   events · spans, over bus · traced · scopes · trace_context, over context · dispatch ·
+                          failure_log; signals
     stone                 guard · faults · redact · config · wire · figures · version, over errors
 
 This module is the list of public names. Each is imported when it is first used, so that `import tinkertape` costs next
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from tinkertape.faults import is_user_error as is_user_error
     from tinkertape.instrument.poller import Poller as Poller
     from tinkertape.log_handler import log_events as log_events
+    from tinkertape.scopes import carry as carry
+    from tinkertape.scopes import scope as scope
+    from tinkertape.scopes import step as step
     from tinkertape.spans import span as span
     from tinkertape.tape import open_tape as open_tape
     from tinkertape.tape import replay as replay
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
     from tinkertape.telemetry import get_telemetry as get_telemetry
     from tinkertape.telemetry import record as record
     from tinkertape.telemetry import start as start
+    from tinkertape.trace_context import scope_from as scope_from
+    from tinkertape.trace_context import traceparent as traceparent
 
 _HOMES = {
     "Bus": "tinkertape.bus",
@@ -60,6 +66,7 @@ _HOMES = {
     "attach_all": "tinkertape.bus",
     "attach_many": "tinkertape.bus",
     "capture_exceptions": "tinkertape.capture",
+    "carry": "tinkertape.scopes",
     "classify": "tinkertape.faults",
     "collector": "tinkertape.collector",
     "detach": "tinkertape.bus",
@@ -74,9 +81,13 @@ _HOMES = {
     "open_tape": "tinkertape.tape",
     "record": "tinkertape.telemetry",
     "replay": "tinkertape.tape",
+    "scope": "tinkertape.scopes",
+    "scope_from": "tinkertape.trace_context",
     "span": "tinkertape.spans",
     "start": "tinkertape.telemetry",
+    "step": "tinkertape.scopes",
     "testing": "tinkertape.testing",
+    "traceparent": "tinkertape.trace_context",
 }
 
 

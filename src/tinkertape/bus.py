@@ -1,41 +1,43 @@
 """The bus: events go in by name, handlers hear them at once, in the caller's thread.
 
-The semantics are those of the BEAM's `telemetry` (facts/beam.md T1-T67), the items marked BEAT done the better way:
-handlers run in attach order, ids are unique over all events, attaching works before, during and after anything else.
+The semantics are those of the BEAM's `telemetry` (facts/beam.md T1-T66), the items marked BEAT done the better way:
+docs/conformance.md has them one by one. Handlers run in attach order, ids are unique over all events, attaching works
+before, during and after anything else.
 
-Reads are lock-free: an event's handlers are one generated function in a dict, replaced whole by whoever attaches or
-detaches.
+Reads are lock-free: what runs an event's handlers is one entry of a dict. Whoever attaches or detaches takes the
+entries out that are no longer true, and the next `execute` of such a name makes a new one.
 Threads  `execute` runs in the caller's thread; `attach` and `detach` in any.
-Locks    `_lock`: held while the tables are rebuilt, never while a handler runs.
+Locks    `_lock`: held while the tables are changed, never while a handler runs.
 Fork     a child keeps the handlers and makes its locks anew.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
+import inspect
 import os
 import re
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import CodeType
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from tinkertape.dispatch import Attachment as Attachment
+from tinkertape.dispatch import Call, call_each, call_of, dispatch_of
+from tinkertape.dispatch import Dispatch as Dispatch
+from tinkertape.dispatch import HandlerFunction as HandlerFunction
 from tinkertape.errors import EventNameError, HandlerExists, HandlerNotFound
+from tinkertape.failure_log import FailureLog, stack_of
+from tinkertape.guard import count_failure, guarded
 
-HandlerFunction = Callable[[str, Mapping[str, Any], Mapping[str, Any], Any], object]
-NAMES_MAX = 10_000  # names whose dispatch is kept: a program that makes names up must not fill the memory
+NAMES_MAX = 10_000  # names whose call is kept: a program that makes names up must not fill the memory
 OnFailure = Literal["detach", "keep"]
 HANDLER_FAILURE = "telemetry.handler.failure"
+ROOM = 100  # calls, to detach, to format a traceback and to log it
 
 _NAME = re.compile(r"[^\s.]+(\.[^\s.]+)*\Z")  # `Telemetry.log` takes any such name, so one must be able to attach to it
-_EMPTY: Mapping[str, Any] = {}
-_log = logging.getLogger("tinkertape")
 
 
 class Execute(Protocol):
@@ -58,57 +60,15 @@ class Handler(msgspec.Struct, frozen=True):
     config: Any
 
 
-class Attachment(msgspec.Struct, frozen=True, eq=False):
-    """A handler id and everything it listens to: names, or all names below a prefix."""
-
-    id: object
-    names: tuple[str, ...]
-    prefix: str | None
-    function: HandlerFunction
-    config: Any
-    keep: bool
-    order: int
-
-    def hears(self, event: str) -> bool:
-        if self.prefix is None:
-            return event in self.names
-        return not self.prefix or event == self.prefix or event.startswith(self.prefix + ".")
-
-
-Dispatch = Callable[..., None]  # (measurements, metadata={}): calls every handler of one event
-
-
 class Listener(Protocol):
     """Who wants one event's handlers, and the call that runs them, at hand: a declared event type, a span."""
 
     name: str
 
     def inform(self, handlers: tuple[Attachment, ...], execute: Dispatch) -> None:
-        """Told when it begins to listen, and at every attach and detach; holds the bus's lock."""
+        """Told when it begins to listen, and at every attach and detach that concerns it; holds the bus's lock."""
 
     def __hash__(self) -> int: ...
-
-
-def _nobody(measurements: Mapping[str, Any], metadata: Mapping[str, Any] = _EMPTY) -> None:
-    """The dispatch of an event that nobody listens to."""
-
-
-@functools.lru_cache(maxsize=64)
-def _dispatch_code(count: int) -> CodeType:
-    """A function that calls `count` handlers one after the other, each guarded.
-
-    Written out instead of a loop, with functions and configs as globals of the generated code: the interpreter caches
-    globals in place, and that halves the cost (facts/performance.md §1).
-    """
-    lines = ["def dispatch(measurements, metadata=EMPTY):"]
-    for number in range(count):
-        lines += [
-            " try:",
-            f"  function_{number}(name, measurements, metadata, config_{number})",
-            " except Exception as error:",
-            f"  failed(attachment_{number}, name, measurements, metadata, error)",
-        ]
-    return compile("\n".join(lines), "<tinkertape dispatch>", "exec")
 
 
 class Bus:
@@ -121,13 +81,12 @@ class Bus:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._attachments: dict[object, Attachment] = {}
-        self._order = 0
-        self.heard_by: dict[str, tuple[Attachment, ...]] = {}  # of the names that were executed or attached to
-        self._dispatch: dict[Any, Dispatch] = {}
-        self.execute = _named_execute(self._dispatch, self._dispatch_of)
+        self._attachments: dict[object, Attachment] = {}  # in attach order
+        self.heard_by: dict[str, tuple[Attachment, ...]] = {}  # of the names that are in `_calls`
+        self._calls: dict[Any, Call | None] = {}
+        self.execute = _named_execute(self._calls, self._call_of, self._failed)
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
-        self._failed: set[object] = set()
+        self._failures = FailureLog()
         self.span_dispatch: dict[Any, Any] = {}  # prefix → what runs its three events; filled and read by `span`
         _buses.add(self)
 
@@ -141,7 +100,7 @@ class Bus:
         on_failure: OnFailure = "detach",
     ) -> None:
         """Call `function` for every event of exactly this name. Raises `HandlerExists`, `EventNameError`."""
-        self.attach_many(handler_id, [event], function, config, on_failure=on_failure)
+        self._add(handler_id, (event_name(event),), None, function, config, on_failure)
 
     def attach_many(
         self,
@@ -152,18 +111,17 @@ class Bus:
         *,
         on_failure: OnFailure = "detach",
     ) -> None:
-        """Attach one handler to several names, all or none.
+        """Attach one handler to several names, all or none. No name: nothing is attached, and the id stays free.
 
         Raises `HandlerExists`, `EventNameError`; a name given twice is refused.
         """
-        if isinstance(events, str):
-            raise EventNameError(f"attach_many wants a list of event names, got the one name {events!r}; use attach")
+        if isinstance(events, str) or not isinstance(events, Iterable):
+            raise EventNameError(f"attach_many wants a list of event names, got {events!r}; for one name use attach")
         names = tuple(event_name(event) for event in events)
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise EventNameError(f"cannot attach {handler_id!r}: event {twice!r} is listed twice")
-        if names:
-            self._add(handler_id, names, None, function, config, on_failure)
+        self._add(handler_id, names, None, function, config, on_failure)
 
     def attach_all(
         self,
@@ -171,13 +129,13 @@ class Bus:
         function: HandlerFunction,
         config: Any = None,
         *,
-        prefix: str = "",
+        prefix: str | Sequence[str] = "",
         on_failure: OnFailure = "detach",
     ) -> None:
         """Call `function` for every event whose name begins with the segments of `prefix`, declared or not, executed
         before or after.
         """
-        self._add(handler_id, (), event_name(prefix) if prefix else "", function, config, on_failure)
+        self._add(handler_id, (), prefix_name(prefix), function, config, on_failure)
 
     def _add(
         self,
@@ -188,72 +146,69 @@ class Bus:
         config: Any,
         on_failure: OnFailure,
     ) -> None:
-        if not callable(function):
-            raise TypeError(f"cannot attach {handler_id!r}: {function!r} is not callable")
+        _check_handler(handler_id, function)
         if on_failure not in ("detach", "keep"):
             raise ValueError(f"cannot attach {handler_id!r}: on_failure is {on_failure!r}; use 'detach' or 'keep'")
+        attachment = Attachment(handler_id, names, prefix, function, config, on_failure == "keep")
         with self._lock:
             if handler_id in self._attachments:
                 raise HandlerExists(
                     f"cannot attach {handler_id!r}: the id is taken; detach it first, or choose another"
                 )
-            self._order += 1
-            self._attachments[handler_id] = Attachment(
-                handler_id, names, prefix, function, config, on_failure == "keep", self._order
-            )
-            self._failed.discard(handler_id)
-            self._rebuild()
+            if names or prefix is not None:
+                self._attachments[handler_id] = attachment
+                self._update(attachment)
 
     def detach(self, handler_id: object) -> None:
         """Take a handler off all its events; a dispatch that is under way still runs it. Raises `HandlerNotFound`."""
         with self._lock:
-            if self._attachments.pop(handler_id, None) is None:
+            attachment = self._attachments.pop(handler_id, None)
+            if attachment is None:
                 raise HandlerNotFound(f"cannot detach {handler_id!r}: nothing is attached under this id")
-            self._rebuild()
+            self._update(attachment)
 
-    def _rebuild(self) -> None:
-        """Bring every known name up to date, one at a time: a reader sees the old dispatch of a name or the new,
-        whole.
-        """
-        known = set(self._dispatch) | {name for attachment in self._attachments.values() for name in attachment.names}
-        for name in known:
-            self._resolve(name)
+    def _update(self, changed: Attachment) -> None:
+        """Forget the calls of the names that this attachment came to or left, and tell who listens to one of them."""
+        names = changed.names if changed.prefix is None else [name for name in list(self._calls) if changed.hears(name)]
+        for name in names:
+            self._calls.pop(name, None)
+            self.heard_by.pop(name, None)
         for listener in list(self._listeners):
-            self._inform(listener)
+            if changed.hears(listener.name):
+                self._inform(listener)
 
-    def _resolve(self, event: str) -> Dispatch:
-        handlers = tuple(attachment for attachment in self._attachments.values() if attachment.hears(event))
-        dispatch = self._unrolled(event, handlers) if handlers else _nobody
-        if event in self._dispatch or handlers or len(self._dispatch) < NAMES_MAX:
-            self.heard_by[event], self._dispatch[event] = handlers, dispatch
-        return dispatch
+    def _call_of(self, event: str | Sequence[str]) -> Call | None:
+        """What runs the handlers of an event that is not in the table, or whose name was given in segments."""
+        try:
+            name = event if isinstance(event, str) else ".".join(event)
+            if not name:
+                return None
+            return self._calls[name]
+        except TypeError:  # no name: it matches nobody
+            return None
+        except KeyError:
+            with self._lock:
+                return self._resolve(name)
 
-    def _unrolled(self, event: str, handlers: tuple[Attachment, ...]) -> Dispatch:
-        names: dict[str, Any] = {"EMPTY": _EMPTY, "name": event, "failed": self._failed_in}
-        for number, handler in enumerate(handlers):
-            names[f"function_{number}"], names[f"config_{number}"] = handler.function, handler.config
-            names[f"attachment_{number}"] = handler
-        exec(_dispatch_code(len(handlers)), names)
-        dispatch: Dispatch = names["dispatch"]
-        return dispatch
-
-    def _dispatch_of(self, event: str | Sequence[str]) -> Dispatch:
-        """What runs the handlers of an event that was not executed before, or whose name was given in segments."""
-        name = event if isinstance(event, str) else ".".join(event)
-        dispatch = self._dispatch.get(name)
-        if dispatch is not None:
-            return dispatch
-        with self._lock:
-            return self._resolve(name)
+    def _resolve(self, name: str) -> Call | None:
+        handlers = tuple(attachment for attachment in self._attachments.values() if attachment.hears(name))
+        call = call_of(name, handlers, self._failed)
+        if len(self._calls) >= NAMES_MAX:
+            self._calls.clear()  # names that are in use come back at their next execute
+            self.heard_by.clear()
+        self.heard_by[name] = handlers  # before the call: who finds a name there finds its handlers here
+        self._calls[name] = call
+        return call
 
     def handlers_of(self, event: str) -> tuple[Attachment, ...]:
         """Who hears events of this name now, in attach order."""
-        self._dispatch_of(event)
-        return self.heard_by.get(event, ())
+        with self._lock:
+            self._call_of(event)
+            return self.heard_by[event]
 
     def _inform(self, listener: Listener) -> None:
-        dispatch = self._dispatch_of(listener.name)
-        listener.inform(self.heard_by.get(listener.name, ()), dispatch)
+        handlers = self.handlers_of(listener.name)
+        listener.inform(handlers, dispatch_of(listener.name, handlers, self._failed))
 
     def keep_current(self, listener: Listener) -> None:
         """Inform the listener now and at every later attach and detach, as long as the
@@ -264,10 +219,15 @@ class Bus:
             self._inform(listener)
 
     def list_handlers(self, prefix: str | Sequence[str] = "") -> list[Handler]:
-        """All attachments whose event name is `prefix` or below it, in attach order; one entry an event."""
-        below = event_name(prefix) if prefix else ""
+        """All attachments whose event name is `prefix` or below it, in attach order; one entry an event.
+
+        Raises `EventNameError`.
+        """
+        below = prefix_name(prefix)
         found = []
-        for attachment in list(self._attachments.values()):
+        with self._lock:
+            attachments = list(self._attachments.values())
+        for attachment in attachments:
             shown = attachment.names if attachment.prefix is None else (f"{attachment.prefix}.*".lstrip("."),)
             for name in shown:
                 if not below or name == below or name.startswith(below + "."):
@@ -282,46 +242,81 @@ class Bus:
         metadata: Mapping[str, Any],
     ) -> None:
         """Call these handlers in order; what one raises is told to the bus, never to the caller."""
-        for handler in handlers:
-            try:
-                handler.function(name, measurements, metadata, handler.config)
-            except Exception as error:  # noqa: BLE001  the promise of the bus: a handler never breaks the program
-                self._failed_in(handler, name, measurements, metadata, error)
+        call_each(handlers, self._failed, name, measurements, metadata)
 
-    def _failed_in(
+    def _failed(
         self,
-        handler: Attachment,
+        handler: Attachment | None,
         event: str,
         measurements: Mapping[str, Any],
         metadata: Mapping[str, Any],
         error: Exception,
     ) -> None:
+        """A handler raised: it is detached unless it is kept, then the failure is told, on the bus and in the log."""
+        if handler is None:  # no handler's: the program's own recursion was too deep to call any
+            return count_failure("bus.execute", error)
+        if isinstance(error, RecursionError):
+            make_room(ROOM)
+        if not handler.keep:
+            self._detach_failed(handler)
+        with guarded("bus.failure"):
+            self.execute(HANDLER_FAILURE, _now(), failure_metadata(handler, event, measurements, metadata, error))
+            self._failures.failed(handler.id, event, "was kept" if handler.keep else "has been detached", error)
+
+    def _detach_failed(self, handler: Attachment) -> None:
         with self._lock:
-            first = handler.id not in self._failed
-            self._failed.add(handler.id)
-            if not handler.keep and self._attachments.get(handler.id) is handler:
-                del self._attachments[handler.id]
-                self._rebuild()
-        self.execute(
-            HANDLER_FAILURE,
-            {"monotonic_time": time.perf_counter_ns(), "system_time": time.time_ns()},
-            {
-                "handler_id": handler.id,
-                "handler_config": handler.config,
-                "event_name": event,
-                "event_measurements": measurements,
-                "event_metadata": metadata,
-                "kind": "error",
-                "reason": error,
-                "stacktrace": traceback.format_exception(error),
-            },
-        )
-        if first:
-            outcome = "was kept" if handler.keep else "has been detached"
-            _log.error("tinkertape: handler %r failed on %s and %s", handler.id, event, outcome, exc_info=error)
+            if self._attachments.get(handler.id) is handler:  # else it was detached, or its id has a new handler
+                self.detach(handler.id)
+
+    def _start_over(self) -> None:
+        """In a forked child: new locks; where a thread of the parent was changing the tables, they are made anew."""
+        was_free = self._lock.acquire(blocking=False)
+        self._lock = threading.RLock()
+        self._failures.start_over()
+        if not was_free:
+            self._calls.clear()
+            self.heard_by.clear()
+            for listener in list(self._listeners):
+                self._inform(listener)
 
 
-def _named_execute(table: dict[Any, Dispatch], dispatch_of: Callable[[Any], Dispatch]) -> Execute:
+def make_room(frames: int) -> None:
+    """Raises `RecursionError` if so many calls cannot be made from here.
+
+    At the end of the stack nothing can be done about a failure. So it goes on outwards, to a call of `execute` around
+    this one, until there is room to detach the handler, and to tell of it, whole.
+    """
+    if frames:
+        make_room(frames - 1)
+
+
+def _now() -> dict[str, int]:
+    return {"monotonic_time": time.perf_counter_ns(), "system_time": time.time_ns()}
+
+
+def failure_metadata(
+    handler: Attachment,
+    event: str,
+    measurements: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    error: Exception,
+) -> dict[str, Any]:
+    """What `telemetry.handler.failure` says: the handler, the error, and the event that it failed on, whole."""
+    return {
+        "handler_id": handler.id,
+        "handler_config": handler.config,
+        "event_name": event,
+        "event_measurements": measurements,
+        "event_metadata": metadata,
+        "kind": "error",
+        "reason": error,
+        "stacktrace": stack_of(error),
+    }
+
+
+def _named_execute(
+    table: dict[Any, Call | None], call_of: Callable[[Any], Call | None], failed: Callable[..., None]
+) -> Execute:
     """`Bus.execute`, as a function over the table instead of a method: one look-up less on the hottest path."""
 
     def execute(
@@ -333,11 +328,16 @@ def _named_execute(table: dict[Any, Dispatch], dispatch_of: Callable[[Any], Disp
         nobody.
         """
         try:
-            dispatch = table[event]
+            call = table[event]
         except (KeyError, TypeError):  # not executed before, or a list of segments
-            dispatch = dispatch_of(event)
-        if dispatch is not _nobody:
-            dispatch(measurements, _EMPTY if metadata is None else metadata)
+            call = call_of(event)
+        if call is not None:
+            name, function, config, attachment = call
+            metadata = {} if metadata is None else metadata
+            try:
+                function(name, measurements, metadata, config)
+            except Exception as error:  # noqa: BLE001  the promise of the bus: a handler never breaks the program
+                failed(attachment, name, measurements, metadata, error)
 
     return execute
 
@@ -347,7 +347,7 @@ _buses: weakref.WeakSet[Bus] = weakref.WeakSet()  # a fork hook cannot be remove
 
 def _start_over() -> None:
     for bus in list(_buses):
-        bus._lock = threading.RLock()
+        bus._start_over()
 
 
 os.register_at_fork(after_in_child=_start_over)
@@ -369,6 +369,27 @@ def event_name(event: str | Sequence[str]) -> str:
     if not _NAME.match(name):
         raise EventNameError(f"{name!r} is no event name: use segments joined by single dots, 'my.thing.done'")
     return name
+
+
+def prefix_name(prefix: str | Sequence[str]) -> str:
+    """As `event_name`; nothing at all stands for every name."""
+    return "" if isinstance(prefix, Sequence) and not prefix else event_name(prefix)
+
+
+def _check_handler(handler_id: object, function: HandlerFunction) -> None:
+    if not callable(function):
+        raise TypeError(f"cannot attach {handler_id!r}: {function!r} is not callable")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C: it does not say
+        return
+    try:
+        signature.bind("event", {}, {}, None)
+    except TypeError:
+        raise TypeError(
+            f"cannot attach {handler_id!r}: a handler is called as (event, measurements, metadata, config), "
+            f"this one takes {signature}"
+        ) from None
 
 
 attach = default_bus.attach

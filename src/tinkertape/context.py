@@ -89,7 +89,7 @@ class SpanIds:
         try:
             return self._own
         except AttributeError:
-            self._own = f"{_random.getrandbits(64):016x}"
+            self._own = "%016x" % _random_bits(64)  # noqa: UP031  two thirds of the time of an f-string
             return self._own
 
     @property
@@ -97,11 +97,23 @@ class SpanIds:
         try:
             return self._trace
         except AttributeError:
-            self._trace = self.parent.trace_id if self.parent else f"{_random.getrandbits(128):032x}"
+            self._trace = self.parent.trace_id if self.parent is not None else f"{_random_bits(128):032x}"
             return self._trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is what it is for its children: two ids."""
+        return SpanIds.known, (self.trace_id, self.span_id)
+
+    @staticmethod
+    def known(trace_id: str, span_id: str) -> SpanIds:
+        """A span of elsewhere."""
+        span = SpanIds()
+        span.parent, span._trace, span._own = None, trace_id, span_id
+        return span
 
 
 _random = random.Random()  # not the module's: a program that seeds that one would get the same ids every time
+_random_bits = _random.getrandbits
 os.register_at_fork(after_in_child=_random.seed)
 
 current_scope: ContextVar[Mapping[str, Any]] = ContextVar("tinkertape_scope", default=NO_SCOPE)

@@ -4,25 +4,78 @@
 `monotonic_time`, all in nanoseconds of `time.perf_counter_ns` (system_time: of the wall clock). The start's metadata is
 carried into the end (facts/beam.md T51 BEAT); an exception is told with `kind`, `reason` and `stacktrace`, and goes on
 to the caller unchanged. Spans inside a span share its trace id and know it as their parent.
+
+A span that nobody listens to when it begins stays silent, and is nobody's parent: it costs next to nothing.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from time import perf_counter_ns, time_ns
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from tinkertape.bus import Attachment, Bus, Dispatch, default_bus, event_name
+import msgspec
+
+from tinkertape.bus import Attachment, Bus, Dispatch, default_bus, prefix_name
 from tinkertape.context import SpanIds, current_span
 from tinkertape.guard import message_of
+from tinkertape.traced import traced
 
-_EMPTY: Mapping[str, Any] = {}
+PREFIXES_MAX = 1_000  # prefixes whose dispatch is kept: a program that makes prefixes up must not fill the memory
 F = TypeVar("F", bound=Callable[..., Any])
+
+_current_get, _current_set, _current_reset = current_span.get, current_span.set, current_span.reset
+_WORDLESS = {  # what ends a span without a message of its own
+    "CancelledError": "cancelled",
+    "GeneratorExit": "dropped before its end",
+    "KeyboardInterrupt": "interrupted",
+}
+
+
+class Span(Protocol):
+    """What `span` returns: a context manager, an async context manager, and a decorator. Use it once at a time."""
+
+    def __enter__(self) -> Span: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def __aenter__(self) -> Span: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
+        """Give the end more measurements and metadata; `duration` and `monotonic_time` stay the span's own."""
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function of any kind: every call of it is a span of its own."""
+
+
+def span(prefix: str | Sequence[str], metadata: Mapping[str, Any] | None = None, *, bus: Bus = default_bus) -> Span:
+    """Emit `<prefix>.start`, and `<prefix>.stop` or `<prefix>.exception`, around a block or the calls of a function.
+
+    `with span(prefix, metadata) as s: s.add({"rows": 3}, {"path": p})`, `async with …`, or `@span(prefix)` on a
+    function, coroutine function, generator function or async generator function; `span(prefix)(function)(…)` calls one.
+    Raises `EventNameError` for a prefix that is no event name, and `TypeError` for metadata that are no mapping. The
+    handlers run in the caller's thread.
+    """
+    try:
+        dispatch: _SpanDispatch = bus.span_dispatch[prefix]
+    except (KeyError, TypeError):  # not used before, or a list of segments
+        dispatch = _dispatch_of(bus, prefix)
+    if type(metadata) is not dict:
+        metadata = _as_dict(metadata)
+    if dispatch.heard:
+        live = _Live()  # as `_live_of`, one call less
+        live._dispatch, live._metadata, live._added = dispatch, metadata, None
+        return live
+    return _Unheard(dispatch, metadata)
 
 
 class _SpanDispatch:
@@ -50,7 +103,7 @@ class _Listener:
     __slots__ = ("__weakref__", "_end", "_of", "name")
 
     def __init__(self, of: _SpanDispatch, end: str) -> None:
-        self.name = f"{of.prefix}.{end}"
+        self.name = f"{of.prefix}.{end}".lstrip(".")
         self._of, self._end = of, end
 
     def inform(self, handlers: tuple[Attachment, ...], execute: Dispatch) -> None:
@@ -59,72 +112,119 @@ class _Listener:
         self._of.heard = any((self._of.start, self._of.stop, self._of.exception))
 
 
-class span(SpanIds):
-    """Emit `<prefix>.start`, and `<prefix>.stop` or `<prefix>.exception`, around a block, coroutine's block or
-    function.
+def _dispatch_of(bus: Bus, prefix: str | Sequence[str]) -> _SpanDispatch:
+    name = prefix_name(prefix)
+    known: _SpanDispatch | None = bus.span_dispatch.get(name)
+    if known is None:
+        known = _SpanDispatch(bus, name)
+        if len(bus.span_dispatch) >= PREFIXES_MAX:
+            bus.span_dispatch.clear()  # prefixes that are in use come back at their next span
+        bus.span_dispatch[name] = known
+    return known
 
-    `with span(prefix, metadata) as s: s.add({"rows": 3}, {"path": p})`, `async with …`, or `@span(prefix)` on a
-    function or coroutine function. Costs next to nothing while nobody listens. Raises `EventNameError` for a prefix
-    that is no event name. Runs its handlers in the caller's thread.
+
+def _as_dict(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"a span's metadata are a mapping, got {metadata!r}")
+    return dict(metadata)
+
+
+class _Live(SpanIds):
+    """A span that somebody listens to.
+
+    Written for speed (benchmarks/bench_bus.py): it has no `__init__`, which would cost a call from C into Python.
     """
 
-    __slots__ = ("_began_ns", "_bus", "_dispatch", "_extra", "_metadata", "_token")
+    __slots__ = ("_added", "_began_ns", "_carried", "_dispatch", "_metadata", "_token")
 
-    def __init__(
-        self,
-        prefix: str | Sequence[str],
-        metadata: Mapping[str, Any] | None = None,
-        *,
-        bus: Bus = default_bus,
-    ) -> None:
-        try:
-            self._dispatch: _SpanDispatch = bus.span_dispatch[prefix]
-        except (KeyError, TypeError):  # not used before, or a list of segments
-            self._dispatch = _dispatch_of(bus, prefix)
-        self._bus = bus
-        self._metadata = _EMPTY if metadata is None else metadata
-        self._token: Token[SpanIds | None] | None = None
+    _dispatch: _SpanDispatch
+    _metadata: dict[str, Any]  # as given
+    _carried: dict[str, Any]  # the start's, carried into the end
+    _added: tuple[dict[str, Any], dict[str, Any]] | None
+    _token: Token[SpanIds | None]
+    _began_ns: int
 
-    def __enter__(self) -> Self:
-        dispatch = self._dispatch
-        if dispatch.heard:
-            self.parent = parent = current_span.get()
-            self._token = current_span.set(self)
-            if parent is not None:
-                self._metadata = {"parent_span_id": parent.span_id, **self._metadata}
-            self._extra: dict[str, Any] | None = None
-            self._began_ns = began_ns = perf_counter_ns()
-            start = dispatch.start
-            if start is not None:
-                start({"monotonic_time": began_ns, "system_time": time_ns()}, self._metadata)
+    def __enter__(self) -> _Live:
+        self.parent = parent = _current_get()
+        self._token = _current_set(self)
+        self._began_ns = began_ns = perf_counter_ns()
+        metadata = self._metadata
+        if parent is not None:
+            try:
+                parent_id = parent._own
+            except AttributeError:  # nobody asked for it yet
+                parent_id = parent.span_id
+            metadata = metadata.copy()
+            metadata["parent_span_id"] = parent_id
+        self._carried = metadata
+        start = self._dispatch.start
+        if start is not None:
+            try:
+                start({"monotonic_time": began_ns, "system_time": time_ns()}, metadata)
+            except BaseException:  # an interrupt or exit in a handler: the block is not entered
+                self._leave()
+                raise
         return self
-
-    def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """Give the end more measurements and metadata; `duration` and `monotonic_time` stay the span's own."""
-        if self._token is not None:  # else nobody listens
-            self._extra = {**(self._extra or _EMPTY), **(measurements or _EMPTY)}
-            self._metadata = {**self._metadata, **(metadata or _EMPTY)}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        token = self._token
-        if token is None:  # nobody listened when it began
-            return
         now_ns = perf_counter_ns()
-        measurements: dict[str, Any] = {"duration": now_ns - self._began_ns, "monotonic_time": now_ns}
-        if self._extra is not None:
-            measurements = {**self._extra, **measurements}
-        if error is None:
-            stop = self._dispatch.stop
-            if stop is not None:
-                stop(measurements, {**self._metadata, "status": "success"})
-        elif self._dispatch.exception is not None:
-            self._dispatch.exception(measurements, {**self._metadata, **failure_of(error)})
-        current_span.reset(token)
-        self._token = None
+        end = self._dispatch.stop if error is None else self._dispatch.exception
+        try:
+            if end is not None:
+                measurements = {"duration": now_ns - self._began_ns, "monotonic_time": now_ns}
+                metadata = self._carried.copy()
+                metadata["status"] = "success"
+                if error is not None or self._added is not None:
+                    measurements, metadata = self._whole(measurements, metadata, error)
+                end(measurements, metadata)
+        finally:
+            if _current_get() is self:
+                try:
+                    _current_reset(self._token)
+                except (ValueError, RuntimeError):  # a copy of the context that it began in; the same span used twice
+                    _current_set(self.parent)
+            else:
+                self._leave()
 
-    async def __aenter__(self) -> Self:
+    def _whole(
+        self, measurements: dict[str, Any], metadata: dict[str, Any], error: BaseException | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What was added, and what went wrong. The span's own measurements and the real failure win."""
+        added, self._added = self._added or ({}, {}), None
+        failure = {} if error is None else failure_of(error)
+        return {**added[0], **measurements}, {**metadata, **added[1], **failure}
+
+    def _leave(self) -> None:
+        """Be the current span no longer.
+
+        A span that ends before one that began inside it, by a generator that was left in its midst, is not the current
+        one: it leaves its place to the one after it. One that ends in another context than it began in, by a generator
+        that another task closes, is unknown there.
+        """
+        current = _current_get()
+        if current is self:
+            try:
+                _current_reset(self._token)
+            except (ValueError, RuntimeError):  # a copy of the context that it began in; the same span used twice
+                _current_set(self.parent)
+            return
+        while isinstance(current, _Live):
+            before = current._token.old_value
+            if before is self:
+                current._token = self._token
+                return
+            current = before
+
+    def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
+        """Give the end more measurements and metadata; `duration` and `monotonic_time` stay the span's own."""
+        added = self._added or ({}, {})
+        self._added = ({**added[0], **(measurements or {})}, {**added[1], **(metadata or {})})
+
+    async def __aenter__(self) -> _Live:
         return self.__enter__()
 
     async def __aexit__(
@@ -133,40 +233,51 @@ class span(SpanIds):
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: F) -> F:
-        """Decorate a function, coroutine function or generator function: every call of it is a span of its own."""
-        prefix, metadata, bus = self._dispatch.prefix, self._metadata, self._bus
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def traced_coroutine(*args: Any, **kwargs: Any) -> Any:
-                with span(prefix, metadata, bus=bus):
-                    return await function(*args, **kwargs)
-
-            return traced_coroutine  # type: ignore[return-value]
-
-        if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def traced_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-                with span(prefix, metadata, bus=bus):
-                    return (yield from function(*args, **kwargs))
-
-            return traced_generator  # type: ignore[return-value]
-
-        @functools.wraps(function)
-        def traced(*args: Any, **kwargs: Any) -> Any:
-            with span(prefix, metadata, bus=bus):
-                return function(*args, **kwargs)
-
-        return traced  # type: ignore[return-value]
+        return _decorated(function, self._dispatch, self._metadata)
 
 
-def _dispatch_of(bus: Bus, prefix: str | Sequence[str]) -> _SpanDispatch:
-    name = event_name(prefix)
-    known: _SpanDispatch | None = bus.span_dispatch.get(name)
-    if known is None:
-        known = bus.span_dispatch[name] = _SpanDispatch(bus, name)
-    return known
+class _Unheard(msgspec.Struct, eq=False):
+    """A span that nobody listens to; a Struct, because making one costs half of any other object."""
+
+    dispatch: _SpanDispatch
+    metadata: dict[str, Any]
+    live: _Live | None = None  # if somebody listens by the time that it begins
+
+    def __enter__(self) -> _Unheard | _Live:
+        if self.dispatch.heard:
+            self.live = _live_of(self.dispatch, self.metadata)
+            return self.live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> _Unheard | _Live:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
+        """Nobody will hear of it."""
+
+    def __call__(self, function: F) -> F:
+        return _decorated(function, self.dispatch, self.metadata)
+
+
+def _live_of(dispatch: _SpanDispatch, metadata: dict[str, Any]) -> _Live:
+    live = _Live()
+    live._dispatch, live._metadata, live._added = dispatch, metadata, None
+    return live
+
+
+def _decorated(function: F, dispatch: _SpanDispatch, metadata: dict[str, Any]) -> F:
+    return traced(function, dispatch, lambda: _live_of(dispatch, metadata))
 
 
 def failure_of(error: BaseException) -> dict[str, Any]:
@@ -174,7 +285,7 @@ def failure_of(error: BaseException) -> dict[str, Any]:
     return {
         "status": "error",
         "kind": "error" if isinstance(error, Exception) else "exit",
-        "reason": message_of(error),
+        "reason": message_of(error) or _WORDLESS.get(type(error).__name__, ""),
         "error_type": type(error).__name__,
         "stacktrace": "".join(traceback.format_exception(error)),
     }

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 READY_WITHIN_S = 30.0  # an engine of 400 MB opens its store
 END_WITHIN_S = 10.0
-_OURS = (__name__, "tinkertape.bus", "tinkertape.spans", "tinkertape.telemetry")
+_OURS = (__name__, *(f"tinkertape.{room}" for room in ("bus", "dispatch", "spans", "traced", "telemetry")))
 _numbers = itertools.count(1)
 
 

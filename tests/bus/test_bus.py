@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.bus.hearing import Heard
 
 from tinkertape.bus import HANDLER_FAILURE, Bus
 from tinkertape.context import Event, replaying
@@ -19,17 +17,6 @@ from tinkertape.spans import span
 @pytest.fixture
 def bus() -> Bus:
     return Bus()
-
-
-class Heard(list[tuple[Any, ...]]):
-    """A handler that remembers."""
-
-    def __call__(self, *call: Any) -> None:
-        self.append(call)
-
-    @property
-    def names(self) -> list[str]:
-        return [call[0] for call in self]
 
 
 def test_a_handler_gets_the_event_its_measurements_metadata_and_config(bus: Bus) -> None:
@@ -187,38 +174,6 @@ def test_a_dispatch_is_a_snapshot(bus: Bus) -> None:
     assert (len(victim), len(late)) == (1, 1)
 
 
-def test_attaching_and_executing_from_eight_threads_loses_no_call(bus: Bus) -> None:
-    counts = [0] * 8
-    stop = threading.Event()
-
-    def count(slot: int) -> Any:
-        def handler(*_: Any) -> None:
-            counts[slot] += 1
-
-        return handler
-
-    def churn() -> None:
-        while not stop.is_set():
-            bus.attach("churn", "e.0", lambda *_: None)
-            bus.detach("churn")
-
-    def work(slot: int) -> None:
-        bus.attach(slot, f"e.{slot}", count(slot))
-        for _ in range(5_000):
-            bus.execute(f"e.{slot}", {})
-
-    churner = threading.Thread(target=churn)
-    workers = [threading.Thread(target=work, args=(slot,)) for slot in range(8)]
-    for thread in [churner, *workers]:
-        thread.start()
-    for thread in workers:
-        thread.join()
-    stop.set()
-    churner.join()
-
-    assert counts == [5_000] * 8
-
-
 def test_a_declared_type_knows_whether_anybody_listens() -> None:
     event = EventType("test.declared.done", measurements={"rows": "count"}, severity="WARNING")
     heard = Heard()
@@ -266,86 +221,6 @@ def test_event_of_in_a_replay_is_the_replayed_event(bus: Bus) -> None:
         bus.execute(past.name, past.measurements, past.metadata)
 
     assert seen == [past]
-
-
-class TestSpan:
-    @pytest.fixture
-    def heard(self, bus: Bus) -> Heard:
-        heard = Heard()
-        bus.attach_all("heard", heard)
-        return heard
-
-    def test_a_block_emits_start_and_stop_on_one_clock(self, bus: Bus, heard: Heard) -> None:
-        with span("my.work", {"path": "p"}, bus=bus) as mine:
-            mine.add({"rows": 3, "duration": -1}, {"found": True})
-
-        [(start, began, _, _), (stop, ended, metadata, _)] = heard
-        assert (start, stop) == ("my.work.start", "my.work.stop")
-        assert set(began) == {"monotonic_time", "system_time"}
-        assert ended["duration"] == ended["monotonic_time"] - began["monotonic_time"] >= 0
-        assert ended["rows"] == 3
-        assert metadata == {"path": "p", "found": True, "status": "success"}
-
-    def test_an_exception_is_told_and_goes_on_unchanged(self, bus: Bus, heard: Heard) -> None:
-        with pytest.raises(KeyError) as caught, span("my.work", {"path": "p"}, bus=bus):
-            raise KeyError("k")
-
-        assert heard.names == ["my.work.start", "my.work.exception"]
-        metadata = heard[1][2]
-        assert (metadata["path"], metadata["kind"], metadata["error_type"]) == ("p", "error", "KeyError")
-        assert "KeyError" in metadata["stacktrace"]
-        assert caught.value.__cause__ is None
-
-    def test_functions_and_coroutines_are_decorated(self, bus: Bus, heard: Heard) -> None:
-        @span("my.call", bus=bus)
-        def call(value: int) -> int:
-            return value + 1
-
-        @span("my.coroutine", bus=bus)
-        async def coroutine(value: int) -> int:
-            async with span("my.inner", bus=bus):
-                return value + 1
-
-        assert (call(1), asyncio.run(coroutine(1))) == (2, 2)
-        assert call.__name__ == "call"
-        assert heard.names == [
-            "my.call.start",
-            "my.call.stop",
-            "my.coroutine.start",
-            "my.inner.start",
-            "my.inner.stop",
-            "my.coroutine.stop",
-        ]
-
-    def test_a_generator_function_is_one_span_until_it_is_done(self, bus: Bus, heard: Heard) -> None:
-        @span("my.rows", bus=bus)
-        def rows() -> Iterator[int]:
-            yield 1
-            yield 2
-
-        source = rows()
-        first = next(source)
-        assert (first, heard.names) == (1, ["my.rows.start"])
-        assert list(source) == [2]
-        assert heard.names == ["my.rows.start", "my.rows.stop"]
-
-    def test_a_nested_span_knows_its_parent(self, bus: Bus) -> None:
-        events: dict[str, Event] = {}
-        bus.attach_all(
-            "of", lambda name, measurements, metadata, _: events.update({name: Event.of(name, measurements, metadata)})
-        )
-
-        with span("outer", bus=bus), span("inner", bus=bus):
-            pass
-
-        assert events["inner.stop"].metadata["parent_span_id"] == events["outer.start"].span_id
-        assert events["inner.stop"].trace_id == events["outer.stop"].trace_id
-
-    def test_nothing_is_emitted_when_nobody_listens(self, bus: Bus) -> None:
-        with span("my.work", bus=bus) as mine:
-            mine.add({"rows": 1})
-
-        assert bus.list_handlers() == []
 
 
 def test_every_event_of_the_catalogue_says_what_its_keys_mean() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "tinkertape"
 PYTHON = sorted(SOURCE.rglob("*.py"))
-GUARDED = {"guard.py", "bus.py"}  # the one place for `except Exception`, and the bus's own loop
+GUARDED = {"guard.py", "bus.py", "dispatch.py"}  # the one place for `except Exception`, and the bus's own loop
 BLIND = {"Exception"}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "misc", "_internal"}
 

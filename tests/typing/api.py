@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,38 @@ def use_spans() -> int:
         span.add({"rows": 3}, {"more": "y"})
     text: str = traced(3)
     return len(text)
+
+
+@tinkertape.span("my.rows")
+def traced_rows(number: int) -> Iterator[int]:
+    yield from range(number)
+
+
+@tinkertape.span("my.async_rows")
+async def traced_async_rows(number: int) -> AsyncIterator[int]:
+    yield number
+
+
+def use_generators_and_calls() -> int:
+    rows: list[int] = list(traced_rows(3))
+    source: AsyncIterator[int] = traced_async_rows(3)
+    text: str = tinkertape.span("my.call", {"path": "x"})(traced)(3)
+    with tinkertape.span(["my", "block"]) as span:
+        span.add(metadata={"status": "error"})
+    print(source, text)
+    return len(rows)
+
+
+def use_scopes(pool: ThreadPoolExecutor, batches: list[str], headers: dict[str, str]) -> None:
+    with tinkertape.scope(step=3, phase="train"):
+        future: Future[str] = pool.submit(tinkertape.carry(traced), 3)
+        print(future.result())
+    for batch in tinkertape.step(batches, start=10):
+        text: str = batch
+        print(text)
+    with tinkertape.scope_from(headers.get("traceparent")):
+        header: str | None = tinkertape.traceparent()
+        print(header)
 
 
 @tinkertape.capture_exceptions

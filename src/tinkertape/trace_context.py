@@ -1,0 +1,95 @@
+"""W3C Trace Context, version 00: the one header that carries a trace from one process into another.
+
+`traceparent` is `00-<trace id>-<span id>-<flags>`, in lower-case hexadecimal. What is not of that form is ignored, as
+the recommendation says: the trace then begins anew. Of the flags only "sampled" is known: a trace that came with it
+off, goes on with it off. `tracestate` is neither read nor written: hand it on as it came.
+
+Source: https://www.w3.org/TR/trace-context-1/ §3.2.
+"""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import Self
+
+from tinkertape.context import SpanIds, current_span
+
+_FORM = re.compile(
+    r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?\Z",
+    re.ASCII | re.DOTALL,
+)
+_SAMPLED = 0x01
+
+
+class RemoteSpan(SpanIds):
+    """A span of another process, known by its ids."""
+
+    __slots__ = ("sampled",)
+    sampled: bool
+
+
+def traceparent() -> str | None:
+    """The value of the header that makes what the other side does a child of the current span.
+
+    None outside of any span that is listened to, unless a `traceparent` came in: that goes on as it came.
+    """
+    span = current_span.get()
+    if span is None:
+        return None
+    return f"00-{span.trace_id}-{span.span_id}-{'01' if _is_sampled(span) else '00'}"
+
+
+def _is_sampled(span: SpanIds) -> bool:
+    """As whoever began the trace said; we record all of ours."""
+    root: SpanIds | None = span
+    while root is not None:
+        if isinstance(root, RemoteSpan):
+            return root.sampled
+        root = root.parent
+    return True
+
+
+def parse_traceparent(header: str | bytes | None) -> RemoteSpan | None:
+    """The span that the header names; None for one that is not of the form, or of a version that cannot be.
+
+    Of a later version the four fields that this one has are read.
+    """
+    if isinstance(header, bytes | bytearray):
+        header = header.decode("latin-1")
+    found = _FORM.match(header.strip(" \t")) if isinstance(header, str) else None
+    if found is None or found["version"] == "ff" or (found["version"] == "00" and found["more"] is not None):
+        return None
+    if not found["trace"].strip("0") or not found["span"].strip("0"):
+        return None
+    remote = RemoteSpan()
+    remote.parent, remote._trace, remote._own = None, found["trace"], found["span"]
+    remote.sampled = bool(int(found["flags"], 16) & _SAMPLED)
+    return remote
+
+
+class scope_from:
+    """While inside, spans are children of the span that a `traceparent` header names, and share its trace id.
+
+    `with tinkertape.scope_from(request.headers.get("traceparent")): …`. Where there is none, or it is not of the form,
+    nothing is changed.
+    """
+
+    __slots__ = ("_before", "_remote")
+
+    def __init__(self, traceparent: str | bytes | None) -> None:
+        self._remote = parse_traceparent(traceparent)
+        self._before: list[SpanIds | None] = []
+
+    def __enter__(self) -> Self:
+        self._before.append(current_span.get())
+        if self._remote is not None:
+            current_span.set(self._remote)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        before = self._before.pop()
+        if current_span.get() is self._remote:
+            current_span.set(before)
