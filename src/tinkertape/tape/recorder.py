@@ -5,8 +5,8 @@ Threads  `record` and `log` run in the thread that executes the event; lines are
 Locks    `_large_lock`: to count the bytes of large snapshots; what `tape/writer.py` says of the rest.
 Fork     a child records under a new process id into a file of its own, from index 0; nothing of the parent's queue.
 Exit     `close` writes what is left, for as long as it is given, and the end line; afterwards nothing is accepted.
-         A worker of multiprocessing ends by `os._exit`, past `atexit`: there a finalizer of its own closes (or, for
-         a recorder made in the worker, flushes, so that its maker may still close it). A bare `os._exit` is not seen.
+         At the end of a worker of multiprocessing (`workers.py`) it is closed or, where it was made in the worker,
+         flushed, so that its maker may still close it. A bare `os._exit` is not seen.
 
 What the program's thread does: look at two context variables and a clock, encode the data (the snapshot), append
 the bytes to a queue. It never writes to disk, but for an event of severity ERROR or above and for `flush`: these reach
@@ -20,12 +20,12 @@ from __future__ import annotations
 import atexit
 import os
 import re
-import sys
 import threading
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ from tinkertape.tape.snapshot import (
 )
 from tinkertape.tape.writer import Durability, Writer
 from tinkertape.wire import SEVERITY_RANK
+from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker
 
 NEVER_RECORDED = ("tape.", "delivery.", "telemetry.handler.")  # they would feed themselves
 AT_ONCE = SEVERITY_RANK["ERROR"]  # from this severity on an event is in the file before `record` returns
@@ -91,7 +92,7 @@ class Recorder:
         )
         self._begin(new_header(run, header))
         _recorders.add(self)
-        _flush_when_a_worker_ends(self)
+        at_the_end_of_this_worker(partial(_flush, weakref.ref(self)))
 
     def _begin(self, header: Header) -> None:
         self.header = header
@@ -313,46 +314,9 @@ def _close(recorder: weakref.ref[Recorder]) -> None:
             here.close()
 
 
-def _after_fork() -> None:
-    for recorder in list(_recorders):
-        recorder._start_over()
-    _close_when_a_worker_ends()
-
-
-# --- workers of multiprocessing: they end by os._exit, and run its finalizers before, but no atexit ---
-
-_LAST = -1_000  # after every finalizer that may still record something
-_is_hooked = False  # its list of hooks outlives forks, as this does
-
-
-def _close_when_a_worker_ends() -> None:
-    """In a forked child: if it becomes a worker, its recorders are closed at its end.
-
-    A worker first forgets the finalizers of its parent, then calls the hooks: only there can ours be made.
-    """
-    global _is_hooked
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and not _is_hooked:
-        with guarded("tape.recorder.worker"):
-            util.register_after_fork(_close_all, _finalize_by)
-            _is_hooked = True
-
-
-def _finalize_by(close: Callable[[], None]) -> None:
-    sys.modules["multiprocessing.util"].Finalize(None, close, exitpriority=_LAST)
-
-
 def _close_all() -> None:
     for recorder in list(_recorders):
         _close(weakref.ref(recorder))
-
-
-def _flush_when_a_worker_ends(recorder: Recorder) -> None:
-    """In a worker, forked or not: what a new recorder took is in the file before the worker ends."""
-    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
-    if process is not None and util is not None and process.parent_process() is not None:
-        with guarded("tape.recorder.worker"):
-            util.Finalize(None, _flush, args=(weakref.ref(recorder),), exitpriority=_LAST)
 
 
 def _flush(recorder: weakref.ref[Recorder]) -> None:
@@ -362,4 +326,10 @@ def _flush(recorder: weakref.ref[Recorder]) -> None:
             here.flush()
 
 
+def _after_fork() -> None:
+    for recorder in list(_recorders):
+        recorder._start_over()
+
+
 os.register_at_fork(after_in_child=_after_fork)
+at_the_end_of_forked_workers(_close_all)

@@ -1,0 +1,56 @@
+"""The end of a worker of `multiprocessing`: it is `os._exit`, past `atexit`, after multiprocessing's own finalizers.
+
+A worker first forgets the finalizers of its parent, then calls its hooks: only there can one of ours be made. A bare
+`os._exit` is not seen.
+
+Threads  any; in practice where modules are imported and objects are made.
+Fork     what was asked for holds in every child.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from tinkertape.guard import guarded
+
+_LAST = -1_000  # after every finalizer that may still record something
+_functions: list[Callable[[], object]] = []
+_is_hooked = False  # multiprocessing's list of hooks outlives forks, as this does
+
+
+def at_the_end_of_forked_workers(function: Callable[[], object]) -> None:
+    """Call this at the end of every worker that is forked from this process."""
+    _functions.append(function)
+
+
+def at_the_end_of_this_worker(function: Callable[[], object]) -> None:
+    """Call this at the end of this process, if it is a worker, forked or not; else never."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        with guarded("workers"):
+            util.Finalize(None, function, exitpriority=_LAST)
+
+
+def _after_fork() -> None:
+    """In a child, which may become a worker."""
+    global _is_hooked
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and not _is_hooked:
+        with guarded("workers"):
+            util.register_after_fork(_end, _finalize_by)
+            _is_hooked = True
+
+
+def _finalize_by(end: Callable[[], None]) -> None:
+    sys.modules["multiprocessing.util"].Finalize(None, end, exitpriority=_LAST)
+
+
+def _end() -> None:
+    for function in _functions:
+        with guarded("workers"):
+            function()
+
+
+os.register_at_fork(after_in_child=_after_fork)
