@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import threading
 import time
@@ -28,13 +27,12 @@ from tinkertape.bus import Bus, default_bus
 from tinkertape.errors import MetricError
 from tinkertape.metrics.cells import Cell, new_cell
 from tinkertape.metrics.definitions import Metric
-from tinkertape.metrics.extraction import why_skipped
 from tinkertape.metrics.handlers import Cells, make_handler
+from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.registry import Registry
 from tinkertape.metrics.shards import Alive, Shard, keys_of, tags_of
 from tinkertape.metrics.values import Family, Kept, family_of
 
-_log = logging.getLogger("tinkertape")
 _numbers = itertools.count(1)
 
 
@@ -61,7 +59,7 @@ class Aggregate:
         self._metrics = tuple(metrics)
         self._series_max, self._idle_ns = series_max, None if idle_s is None else idle_s * 1e9
         self._monotonic_ns = monotonic_ns
-        self._logged: set[tuple[str, str]] = set()
+        self._notices = Notices()
         self.local = threading.local()
         self.start_over()
         self._bus = default_bus if bus is None else bus
@@ -212,25 +210,13 @@ class Aggregate:
                 table.lead(keys, cell, are_text=callable(metric.tags))
         if admitted != tags:
             table.overflowed += 1
-            self._say_once(number, "overflow", f"has {self._series_max} series; what else comes is one more, overflow")
+            self._notices.say_full(metric, self._series_max)
         return cell
 
     def skip(self, number: int, error: Exception) -> None:
         """Count an event that a metric could not use, and log the first."""
-        skipped = why_skipped(error)
-        self.local.shard.count_skipped((self._metrics[number].name, skipped.reason))
-        level = logging.DEBUG if skipped.reason == "missing_measurement" else logging.WARNING
-        raised = error if skipped.reason == "error" else None
-        self._say_once(number, skipped.reason, f"skips an event: {skipped.describe()}", level, raised)
-
-    def _say_once(
-        self, number: int, reason: str, what: str, level: int = logging.WARNING, error: Exception | None = None
-    ) -> None:
-        """Log the first of its kind; the rest is only counted."""
-        key = (self._metrics[number].name, reason)
-        if key not in self._logged:
-            self._logged.add(key)
-            _log.log(level, "tinkertape: metric %s %s (counted, said once)", key[0], what, exc_info=error)
+        metric = self._metrics[number]
+        self.local.shard.count_skipped((metric.name, self._notices.say_skipped(metric, error)))
 
 
 _aggregates: weakref.WeakSet[Aggregate] = weakref.WeakSet()  # a fork hook cannot be removed: one, holding nobody alive

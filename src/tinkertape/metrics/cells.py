@@ -48,7 +48,7 @@ else:
  cell[2] += (before - (after - rounded)) + (value - rounded)
  cell[1] = after
 """
-_LOOK_TWICE = """
+LOOK_TWICE = """
 if not -PLAIN < value < PLAIN:
  usable(value, metric_{number})
 """
@@ -67,8 +67,8 @@ else:
 """
 _UPDATES: Mapping[Kind, str] = {
     "counter": "cell[0] += 1",
-    "sum": _LOOK_TWICE + _ADD + "cell[3] += 1",
-    "last_value": _LOOK_TWICE + "cell[0] = now(), value",
+    "sum": LOOK_TWICE + _ADD + "cell[3] += 1",
+    "last_value": LOOK_TWICE + "cell[0] = now(), value",
     "distribution": _EXTREMES + "cell[bisect_left(bounds_{number}, value)] += 1" + _ADD,
     "summary": _EXTREMES + _SKETCH + _ADD,
 }

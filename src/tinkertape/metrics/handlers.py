@@ -7,13 +7,13 @@ of checks is that of `extraction.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from tinkertape.bus import HandlerFunction
-from tinkertape.metrics.cells import Cell, update_lines, update_names
+from tinkertape.metrics.cells import update_lines, update_names
 from tinkertape.metrics.definitions import Metric, arity
-from tinkertape.metrics.extraction import tags_reader
+from tinkertape.metrics.extraction import tags_reader, usable_number
 
 Cells = dict[Any, Any]  # to a cell, by the values of the tags as they come, a level each: see `shards.py`
 
@@ -27,7 +27,7 @@ class Keeper(Protocol):
         """The cells of these metrics, for a thread that has none yet."""
         ...
 
-    def find_cell(self, number: int, source: Any) -> Cell:
+    def find_cell(self, number: int, source: Any) -> object:
         """The cell that was not found among the metric's: a new one, a known one, the overflow's.
 
         `source` has the values of the tags, or is the tags where a function makes them. Raises `Unusable`.
@@ -39,7 +39,19 @@ class Keeper(Protocol):
         ...
 
 
-def make_handler(place: int, numbers: Sequence[int], metrics: Sequence[Metric], keeper: Keeper) -> HandlerFunction:
+class Update(NamedTuple):
+    """The code that takes `value`, of type `kind`, into `cell`, by the metric and its number; and what that names."""
+
+    lines: Callable[[Metric, int], Sequence[str]] = update_lines
+    names: Callable[[Metric, int], dict[str, Any]] = update_names
+
+
+AGGREGATED = Update()
+
+
+def make_handler(
+    place: int, numbers: Sequence[int], metrics: Sequence[Metric], keeper: Keeper, update: Update = AGGREGATED
+) -> HandlerFunction:
     """The handler of one event, the keeper's number `place`, for those of its metrics that have these numbers."""
     names: dict[str, Any] = {"local": keeper.local, "begin": lambda: keeper.begin(place, numbers)}
     cells = "".join(f"cells_{number}, " for number in numbers)
@@ -52,8 +64,9 @@ def make_handler(place: int, numbers: Sequence[int], metrics: Sequence[Metric], 
     ]
     for number in numbers:
         metric = metrics[number]
-        names |= _names(number, metric, keeper)
-        lines += [" try:", *(f"  {line}" for line in _lines(number, metric)), " except Exception as error:"]
+        names |= _names(number, metric, keeper) | update.names(metric, number)
+        change = update.lines(metric, number)
+        lines += [" try:", *(f"  {line}" for line in _lines(number, metric, change)), " except Exception as error:"]
         lines += [f"  skip_{number}(error)"]
     exec(compile("\n".join(lines), "<tinkertape metrics>", "exec"), names)
     handle: HandlerFunction = names["handle"]
@@ -62,7 +75,7 @@ def make_handler(place: int, numbers: Sequence[int], metrics: Sequence[Metric], 
 
 def _names(number: int, metric: Metric, keeper: Keeper) -> dict[str, Any]:
     return {
-        **update_names(metric, number),
+        "usable": usable_number,
         f"metric_{number}": metric,
         f"keep_{number}": metric.keep,
         f"measure_{number}": metric.measurement,
@@ -73,14 +86,14 @@ def _names(number: int, metric: Metric, keeper: Keeper) -> dict[str, Any]:
     }
 
 
-def _lines(number: int, metric: Metric) -> Iterator[str]:
+def _lines(number: int, metric: Metric, change: Sequence[str]) -> Iterator[str]:
     """The code for one metric: is it kept, its value, its cell, the change."""
     indent = ""
     if metric.keep is not None:
         arguments = "metadata, measurements" if arity(metric.keep) == 2 else "metadata"
         yield f"if keep_{number}({arguments}):"
         indent = " "
-    for line in (*_value_lines(number, metric), *_cell_lines(number, metric), *update_lines(metric, number)):
+    for line in (*_value_lines(number, metric), *_cell_lines(number, metric), *change):
         yield indent + line
 
 

@@ -53,7 +53,7 @@ class Registry:
             self._known.setdefault(tags, Known())
         return tags
 
-    def retire(self, table: ShardTable) -> None:
+    def retire(self, table: ShardTable[Cell]) -> None:
         """Take over what a thread that has ended leaves."""
         self.overflowed += table.overflowed
         for tags, cell in table.by_text.items():
@@ -64,7 +64,7 @@ class Registry:
         for tags in [tags for tags, cells in self._strays.items() if not _any_held(cells)]:
             self._retired[tags] = self._state(tags, self._strays.pop(tags))
 
-    def states(self, tables: list[ShardTable]) -> Iterator[tuple[Tags, State]]:
+    def states(self, tables: list[ShardTable[Cell]]) -> Iterator[tuple[Tags, State]]:
         """Every series that has a value, in the order in which they came up."""
         for tags in self._known.copy():
             cells = [cell for table in tables if (cell := table.by_text.get(tags)) is not None]
@@ -82,7 +82,7 @@ class Registry:
         """The series that have not changed for `idle_ns`."""
         return [tags for tags, state in states.items() if self._known[tags].idle_ns(state.count, now_ns) >= idle_ns]
 
-    def expire(self, idle: list[Tags], tables: list[ShardTable]) -> list[Tags]:
+    def expire(self, idle: list[Tags], tables: list[ShardTable[Cell]]) -> list[Tags]:
         """Forget these series; those come back that had a last-moment change.
 
         The cells are taken from the threads first. One that a thread still holds, or has changed since, is not lost: it

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tinkertape.metrics.cells import Cell
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import TAG_MAX, Tags, Unusable, tag_text
 
 Keys = tuple[Any, ...]
+C = TypeVar("C")  # what the tags of an event lead to
 
 
 class Alive:
@@ -24,18 +25,18 @@ class Alive:
     __slots__ = ("__weakref__",)
 
 
-class ShardTable:
+class ShardTable(Generic[C]):
     """One metric's cells in one thread."""
 
     __slots__ = ("by_key", "by_text", "by_type", "overflowed")
 
     def __init__(self) -> None:
         self.by_key: dict[Any, Any] = {}
-        self.by_type: dict[tuple[tuple[type, ...], Keys], Cell] = {}
-        self.by_text: dict[Tags, Cell] = {}
+        self.by_type: dict[tuple[tuple[type, ...], Keys], C] = {}
+        self.by_text: dict[Tags, C] = {}
         self.overflowed = 0
 
-    def lead(self, keys: Keys, cell: Cell, *, are_text: bool) -> None:
+    def lead(self, keys: Keys, cell: C, *, are_text: bool) -> None:
         """From now on these keys lead to this cell, if all that equals them is the same text."""
         if are_text or all(map(_is_plain, keys)):
             level = self.by_key
@@ -45,14 +46,14 @@ class ShardTable:
         elif all(_is_plain(key) or _is_number(key) for key in keys):
             self.by_type[_typed(keys)] = cell
 
-    def find(self, keys: Keys) -> Cell | None:
+    def find(self, keys: Keys) -> C | None:
         """The cell for keys that `by_key` does not have."""
         try:
             return self.by_type.get(_typed(keys))
         except TypeError:  # one cannot be hashed
             return None
 
-    def remove(self, series: list[Tags]) -> dict[Tags, Cell]:
+    def remove(self, series: list[Tags]) -> dict[Tags, C]:
         """Take these series out of the thread's reach."""
         removed = {tags: cell for tags in series if (cell := self.by_text.pop(tags, None)) is not None}
         gone = {id(cell) for cell in removed.values()}
@@ -73,7 +74,7 @@ class Shard:
     """One thread's cells, and what it skipped. Only that thread changes them, `ShardTable.remove` excepted."""
 
     def __init__(self, metrics: int, alive: Alive) -> None:
-        self.tables = [ShardTable() for _ in range(metrics)]
+        self.tables: list[ShardTable[Cell]] = [ShardTable() for _ in range(metrics)]
         self.skipped: dict[tuple[str, str], int] = {}
         self._alive = weakref.ref(alive)
 
