@@ -438,6 +438,24 @@ PROCESS_LOOP = _event(
     {"loop": "id of the loop", "thread": "ident of its thread", "thread_name": "its name", "owner": "sdk or user"},
     "DEBUG",
 )
+THREAD_WAIT = _event(
+    "process.thread.wait",
+    "a thread that uses the SDK waited, as samples of its frames saw, and no claim said for what",
+    {
+        "duration": "ns, so far if it goes on",
+        "monotonic_time": "ns of perf_counter at its end, or of the last sample",
+        "uncertainty_begin": "ns by which its begin may be off: half the gap between two samples",
+        "uncertainty_end": "ns by which its end may be off",
+    },
+    {
+        "thread": "ident of the waiting thread",
+        "thread_name": "its name",
+        "method": "where it waits: concurrent.futures.wait, threading.Thread.join, queue.Queue.get, asyncio, …",
+        "wait_id": "number of the wait",
+        "goes_on": "true: told as it grows, after about 1, 2, 4 … s, then each 10 s",
+    },
+    "DEBUG",
+)
 CLOCK_TICK = _event(
     "clock.tick",
     "time passes: each second while something is in flight, else each 10",

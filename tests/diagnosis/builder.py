@@ -34,6 +34,7 @@ class Script:
         self._ids = 0
         self._submissions = 0
         self._claims = 0
+        self._waits = 0
 
     def event(
         self,
@@ -79,6 +80,25 @@ class Script:
         self.event("tinker.claim.start", began, {}, metadata)
         if ended is not None:
             self.event("tinker.claim.stop", ended, {"duration": round((ended - began) * MS)}, metadata)
+
+    def wait(
+        self,
+        began: float,
+        ended: float,
+        method: str = "threading.Thread.join",
+        *,
+        thread: int = USER,
+        unsure: float = 2.5,
+        goes_on: bool = False,
+        number: int | None = None,
+    ) -> int:
+        """A wait that samples of a thread's frames saw; `number` is that of one that was told before, and goes on."""
+        self._waits += number is None
+        metadata = {"wait_id": number or self._waits, "thread": thread, "thread_name": name_of(thread)}
+        edge = round(unsure * MS)
+        measured = {"duration": round((ended - began) * MS), "uncertainty_begin": edge, "uncertainty_end": edge}
+        self.event("process.thread.wait", ended, measured, {**metadata, "method": method, "goes_on": goes_on})
+        return number or self._waits
 
     def poll(
         self,
@@ -134,7 +154,7 @@ class Script:
         number, submission, request = self._ids, self._submissions, f"req-{self._ids}"
         md = {"operation_id": number, "operation": operation}
         scope = {"step": step} if step is not None else {}
-        start_md = {**md, "thread": thread, "loop": None, "model_id": model}
+        start_md = {**md, "thread": thread, "thread_name": name_of(thread), "loop": None, "model_id": model}
         counts = {"datum_count": 4, "token_count": tokens} if operation != "optim_step" else {}
         c1 = at + 0.5
         e = at + 0.5 + wait_local
@@ -229,6 +249,11 @@ class Script:
                 )
             )
         return out
+
+
+def name_of(thread: int) -> str:
+    """What a thread is called."""
+    return "MainThread" if thread == USER else f"worker-{thread - USER}"
 
 
 def waited(starved: float | None) -> dict[str, int]:

@@ -31,7 +31,9 @@ SINGLE = (
     "process.loop.busy",
     "clock.tick",
     "tinker.retry",
+    "process.thread.wait",
 )
+METHODS = ("threading.Thread.join", "queue.Queue.get", "concurrent.futures.wait", "asyncio")
 seeds = st.integers(0, 2**32)
 
 
@@ -62,6 +64,9 @@ def any_events(seed: int) -> list[Event]:
             "queue_state": rng.choice(["active", "paused_capacity", "paused_rate_limit", "paused", ""]),
             "reason": rng.choice(["capacity", "rate_limit", "unknown"]),
             "status_code": rng.choice([200, 408, 429, 503]),
+            "wait_id": rng.randint(1, 6),
+            "goes_on": rng.random() < 0.3,
+            "method": rng.choice(METHODS),
             "path": rng.choice(["/api/v1/asample", "/api/v1/retrieve_future", "/api/v1/optim_step"]),
         }
         script.event(name, rng.randint(0, 2000), measured, metadata)
@@ -74,6 +79,7 @@ def any_run(seed: int) -> list[Event]:
     script = Script()
     script.start(0)
     at = 5.0
+    sampled: dict[int, float] = {}
     for number in range(rng.randint(2, 14)):
         paused = (0.0, rng.uniform(300, 900)) if rng.random() < 0.15 else None
         name, family = rng.choice(
@@ -91,7 +97,13 @@ def any_run(seed: int) -> list[Event]:
             thread=thread,
             step=number // 3 if seed % 2 else None,
         )
-        if rng.random() < 0.9:
+        if rng.random() < 0.25:  # in the place of a claim
+            waited = max(sampled.get(thread, 0.0), at + rng.uniform(1, 50))
+            sampled[thread] = max(waited + 15, call.ended + rng.choice([0.5, 0.5, -60, 90]))
+            grown = rng.uniform(waited, sampled[thread]) if rng.random() < 0.3 else None
+            number = script.wait(waited, grown, thread=thread, goes_on=True) if grown is not None else None
+            script.wait(waited, sampled[thread], rng.choice(METHODS), thread=thread, number=number)
+        elif rng.random() < 0.9:
             claimed = at + rng.uniform(1, 400)
             ended = max(claimed, call.ended) + rng.uniform(0.1, 5)
             script.claim(call, claimed, ended, loop=rng.choice([None, 7]), thread=thread)
@@ -119,6 +131,7 @@ def test_the_parts_sum_to_the_wall_whatever_happened(seed: int) -> None:
             assert sum(partition.parts.values()) == partition.wall_ns
             assert all(value >= 0 for value in partition.parts.values())
             assert partition.covered_ns <= partition.wall_ns
+            assert all(partition.bounds_ns(part)[0] <= value for part, value in partition.parts.items())
         for operation in view.process.order:
             segments = view.cutter.cut(operation).segments
             assert all(one.ended_ns == two.began_ns for one, two in pairwise(segments))
@@ -131,6 +144,7 @@ def test_the_parts_sum_to_the_wall_whatever_happened(seed: int) -> None:
 @settings(max_examples=150, deadline=None)
 @given(seeds)
 @example(10)  # what stands behind such a pause
+@example(323)  # a wait that was told when its step was cut
 @example(918290)  # a pause cut before there was a history to split it by
 def test_looks_at_a_live_run_change_nothing(seed: int) -> None:
     rng = random.Random(seed)
@@ -148,6 +162,18 @@ def test_looks_at_a_live_run_change_nothing(seed: int) -> None:
             wall = view.ended_ns
 
     assert as_dict(looked.report()) == as_dict(whole.report())
+
+
+@settings(max_examples=150, deadline=None)
+@given(seeds)
+def test_nothing_costs_more_than_the_wall(seed: int) -> None:
+    for events in (any_events(seed), any_run(seed)):
+        report = diagnose(events).report
+
+        for finding in report.findings:
+            assert finding.cost_s is None or report.wall_s == 0 or 0 <= finding.cost_s <= report.wall_s
+            assert finding.share is None or 0 <= finding.share <= 1
+        assert report.wall_s == 0 or report.over_s <= report.wall_s
 
 
 @settings(max_examples=200, deadline=None)

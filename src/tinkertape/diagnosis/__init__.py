@@ -1,10 +1,12 @@
 """Where the time went, what was wrong, and whose it is.
 
-    records ← fold       events become operations, requests, polls, attempts, claims
+    records ← fold       events become operations, requests, polls, attempts, claims, sampled waits
     lines → segments     one request, one operation, cut into parts (facts/partition.md §2, §3)
+    instants             whose each instant of a thread is (§4, §5)
     partition → windows  a stretch of your wall time, cut into parts that add up to it exactly (§5)
     steps                the stretches: steps, and what lies around them
     detectors ← runner   a file a cause; findings
+    waited               who waited for it, in any thread: what a finding cost
     view → compose       the report: verdict, owners, parts, steps, tables
     diagnoser, watcher   the fold for a tape, and for a live bus
 

@@ -12,7 +12,7 @@ import msgspec
 
 from tinkertape.diagnosis import words
 from tinkertape.diagnosis.detectors.user_error import code_line
-from tinkertape.diagnosis.findings import Finding, evidence_json
+from tinkertape.diagnosis.findings import OWN, WAITED_BY, Finding, evidence_json
 from tinkertape.diagnosis.fold import Fold
 from tinkertape.diagnosis.owners import IN_SEND, TROUBLE_MIN_S, broken_connections, owner_rows, unknown_owners
 from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, YOUR_CODE
@@ -33,6 +33,7 @@ from tinkertape.diagnosis.tables import (
 )
 from tinkertape.diagnosis.verdict import REASONS, Facts, verdict
 from tinkertape.diagnosis.view import View
+from tinkertape.diagnosis.waited import Cost
 
 _STATES: Mapping[str, State] = {
     "success": "ended",
@@ -66,16 +67,35 @@ def settled(view: View | None, findings: Sequence[Finding]) -> list[Finding]:
     for finding in findings:
         if finding.key.startswith(SDK_KEY) and not view.book.only_sdk:
             continue  # ours tell the same error
-        cost = view.cost_s(finding)
-        share = cost / view.wall_s if cost is not None and view.wall_s > 0 else None
-        figures = {**finding.evidence.figures, **_lengths(view, finding, pauses)}
-        in_send = view.in_send_s(finding)
-        if in_send >= IN_SEND_MIN_S:
-            figures[IN_SEND] = in_send
-        evidence = msgspec.structs.replace(finding.evidence, steps=view.steps_of(finding), figures=figures)
-        severity = "info" if cost == 0 and finding.severity == "warning" else finding.severity
-        out.append(msgspec.structs.replace(finding, cost_s=cost, share=share, evidence=evidence, severity=severity))
+        out.append(_settled(view, finding, pauses))
     return sorted(out, key=lambda finding: -(finding.cost_s or 0.0))
+
+
+def _settled(view: View, finding: Finding, pauses: Sequence[PauseRow]) -> Finding:
+    cost = view.cost(finding)
+    cost_s = finding.cost_s if cost is None else cost.any_ns / 1e9
+    if cost_s is not None and view.wall_s > 0:
+        cost_s = min(cost_s, view.wall_s)
+    share = cost_s / view.wall_s if cost_s is not None and view.wall_s > 0 else None
+    figures = {**finding.evidence.figures, **_lengths(view, finding, pauses), **_who_waited(view, finding, cost)}
+    in_send = view.in_send_s(finding)
+    if in_send >= IN_SEND_MIN_S:
+        figures[IN_SEND] = in_send
+    evidence = msgspec.structs.replace(finding.evidence, steps=view.steps_of(finding), figures=figures)
+    held_up = cost_s != 0 and (cost is None or cost.own_ns != 0)
+    severity = "info" if not held_up and finding.severity == "warning" else finding.severity
+    return msgspec.structs.replace(finding, cost_s=cost_s, share=share, evidence=evidence, severity=severity)
+
+
+def _who_waited(view: View, finding: Finding, cost: Cost | None) -> dict[str, Any]:
+    """Who waited, where it was not the run's own thread alone."""
+    if cost is None:
+        return {}
+    own = {} if cost.own_ns is None else {OWN: cost.own_ns / 1e9}
+    if not cost.any_ns:
+        return {**own, WAITED_BY: view.thread_names(finding, view.waited_beside(finding))}
+    others = [thread for thread in cost.threads if cost.own_ns is None or thread != view.thread]
+    return {**own, WAITED_BY: view.thread_names(finding, others)} if others else {}
 
 
 def _lengths(view: View, finding: Finding, pauses: Sequence[PauseRow]) -> dict[str, float]:
@@ -210,7 +230,7 @@ def _usual_step_s(steps: Sequence[Step]) -> float | None:
 def _over_s(view: View | None, over: Mapping[OperationKey, int]) -> float:
     if view is None:
         return 0.0
-    return sum(view.cost_ns(key, cost, COMPUTE) for key, cost in over.items()) / 1e9
+    return sum(min(cost, view.waited[key][COMPUTE]) for key, cost in over.items() if key in view.waited) / 1e9
 
 
 def _facts(

@@ -15,6 +15,10 @@ import msgspec
 from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.words import seconds
 
+OWN = "own_thread_s"
+"""A figure of the report's: what of the cost was waited by the thread whose time is the run's."""
+WAITED_BY = "waited_by"
+"""And the names of the other threads that waited for it; of what cost nothing, of those that waited meanwhile."""
 FindingOwner = Literal["you", "network", "service", "none"]
 Severity = Literal["info", "warning", "error"]
 

@@ -28,6 +28,7 @@ from tinkertape.diagnosis.records import (
     Retry,
     Submit,
 )
+from tinkertape.diagnosis.waits import sampled_wait
 
 FAMILIES = ("training", "sampling", "service", "rest", "admin")
 OPERATION_FAILS = tuple(f"tinker.{family}.*.exception" for family in FAMILIES)  # for a detector's `LISTENS`
@@ -88,8 +89,7 @@ class Fold:
                 _insert(process.training, operation)
         self._describe(operation, event)
         if is_new:
-            process.seen_outside(operation.thread, began_ns)
-            process.inside.setdefault(operation.thread, operation)
+            process.called(operation, str(event.metadata.get("thread_name") or ""))
         if parts[3] in ("stop", "exception"):
             _end_operation(process, operation, event, at_ns)
 
@@ -310,6 +310,7 @@ _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {
     "tinker.claim.start": Fold._claim_start,
     "tinker.claim.stop": Fold._claim_end,
     "tinker.claim.exception": Fold._claim_end,
+    "process.thread.wait": lambda _, process, event, at_ns: process.sampled(sampled_wait(event, at_ns)),
     "tinker.queue.pause": Fold._queue_pause,
     "tinker.queue.resume": Fold._queue_resume,
     "tinker.retry": Fold._retry,
@@ -376,8 +377,7 @@ def _request_of(process: Process, event: Event) -> Request | None:
     request_id = event.metadata.get("request_id")
     if not request_id:
         return None
-    known = process.requests.get(request_id)
-    if known is not None:
+    if (known := process.requests.get(request_id)) is not None:
         request = known[1]
     else:
         operation = _operation_of(process, event)

@@ -2,7 +2,8 @@
 
 The arithmetic is facts/partition.md §5, definition C. For one thread of yours, each instant of [began, ended) belongs
 to one part: inside a public call, to that call; while you wait, to the part of the operation that you wait for and that
-is done last; else to your code if something of yours is at the service, and to idle if nothing is. Where a busy run of
+is done last; else to your code if something of yours is at the service, and to idle if nothing is. A wait that only
+samples of the thread's frames saw (§4) is inferred (instants.py says for what). Where a busy run of
 the SDK's loop that is not the operation's own covers its sending, retrieving, delivering or local waiting, the part is
 `wait_local:sdk_loop`. An operation that stands behind another of the same model is in the part of the one it waits for.
 
@@ -12,13 +13,13 @@ every bound is a sum over the doubts inside the pieces. Cost: O(n log n) in the 
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tinkertape.diagnosis.instants import Overlap, State, states
 from tinkertape.diagnosis.parts import (
     BEHIND,
     COMPUTE,
@@ -34,12 +35,14 @@ from tinkertape.diagnosis.parts import (
     Segment,
 )
 from tinkertape.diagnosis.process import Process
-from tinkertape.diagnosis.records import Claim, Operation, OperationKey
+from tinkertape.diagnosis.records import Operation, OperationKey
 from tinkertape.diagnosis.segments import Cutter, OperationCut
 from tinkertape.diagnosis.stamps import runs_within
+from tinkertape.diagnosis.waits import Wait
 
 _BY_THE_LOOP = (SEND, RETRIEVE, DELIVER, WAIT_LOCAL)
-_OPEN = 1 << 62
+SAMPLED = "sampled frames"
+ELSEWHERE = "a wait that no result ended"
 MATTER_NS = 2_000_000  # doubts of up to this, or 1 % of the part, leave it measured
 
 
@@ -96,13 +99,6 @@ class Partition:
         return max(0, value - self.less[part]), min(self.wall_ns, value + self.more[part])
 
 
-class Overlap(NamedTuple):
-    """What reaches into a stretch: its operations and the thread's claims."""
-
-    operations: list[OperationCut]
-    claims: list[Claim]
-
-
 def partition(
     process: Process, thread: int, overlap: Overlap, began_ns: int, ended_ns: int, cutter: Cutter
 ) -> Partition:
@@ -112,15 +108,15 @@ def partition(
         result.final = True
         return result
     cuts = {cut.operation.operation_id: cut for cut in overlap.operations}
-    for state in _states(process, thread, overlap, cuts, began_ns, ended_ns):
-        if state.operation is None:
-            part = YOUR_CODE if state.in_flight else IDLE
-            _keep(result, Piece(part, state.began_ns, state.ended_ns, None))
-        else:
-            cut = cuts.get(state.operation.operation_id) or cutter.cut(state.operation)
-            for piece, source in _pieces(process, cut, state.began_ns, state.ended_ns):
-                _keep(result, piece)
+    for state in states(process, thread, overlap, began_ns, ended_ns):
+        for piece, source in _pieces_of(process, state, cuts, cutter):
+            _keep(result, piece)
+            if source is not None:
                 _count_doubts(result, piece, source)
+            if state.wait is not None and source is not None:
+                _count_sampled(result, piece, state.wait)
+        if state.perhaps is not None:
+            _count_perhaps(result, process, state, cuts.get(state.perhaps.operation_id) or cutter.cut(state.perhaps))
         if state.in_flight:
             result.covered_ns += state.ended_ns - state.began_ns
     result.final = all(cut.final for cut in overlap.operations) and all(
@@ -129,118 +125,15 @@ def partition(
     return result
 
 
-class _State(NamedTuple):
-    began_ns: int
-    ended_ns: int
-    operation: Operation | None  # whose part the time is
-    in_flight: bool
-
-
-class _Change(NamedTuple):
-    """Something begins (+1) or ends (-1): a flight, a call, a wait, a busy run of the thread's loop."""
-
-    at_ns: int
-    change: int
-    what: str
-    operation: Operation | None
-    is_async: bool
-
-
-def _changes(
-    process: Process,
-    thread: int,
-    overlap: Overlap,
-    began: int,
-    ended: int,
-) -> list[_Change]:
-    changes: list[_Change] = []
-
-    def add(what: str, low: int, high: int, operation: Operation | None, is_async: bool = False) -> None:
-        low, high = max(low, began), min(high, ended)
-        if high > low:
-            changes.append(_Change(low, 1, what, operation, is_async))
-            changes.append(_Change(high, -1, what, operation, is_async))
-
-    loops: set[int] = set()
-    for cut in overlap.operations:
-        operation = cut.operation
-        add("flight", cut.flight_ns, cut.ended_ns if operation.ended_ns is not None else ended, operation)
-        if operation.thread == thread:
-            add("call", operation.began_ns, cut.call_ended_ns, operation)
-            add("wait", cut.call_ended_ns, cut.call_left_ns, operation)  # the call blocks
-    for claim in overlap.claims:
-        if claim.thread == thread:
-            high = ended if claim.ended_ns is None else claim.ended_ns
-            add("wait", claim.began_ns, high, claim.operation, claim.loop is not None)
-            if claim.loop is not None:
-                loops.add(claim.loop)
-    for loop in loops:
-        runs = process.user_busy.get(loop)
-        for low, high in runs_within(runs, began, ended) if runs is not None else ():
-            add("busy", low, high, None)
-    changes.sort(key=lambda each: (each.at_ns, each.change))
-    return changes
-
-
-class _Waits:
-    """The operations that the thread waits for; the one that is done last is critical."""
-
-    def __init__(self) -> None:
-        self._count: Counter[int] = Counter()
-        self._heap: list[tuple[int, int, int, Operation]] = []
-        self.blocking = 0  # waits that are not awaits: nothing of yours can run
-
-    def change(self, operation: Operation, change: int, is_async: bool) -> None:
-        number = operation.operation_id
-        self._count[number] += change
-        if not is_async:
-            self.blocking += change
-        if change > 0:
-            done = _OPEN if operation.ended_ns is None else operation.ended_ns
-            heapq.heappush(self._heap, (-done, -operation.began_ns, number, operation))
-
-    def critical(self) -> Operation | None:
-        while self._heap and self._count[self._heap[0][2]] <= 0:
-            heapq.heappop(self._heap)
-        return self._heap[0][3] if self._heap else None
-
-
-def _states(
-    process: Process,
-    thread: int,
-    overlap: Overlap,
-    cuts: dict[int, OperationCut],
-    began: int,
-    ended: int,
-) -> Iterable[_State]:
-    waits, calls = _Waits(), dict[int, Operation]()
-    flights = busy = 0
-    cursor = began
-    for at, change, what, operation, is_async in _changes(process, thread, overlap, began, ended):
-        if at > cursor:
-            yield _State(cursor, at, _whose(calls, waits, busy), flights > 0)
-            cursor = at
-        if what == "flight":
-            flights += change
-        elif what == "busy":
-            busy += change
-        elif operation is not None and what == "call":
-            if change > 0:
-                calls[operation.operation_id] = operation
-            else:
-                calls.pop(operation.operation_id, None)
-        elif operation is not None:
-            waits.change(operation, change, is_async)
-    if ended > cursor:
-        yield _State(cursor, ended, _whose(calls, waits, busy), flights > 0)
-
-
-def _whose(calls: dict[int, Operation], waits: _Waits, busy: int) -> Operation | None:
-    if calls:
-        return next(reversed(calls.values()))
-    if busy > 0 and waits.blocking <= 0:
-        return None  # the loop runs your callbacks
-    return waits.critical()
+def _pieces_of(
+    process: Process, state: State, cuts: dict[int, OperationCut], cutter: Cutter
+) -> Iterable[tuple[Piece, OperationCut | None]]:
+    """What a state is made of, each piece with the cut whose doubts are its own."""
+    if state.operation is None:
+        yield Piece(YOUR_CODE if state.in_flight else IDLE, state.began_ns, state.ended_ns, None), None
+    else:
+        cut = cuts.get(state.operation.operation_id) or cutter.cut(state.operation)
+        yield from _pieces(process, cut, state.began_ns, state.ended_ns)
 
 
 def _pieces(process: Process, cut: OperationCut, began: int, ended: int) -> Iterable[tuple[Piece, OperationCut]]:
@@ -326,6 +219,26 @@ def _count_doubts(result: Partition, piece: Piece, cut: OperationCut) -> None:
             _move(result, before, after, earlier, quality, method)
         if piece.part == after and later:  # it may have begun after this
             _move(result, after, before, later, quality, method)
+
+
+def _count_sampled(result: Partition, piece: Piece, wait: Wait) -> None:
+    """Only samples say that the thread waited: so much is inferred, and both ends of the wait are uncertain."""
+    length = piece.ended_ns - piece.began_ns
+    result.methods.setdefault(piece.part, Counter())["inferred", SAMPLED] += length
+    first = min(wait.began_ns + wait.began_unsure_ns, piece.ended_ns) - piece.began_ns
+    last = 0 if wait.goes_on else piece.ended_ns - max(wait.ended_ns - wait.ended_unsure_ns, piece.began_ns)
+    unsure = min(length, max(0, first) + max(0, last))
+    result.less[piece.part] += unsure
+    result.more[piece.part] += unsure
+    result.less[YOUR_CODE] += unsure
+    result.more[YOUR_CODE] += unsure
+
+
+def _count_perhaps(result: Partition, process: Process, state: State, cut: OperationCut) -> None:
+    """The thread waited, for something else as far as is known: it may have been for this operation."""
+    for piece, _ in _pieces(process, cut, state.began_ns, state.ended_ns):
+        length = piece.ended_ns - piece.began_ns
+        _move(result, YOUR_CODE, piece.part, length, "bounded", ELSEWHERE)
 
 
 def _move(result: Partition, loser: str, winner: str, length: int, quality: Quality, method: str) -> None:

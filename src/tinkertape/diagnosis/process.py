@@ -13,6 +13,7 @@ from typing import Any
 from tinkertape.context import Event
 from tinkertape.diagnosis.connections import Connections
 from tinkertape.diagnosis.records import Attempt, BusyRuns, Claim, Failure, Operation, Pause, Request, Retry
+from tinkertape.diagnosis.waits import Wait, Waits
 
 
 class Process:
@@ -32,6 +33,8 @@ class Process:
         self.requests: dict[str, tuple[Operation, Request]] = {}
         self.claims: list[Claim] = []  # by w0
         self.open_claims: dict[Any, Claim] = {}
+        self.waits: dict[int, Waits] = {}  # sampled, by thread
+        self.thread_names: dict[int, str] = {}
         self.attempts: dict[Any, Attempt] = {}  # open ones, by http_id
         self.submit_starts: list[int] = []  # every e, sorted
         self.pauses: list[Pause] = []
@@ -58,6 +61,18 @@ class Process:
         if call is not None and at_ns > call.began_ns:
             call.returned_ns = at_ns
             del self.inside[thread]
+
+    def called(self, operation: Operation, thread_name: str) -> None:
+        """A thread is inside this call, until it is seen outside."""
+        self.seen_outside(operation.thread, operation.began_ns)
+        self.inside.setdefault(operation.thread, operation)
+        self.thread_names[operation.thread] = thread_name
+
+    def sampled(self, wait: Wait) -> None:
+        """A thread was seen to wait: it is outside every call."""
+        self.thread_names[wait.thread] = wait.thread_name
+        self.seen_outside(wait.thread, wait.began_ns)
+        self.waits.setdefault(wait.thread, Waits()).tell(wait)
 
     def wall_ns(self, monotonic_ns: int) -> int:
         """Wall time of a stamp of this process: to order processes, never to measure."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tinkertape.diagnosis import words
-from tinkertape.diagnosis.findings import is_estimate
+from tinkertape.diagnosis.findings import OWN, WAITED_BY, is_estimate
 from tinkertape.diagnosis.report import FindingRow
 
 PAUSE = "-pause"  # ends the causes that are pauses of a queue
+NAMED = 2  # threads by their names; more are counted
 SUBJECTS = {"service": "Tinker", "network": "The network"}
 WHY = {"rate_limit": " (rate limit)", "unknown": " (no reason given)"}
 
@@ -55,17 +56,32 @@ def _kind(row: FindingRow) -> tuple[str, str]:
 
 
 def _pauses(pauses: Sequence[FindingRow], live: bool) -> str:
-    length = sum(pause.cost_s or 0.0 for pause in pauses)
-    _, why = _kind(pauses[0])
-    if length <= 0:
-        length = sum(pause.evidence["figures"].get("length_s", 0.0) for pause in pauses)
-        lasted = words.about(length, estimate=estimated(pauses))
-        requests = "a request" if len(pauses) == 1 else "requests"
-        return f"paused {requests}{_times(pauses)} for {lasted} that nobody waited for{why}"
-    numbers = sorted({step for pause in pauses for step in pause.evidence["steps"]})
+    held = [pause for pause in pauses if pause.cost_s and pause.evidence["figures"].get(OWN) != 0]
+    if not held:
+        return _beside(pauses)
+    length = sum(pause.cost_s or 0.0 for pause in held)
+    _, why = _kind(held[0])
+    numbers = sorted({step for pause in held for step in pause.evidence["steps"]})
     where = f" {words.steps(numbers)}" if numbers else ""
-    until = ", until it ended" if not live and any(is_open(pause) for pause in pauses) else ""
-    return f"paused this run{_times(pauses)} for {words.about(length, estimate=estimated(pauses))}{where}{why}{until}"
+    until = ", until it ended" if not live and any(is_open(pause) for pause in held) else ""
+    return f"paused this run{_times(held)} for {words.about(length, estimate=estimated(held))}{where}{why}{until}"
+
+
+def _beside(pauses: Sequence[FindingRow]) -> str:
+    """Pauses that the run's own thread did not wait for: who did, if anybody."""
+    _, why = _kind(pauses[0])
+    length = sum(pause.evidence["figures"].get("length_s", 0.0) for pause in pauses)
+    names = sorted({name for pause in pauses for name in pause.evidence["figures"].get(WAITED_BY, ())})
+    requests = "a request" if len(pauses) == 1 else "requests"
+    what = f"paused {requests}{_times(pauses)} for {words.about(length, estimate=estimated(pauses))}"
+    if not names:
+        return f"{what} that nobody waited for{why}"
+    if not any(pause.cost_s for pause in pauses):
+        return f"{what} that held nothing up{why}"
+    who = words.listed([f"`{words.first_line(name, 40)}`" for name in names])
+    if len(names) > NAMED:
+        who = f"{len(names)} other threads"
+    return f"{what} that only {'thread ' if len(names) == 1 else ''}{who} waited for{why}"
 
 
 def _times(pauses: Sequence[FindingRow]) -> str:

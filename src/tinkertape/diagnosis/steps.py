@@ -21,6 +21,7 @@ from typing import Any
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation
 
+MAIN = "MainThread"  # what Python calls it
 TRAINING = ("forward_backward", "forward_backward_custom", "optim_step")
 
 
@@ -99,15 +100,26 @@ def main_process(processes: Sequence[Process]) -> Process | None:
 
 
 def main_thread(process: Process) -> int:
-    """The thread that takes the steps, else the one that trains, waits or calls most."""
+    """The thread that takes the steps, else the one that trains; else Python's main one, if none waits twice as long;
+    else the one that waits longest, or calls most. One that waits for work may look as if it waited for all there is.
+    """
     takes = Counter(operation.thread for operation in process.training if operation.name == "optim_step")
     trains = Counter(operation.thread for operation in process.training if operation.name in TRAINING)
-    waits = Counter(claim.thread for claim in process.claims)
-    calls = Counter(operation.thread for operation in process.order)
-    for votes in (takes, trains, waits, calls):
-        if votes:
-            return max(votes, key=lambda thread: votes[thread])
-    return 0
+    votes = takes or trains or _waited_by(process) or Counter(operation.thread for operation in process.order)
+    return max(votes, key=lambda thread: votes[thread], default=0)
+
+
+def _waited_by(process: Process) -> Counter[int]:
+    """How long each thread waited, in claims and as samples saw it, ns; Python's main one counts twice."""
+    waited: Counter[int] = Counter()
+    for thread, waits in process.waits.items():
+        waited[thread] += sum(wait.ended_ns - wait.began_ns for wait in waits.seen)
+    reached: dict[int, int] = {}
+    for claim in process.claims:  # by begin
+        ended = process.last_ns if claim.ended_ns is None else claim.ended_ns
+        waited[claim.thread] += max(0, ended - max(claim.began_ns, reached.get(claim.thread, 0)))
+        reached[claim.thread] = max(ended, reached.get(claim.thread, 0))
+    return Counter({thread: ns * (1 + (process.thread_names.get(thread) == MAIN)) for thread, ns in waited.items()})
 
 
 def left_ns(operation: Operation) -> int | None:

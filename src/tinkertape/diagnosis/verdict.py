@@ -119,7 +119,9 @@ def _healthy(facts: Facts) -> Verdict:
         under += " Idle: your code ran between the calls, with nothing of yours at Tinker."
     if facts.findings:
         told = " ".join(sentences(facts.findings, live=facts.live)[:2])
-        return Verdict("none", "No harm done:", told, f"{what}{rest} {under} {_rest(facts, [])}".strip())
+        beside = any(finding.cost_s for finding in facts.findings)  # another thread waited for it
+        lead = "The steps went on:" if beside and facts.steps else "No harm done:"
+        return Verdict("none", lead, told, f"{what}{rest} {under} {_rest(facts, [])}".strip())
     if facts.trouble:
         seen = f"No detector names a cause, but {_there_was(facts.trouble)}."
         return Verdict("none", "No cause found.", seen, f"{under} {_rest(facts, [])}".strip())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tinkertape.diagnosis.book import Book
@@ -20,6 +20,7 @@ from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation, OperationKey
 from tinkertape.diagnosis.segments import Cutter
 from tinkertape.diagnosis.steps import Stretch, main_process, main_thread, stretches
+from tinkertape.diagnosis.waited import Cost, Waited
 from tinkertape.diagnosis.windows import Windows
 
 
@@ -93,37 +94,32 @@ class View:
                 out.append(stretch.step)
         return tuple(out)
 
-    def cost_s(self, finding: Finding) -> float | None:
-        """What a finding cost the run: what the run waited for it; its own figure where that cannot be said."""
-        evidence = finding.evidence
-        if evidence.process != self.process.id or not self.process.order:
-            return finding.cost_s
-        if evidence.costs_ns:
-            parts = evidence.parts or (evidence.part,) * bool(evidence.part)
-            return sum(self.cost_ns(key, cost, *parts) for key, cost in evidence.costs_ns.items()) / 1e9
-        if not evidence.part:
-            return finding.cost_s
-        began, ended = self.span_of(finding)
-        waited = 0
-        for partition in self.partitions:
-            if partition.ended_ns <= began or partition.began_ns >= ended:
-                continue
-            for part, low, high, _ in partition.pieces:
-                if part == evidence.part:
-                    waited += max(0, min(high, ended) - max(low, began))
-        return waited / 1e9
-
-    def cost_ns(self, key: OperationKey, cost: int, *parts: str) -> int:
-        """What an operation's cost was to the thread that takes the steps, as far as it waited in these parts (none:
-        in any); to another thread, all of it.
+    def cost(self, finding: Finding) -> Cost | None:
+        """What a finding cost: the union of what any thread waited for it, never more than the wall. None: what it made
+        longer is not known, and its own figure has to do.
         """
-        operation = self.process.operations.get(key[1])
-        if operation is None or (
-            operation.thread != self.thread and not any(claim.thread == self.thread for claim in operation.claims)
-        ):
-            return cost
-        waited = self.waited.get(key, Counter())
-        return min(cost, sum(waited[part] for part in parts) if parts else sum(waited.values()))
+        evidence = finding.evidence
+        process = self.book.fold.processes.get(evidence.process)
+        if process is None or not process.order or not (evidence.part or evidence.costs_ns):
+            return None
+        cost = self._waited(process).cost(evidence)
+        wall = self.ended_ns - self.began_ns
+        return cost._replace(any_ns=min(cost.any_ns, wall))
+
+    def waited_beside(self, finding: Finding) -> tuple[int, ...]:
+        """The threads that waited for anything while what the finding tells of went on."""
+        process = self.book.fold.processes[finding.evidence.process]
+        return self._waited(process).threads_in(*self.span_of(finding))
+
+    def thread_names(self, finding: Finding, threads: Iterable[int]) -> list[str]:
+        """What the threads of a finding's process are called."""
+        names = self.book.fold.processes[finding.evidence.process].thread_names
+        return list(dict.fromkeys(names.get(thread) or f"{thread:#x}" for thread in threads))
+
+    def _waited(self, process: Process) -> Waited:
+        if process is self.process:
+            return Waited(self.cutter, self.thread, self.partitions)
+        return Waited(self.book.cutter(process, self.now_of(process)), None, ())
 
     def in_send_s(self, finding: Finding) -> float:
         """What of the cost of the service's errors lies in `send`: the attempts that failed, and the waits after."""

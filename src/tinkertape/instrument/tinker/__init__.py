@@ -8,7 +8,7 @@
     submissions.py   handed over, accepted        attempts.py     one HTTP exchange
     requests.py      one API future               polls.py        is it ready? queue.py      paused, and why
     retries.py       back-offs of the HTTP client sessions.py     heartbeats   sdk_events.py what the SDK logs itself
-    loop.py          busy runs of event loops
+    loop.py          busy runs of event loops     waits.py       your code waits where no claim sees it
 
     arguments.py, results.py   what is counted    futures.py      what lies inside a future
     failures.py                whose fault        routes.py       which endpoint a URL is    release.py  which SDK

@@ -1,8 +1,8 @@
 """Your code waits: `result()` or `await` on a future that a public call handed out (facts/partition.md §4).
 
 Only objects with our tag count, so that the SDK's own waits do not. The tag is an instance attribute; type and identity
-stay. The raw future inside gets its own `result`, as an instance attribute that holds it weakly. Not seen:
-`concurrent.futures.wait`, `as_completed`, `wrap_future`.
+stay. The raw future inside gets its own `result`, as an instance attribute that holds it weakly. Not seen here:
+`concurrent.futures.wait`, `as_completed`, `wrap_future`; waits.py samples them.
 
 Threads  the one that waits.
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 from tinkertape.events import CLAIM
 from tinkertape.guard import guard
-from tinkertape.instrument.tinker import endings, loop
+from tinkertape.instrument.tinker import endings, loop, waits
 from tinkertape.instrument.tinker.flight import Operation, call_of
 from tinkertape.instrument.tinker.futures import concurrent_future, instance_dict, layers
 from tinkertape.instrument.tinker.patches import Patches
@@ -169,6 +169,8 @@ def _began_raw(operation: Operation, future: Future[Any]) -> Claim | None:
 
 
 def _told(claim: Claim) -> Claim:
+    waits.watch()
+    waits.cover(claim.metadata["thread"])
     if CLAIM.start.handlers:
         CLAIM.start.execute({"monotonic_time": claim.began_ns, "system_time": time.time_ns()}, claim.metadata)
     return claim
@@ -176,6 +178,7 @@ def _told(claim: Claim) -> Claim:
 
 @guard("instrument.tinker.claim")
 def _ended(claim: Claim) -> None:
+    waits.uncover(claim.metadata["thread"])
     now = time.perf_counter_ns()
     _end_operation(claim, now)
     if CLAIM.stop.handlers:
@@ -184,6 +187,7 @@ def _ended(claim: Claim) -> None:
 
 @guard("instrument.tinker.claim")
 def _raised(claim: Claim, error: BaseException) -> None:
+    waits.uncover(claim.metadata["thread"])
     now = time.perf_counter_ns()
     _end_operation(claim, now)
     if CLAIM.exception.handlers:

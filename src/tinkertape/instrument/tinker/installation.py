@@ -28,6 +28,7 @@ from tinkertape.instrument.tinker import (
     sdk_events,
     starvation,
     submissions,
+    waits,
 )
 from tinkertape.instrument.tinker.flight import forget_all
 from tinkertape.instrument.tinker.patches import Patches
@@ -69,6 +70,7 @@ def uninstall() -> None:
         _patches.restore()
         _patched.clear()
         loop.unwatch()
+        waits.stop()
         starvation.forget()
         forget_all()
 

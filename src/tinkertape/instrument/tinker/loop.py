@@ -8,6 +8,7 @@ Threads  each loop's own.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import weakref
 from typing import Any, Literal
@@ -19,11 +20,14 @@ from tinkertape.instrument.tinker.flight import was_in_flight
 BUSY_MIN_NS = 5_000_000
 
 _watched: weakref.WeakSet[Any] = weakref.WeakSet()  # selectors
+sdk_threads: set[int] = set()  # idents: those that run the SDK's own loops
 
 
 @guard("instrument.tinker.loop")
 def watch_running(owner: Literal["sdk", "user"]) -> None:
     """Watch the loop that runs in this thread, from now on; once a loop, its first owner stays."""
+    if owner == "sdk":
+        sdk_threads.add(threading.get_ident())
     running = asyncio._get_running_loop()
     selector = getattr(running, "_selector", None)
     if selector is None or selector in _watched or "select" in vars(selector):

@@ -21,7 +21,7 @@ from typing import Any
 
 from tinkertape.events import SpanEvents, operation_events
 from tinkertape.guard import guard
-from tinkertape.instrument.tinker import claims, endings
+from tinkertape.instrument.tinker import claims, endings, waits
 from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, current_operation
 from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, is_future
@@ -70,7 +70,7 @@ def _watched(method: Method, events: SpanEvents, name: str) -> Method:
                 _raised(operation, error)
                 raise
             finally:
-                _leave(token)
+                _leave(operation, token)
             _awaited(operation, None)
             _returned(operation, result)
             return result
@@ -91,7 +91,7 @@ def _watched(method: Method, events: SpanEvents, name: str) -> Method:
             _raised(operation, error)
             raise
         finally:
-            _leave(token)
+            _leave(operation, token)
         _returned(operation, result)
         return result
 
@@ -113,6 +113,7 @@ def _began(
     operation = Operation(name, events, began_ns, thread.ident or 0, is_coroutine=is_coroutine)
     token = current_operation.set(operation)
     _describe(operation, client, args, kwargs)
+    waits.watch()
     operation.metadata |= {
         "thread": thread.ident,
         "thread_name": thread.name,
@@ -122,6 +123,8 @@ def _began(
         events.start.execute(
             {"monotonic_time": began_ns, "system_time": time.time_ns(), **operation.measured}, operation.metadata.copy()
         )
+    if not is_coroutine:
+        waits.cover(operation.called_by)
     return operation, token
 
 
@@ -134,7 +137,9 @@ def _describe(operation: Operation, client: Any, args: tuple[Any, ...], kwargs: 
 
 
 @guard("instrument.tinker.leave")  # a place of its own: what was entered is left, even when nothing is entered any more
-def _leave(token: Token[Operation | None]) -> None:
+def _leave(operation: Operation, token: Token[Operation | None]) -> None:
+    if not operation.is_coroutine:
+        waits.uncover(operation.called_by)
     current_operation.reset(token)
 
 
