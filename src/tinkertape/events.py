@@ -456,6 +456,27 @@ THREAD_WAIT = _event(
     },
     "DEBUG",
 )
+PROCESS_STALL = _event(
+    "process.stall",
+    "nobody could run for 50 ms or more: one thread held the GIL, or a callback held its event loop",
+    {
+        "duration": "ns, at least",
+        "duration_max": "ns, at most",
+        "cpu": "ns of processor time that the holder of the GIL used, from a little before",
+        "monotonic_time": "ns of perf_counter at its end",
+        "left_out": "stalls since the last that was told which were not: there were too many",
+        "left_out_duration": "ns that those took",
+    },
+    {
+        "cause": "gil, gc (the collector of cycles), contention (several computed), loop, or unknown (nobody did)",
+        "thread": "ident of the thread that held it, if it was one",
+        "thread_name": "its name",
+        "loop": "id of the event loop that it runs, if it is watched",
+        "owner": "that loop's: sdk or user",
+        "stack": "its stack, innermost first: file:line in function",
+        "stack_taken": "during: in the stall; after: in the instant that it ended, the call has just returned",
+    },
+)
 CLOCK_TICK = _event(
     "clock.tick",
     "time passes: each second while something is in flight, else each 10",

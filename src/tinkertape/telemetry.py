@@ -1,8 +1,8 @@
 """`Telemetry`: what `start()` gives back. It owns the recorder and its tape, the sources that it switched on, and
 delivery.
 
-Threads  `start`, `log`, `flush` and `close` run in the caller's; recorder, clock and delivery have one daemon thread
-each.
+Threads  `start`, `log`, `flush` and `close` run in the caller's; recorder, delivery and monitor have one daemon thread
+each, the poller two.
 Locks    `_start_lock`: one start or close at a time, never during I/O on the network.
 Fork     a child goes on recording into the same run, a file of its own; its parent delivers it.
 Exit     `close`, at the latest at interpreter exit, waits `exit_timeout_s` at most for delivery; the tape keeps the
@@ -37,7 +37,9 @@ from tinkertape.errors import EventNameError, HandlerNotFound, TapeError
 from tinkertape.faults import fault_metadata
 from tinkertape.guard import guarded, message_of
 from tinkertape.instrument import clock
+from tinkertape.instrument import process as process_source
 from tinkertape.instrument import tinker as tinker_source
+from tinkertape.instrument.poller import Poller
 from tinkertape.tape import Ledger, Recorder
 from tinkertape.wire import SEVERITIES, SEVERITY_RANK
 
@@ -72,6 +74,7 @@ class Telemetry:
         self._exit_timeout_s = 2.0
         self._began_ns = time.perf_counter_ns()
         self._instrumented = False
+        self._poller: Poller | None = None  # the clock, and what is measured of the process
         self._closed = False
         self._depth = 0  # `with` blocks inside each other
         self.kept = False  # by whoever runs the program: `close` leaves it open
@@ -155,9 +158,11 @@ class Telemetry:
                 signals.forget()
 
     def _close_sources(self, status: Status, exit_status: int | None) -> None:
-        clock.stop()
         if self._instrumented:
+            process_source.uninstall()
             tinker_source.uninstall()
+        if self._poller is not None:
+            self._poller.stop()
         now_ns = time.perf_counter_ns()
         if self.recording:
             duration_ns = now_ns - self._began_ns
@@ -228,7 +233,7 @@ def start(
     one, with a warning.
 
     It opens a tape below `directory`, attaches the recorder to `bus` (the default one), delivers to the collector at
-    `url` if there is one, and records the Tinker SDK when it is or gets imported, unless `instrument=False`.
+    `url` if there is one, and records the Tinker SDK and the process itself, unless `instrument=False`.
     `watch=True` runs the detectors live. `flush_threshold` events or `flush_interval_s` seconds make a batch for a
     foreign server; a collector of ours is sent 500 events, 256 kB or 1 s at a time. `max_pending` events at most wait
     in memory. `durability="power"` syncs every write to the disk.
@@ -323,10 +328,13 @@ def _switch_on(
         telemetry.watcher = watch_bus(telemetry._bus)
     began = {"monotonic_time": telemetry._began_ns, "system_time": time.time_ns()}
     telemetry._bus.execute("telemetry.session.start", began, {"run_name": settings.name or ""})
+    telemetry._poller = Poller([], bus=telemetry._bus)
+    telemetry._poller.add(clock.ticking(tinker_source.in_flight), name="clock", period_s=clock.BUSY_PERIOD_S)
     if instrument:
         tinker_source.install()
+        process_source.install(poller=telemetry._poller)
         telemetry._instrumented = True
-    clock.start(tinker_source.in_flight)
+    telemetry._poller.start()
     if settings.url:
         telemetry._delivery = Delivery(
             telemetry.tape,

@@ -8,7 +8,7 @@ import pytest
 from tests.instrument.watching import Events
 from tests.waiting import wait_until
 
-from tinkertape import bus
+from tinkertape import Poller, bus
 from tinkertape.instrument import clock
 from tinkertape.instrument.clock import Ticker
 
@@ -64,8 +64,7 @@ def test_a_process_that_worked_all_the_while_was_not_suspended(heard: Events) ->
     assert not heard.named("clock.gap")
 
 
-def test_the_processs_clock_ticks_at_once_and_stops(heard: Events) -> None:
-    clock.start(lambda: 0)
-    wait_until(lambda: heard.named("clock.tick"))
-    clock.stop()
-    clock.stop()
+def test_a_poller_ticks_at_once_and_until_it_stops(heard: Events) -> None:
+    with Poller([], period_s=1000) as poller:
+        poller.add(clock.ticking(lambda: 0), name="clock")
+        wait_until(lambda: heard.named("clock.tick"))

@@ -129,6 +129,8 @@ def use_tapes(path: Path, bus: tinkertape.Bus) -> None:
 def use_sources() -> None:
     tinkertape.instrument.tinker.install()
     tinkertape.instrument.tinker.uninstall()
+    tinkertape.instrument.process.install()
+    tinkertape.instrument.process.uninstall()
 
 
 def queue_length() -> tuple[str, dict[str, int], dict[str, str]]:

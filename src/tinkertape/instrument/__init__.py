@@ -1,8 +1,8 @@
 """Sources: what happens in the program, as events on the bus.
 
 A source is named after what it watches. It patches from outside, can be undone, and lets no error of its own through.
-`tinker` watches the Tinker SDK, `clock` lets time pass, a `Poller` measures again and again; each is imported when it
-is first used.
+`tinker` watches the Tinker SDK, `process` the process itself, `clock` lets time pass, a `Poller` measures again and
+again; each is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinkertape.instrument import clock as clock
+    from tinkertape.instrument import process as process
     from tinkertape.instrument import tinker as tinker
 
-_SOURCES = ("clock", "tinker")
+_SOURCES = ("clock", "process", "tinker")
 
 
 def __getattr__(name: str) -> Any:

@@ -3,14 +3,12 @@
 Detectors never read a clock, they listen to the tick; so a replayed tape yields the very findings of the live run, and
 a request that hangs is noticed though nothing else happens.
 
-Threads  `Clock` ticks in "tinkertape-clock", a daemon.
-Fork     a child's clock stands still until `start` is called there.
-Exit     `stop` wakes the thread and waits 1 s at most.
+A tick is a measurement of a `Poller`, which says in whose threads, and what a fork does. A handler that takes long over
+a tick delays no other measurement.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -23,60 +21,15 @@ GAP_MIN_NS = 3_000_000_000  # later than asked for by this much
 STANDSTILL_CPU = 0.05  # of one core at most: a process that worked all the while was not suspended
 
 
-class Clock:
-    """Tick each second while `in_flight()` says that something is, else each ten.
+def ticking(in_flight: Callable[[], int]) -> Callable[[], None]:
+    """What a poller measures each second: a tick, or none yet. `in_flight()` says how much is under way.
 
     `clock.tick`: `monotonic` (ns of perf_counter), `wall` (ns since the epoch). `clock.gap`, before the tick that ends
     it: `monotonic`, and `duration`, by how much the tick came later than asked for while the process hardly used its
     processor: the machine slept, or the process was stopped.
     """
-
-    def __init__(self, in_flight: Callable[[], int]) -> None:
-        self._in_flight = in_flight
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Tick now and from now on. A clock that runs goes on."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tinkertape-clock", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Tick no more. Waits for the thread, 1 s at most; does nothing when it does not run."""
-        self._stopped.set()
-        thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(1.0)
-
-    def _run(self) -> None:
-        stopped = self._stopped
-        ticker = Ticker()
-        asked_s = 0.0
-        while not stopped.wait(asked_s):
-            asked_s = BUSY_PERIOD_S
-            _turn(ticker, self._in_flight() > 0)
-
-
-_running: Clock | None = None
-
-
-def start(in_flight: Callable[[], int]) -> None:
-    """Start the process's clock: each second while `in_flight()` says that something is, else each ten. Any thread."""
-    global _running
-    stop()
-    _running = Clock(in_flight)
-    _running.start()
-
-
-def stop() -> None:
-    """Stop the process's clock. Does nothing when it does not run. Waits 1 s at most."""
-    global _running
-    clock, _running = _running, None
-    if clock is not None:
-        clock.stop()
+    ticker = Ticker()
+    return lambda: _turn(ticker, in_flight() > 0)
 
 
 class Ticker:

@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
+from tinkertape.instrument.tinker import loop
+
 FRAMES_MAX = 2_000  # of one thread looked at: a recursion without end is not followed
 
 
 class RunningLoop:
     """An event loop and the thread that runs it."""
 
-    def __init__(self, loop: Any, thread: int) -> None:
-        self._loop = loop
+    def __init__(self, running: Any, thread: int) -> None:
+        self._loop = running
         self.thread = thread  # its ident
 
     def ready(self) -> int | None:
@@ -37,6 +39,14 @@ class RunningLoop:
             return False
         return True
 
+    @property
+    def owner(self) -> loop.Owner:
+        return "sdk" if self._loop is _sdk_loop() else "user"
+
+    def watch(self) -> None:
+        """Have its busy runs seen, as far as it has a selector."""
+        loop.watch(self._loop, self.thread, self.owner)
+
     def metadata(self) -> dict[str, Any]:
         """What events say of it."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
@@ -44,7 +54,7 @@ class RunningLoop:
             "loop": id(self._loop),
             "thread": self.thread,
             "thread_name": names.get(self.thread, ""),
-            "owner": "sdk" if self._loop is _sdk_loop() else "user",
+            "owner": self.owner,
         }
 
 
@@ -56,9 +66,9 @@ def running_loops() -> list[RunningLoop]:
     del frames[threading.get_ident()]  # our own would hold this dict, which holds it
     found = {}
     for thread, frame in frames.items():
-        loop = _loop_of(frame)
-        if loop is not None:
-            found[id(loop)] = RunningLoop(loop, thread)
+        running = _loop_of(frame)
+        if running is not None:
+            found[id(running)] = RunningLoop(running, thread)
     return list(found.values())
 
 

@@ -22,7 +22,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -101,6 +100,7 @@ class Poller:
             self._lay_out(self._jobs.values(), self._init_delay_ns)
             try:
                 self._start_thread(life, self._keep_schedule, "tinkertape-poller")
+                self._start_thread(life, self._work, "tinkertape-poller-worker")
             except RuntimeError:  # no thread is to be had
                 self._life = None
                 raise
@@ -249,8 +249,8 @@ class Poller:
         overdue_ns = life.waiting[0].handed_ns + OVERDUE_NS
         if workers and now_ns < overdue_ns:
             return [overdue_ns]
-        with suppress(RuntimeError):  # no thread is to be had: out of memory, or the interpreter is closing
-            self._start_thread(life, self._work, "tinkertape-poller-worker")
+        # no thread may be to be had: out of memory, the interpreter is closing, or the program has broken `threading`
+        outcome_of(lambda: self._start_thread(life, self._work, "tinkertape-poller-worker"))
         return [now_ns + OVERDUE_NS]
 
     def _work(self, life: _Life) -> None:

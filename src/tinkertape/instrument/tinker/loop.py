@@ -1,8 +1,10 @@
-"""Busy runs of event loops: the SDK's, and yours from the moment you first await one of its futures there.
+"""Busy runs of event loops: the SDK's, and yours from the moment you first await one of its futures there, or from when
+the process source finds it.
 
 A loop asks its selector when it has nothing else to do: between two questions it runs callbacks. `selector.select` is
 wrapped as an instance attribute; uvloop has no selector and is not seen (facts/partition.md §1, §4).
-Threads  each loop's own.
+
+Threads  each loop's own; `watch` and `watched` are for any.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import threading
 import time
 import weakref
+from collections import deque
 from typing import Any, Literal
 
 from tinkertape.events import LOOP_BUSY
@@ -18,48 +21,122 @@ from tinkertape.guard import guard
 from tinkertape.instrument.tinker.flight import was_in_flight
 
 BUSY_MIN_NS = 5_000_000
+HELD_MIN_NS = 50_000_000  # a busy run so long is a stall
+UNKNOWN_NS = 1 << 62  # not yet: no run since then is long
+HELD_MAX = 64  # of them wait to be told
+Owner = Literal["sdk", "user"]
 
-_watched: weakref.WeakSet[Any] = weakref.WeakSet()  # selectors
 sdk_threads: set[int] = set()  # idents: those that run the SDK's own loops
 
 
+class Watched:
+    """A loop whose busy runs are seen."""
+
+    __slots__ = (
+        "_loop",
+        "_selector",
+        "held",
+        "is_asleep",
+        "loop_id",
+        "owner",
+        "seen_ns",
+        "stack",
+        "stopped",
+        "thread",
+        "woke_ns",
+    )
+
+    def __init__(self, loop: Any, selector: Any, thread: int, owner: Owner) -> None:
+        self._loop = weakref.ref(loop)
+        key = id(selector)
+        self._selector = weakref.ref(selector, lambda _: _forget(key))
+        self.loop_id = id(loop)
+        self.thread = thread  # its ident
+        self.owner: Owner = owner
+        self.is_asleep = thread != threading.get_ident()  # it asks its selector now; what it does elsewhere is unknown
+        self.woke_ns = time.perf_counter_ns()
+        self.stopped = False  # it ran no more for a while: nobody held it
+        self.held: deque[tuple[int, int]] = deque(maxlen=HELD_MAX)  # begin and end of long busy runs
+        self.seen_ns = 0  # begin of the busy run that `stack` was taken in
+        self.stack: list[str] = []
+
+    def busy_since(self) -> int | None:
+        """Since when has it run callbacks? None: it sleeps, or does not run."""
+        loop = self._loop()
+        if loop is None or not loop.is_running():
+            self.stopped = True
+            return None
+        return None if self.is_asleep else self.woke_ns
+
+    def metadata(self) -> dict[str, Any]:
+        return {"loop": self.loop_id, "owner": self.owner}
+
+    def give_back(self) -> None:
+        """Give its selector its own `select` back."""
+        selector = self._selector()
+        if selector is not None:
+            vars(selector).pop("select", None)
+
+
+watched: dict[int, Watched] = {}  # by id of the selector
+
+
+def _forget(selector_id: int) -> None:
+    watched.pop(selector_id, None)
+
+
 @guard("instrument.tinker.loop")
-def watch_running(owner: Literal["sdk", "user"]) -> None:
-    """Watch the loop that runs in this thread, from now on; once a loop, its first owner stays."""
+def watch_running(owner: Owner) -> None:
+    """Watch the loop that runs in this thread, from now on."""
     if owner == "sdk":
         sdk_threads.add(threading.get_ident())
     running = asyncio._get_running_loop()
-    selector = getattr(running, "_selector", None)
-    if selector is None or selector in _watched or "select" in vars(selector):
+    if running is not None:
+        watch(running, threading.get_ident(), owner)
+
+
+def watch(loop: Any, thread: int, owner: Owner) -> None:
+    """Watch a loop that runs in a thread, from now on; once a loop, its first owner stays, but for the SDK's."""
+    selector = getattr(loop, "_selector", None)
+    known = watched.get(id(selector))
+    if known is not None:
+        known.owner = "sdk" if owner == "sdk" else known.owner
         return
-    selector.select = _watched_select(selector, id(running), owner)
-    _watched.add(selector)
+    if selector is None or "select" in vars(selector):
+        return
+    found = watched[id(selector)] = Watched(loop, selector, thread, owner)
+    selector.select = _watched_select(selector, found)
 
 
 def unwatch() -> None:
     """Give every selector its own `select` back."""
-    for selector in list(_watched):
-        vars(selector).pop("select", None)
-    _watched.clear()
+    for found in list(watched.values()):
+        found.give_back()
+    watched.clear()
 
 
-def _watched_select(selector: Any, loop_id: int, owner: str) -> Any:
+def _watched_select(selector: Any, state: Watched) -> Any:
     original = selector.select
-    woke_ns = time.perf_counter_ns()
+    woke_ns = UNKNOWN_NS if state.is_asleep else state.woke_ns
 
     def select(timeout: float | None = None) -> Any:
         nonlocal woke_ns
         now = time.perf_counter_ns()
-        if now - woke_ns >= BUSY_MIN_NS and was_in_flight(woke_ns):
-            _tell(now, now - woke_ns, loop_id, owner)
+        if now - woke_ns >= BUSY_MIN_NS:
+            _tell(state, woke_ns, now)
+        state.is_asleep = True
         ready = original(timeout)
-        woke_ns = time.perf_counter_ns()
+        state.woke_ns = woke_ns = time.perf_counter_ns()
+        state.is_asleep = False
         return ready
 
     return select
 
 
 @guard("instrument.tinker.loop")
-def _tell(now_ns: int, duration_ns: int, loop_id: int, owner: str) -> None:
-    if LOOP_BUSY.handlers:
-        LOOP_BUSY.execute({"duration": duration_ns, "monotonic_time": now_ns}, {"loop": loop_id, "owner": owner})
+def _tell(state: Watched, began_ns: int, now_ns: int) -> None:
+    if now_ns - began_ns >= HELD_MIN_NS and not state.stopped:
+        state.held.append((began_ns, now_ns))
+    state.stopped = False
+    if was_in_flight(began_ns) and LOOP_BUSY.handlers:
+        LOOP_BUSY.execute({"duration": now_ns - began_ns, "monotonic_time": now_ns}, state.metadata())
