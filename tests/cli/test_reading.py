@@ -186,6 +186,29 @@ def test_tail_shows_the_events_of_several_processes_by_time(tinkertape: Run, dir
     assert "number=3" in tinkertape("tail", "--no-follow", "-n", "2").stdout
 
 
+def test_tail_says_what_held_everybody_up_and_not_what_is_measured_again_and_again(
+    tinkertape: Run, directory: Path
+) -> None:
+    path = directory.parent / "held.py"
+    path.write_text(
+        "import threading, tinkertape\n"
+        "measured = threading.Event()\n"
+        "tinkertape.attach('measured', 'process.counts', lambda *_: measured.set())\n"
+        "measured.wait(1)  # or they were there before us\n"
+        "stall = {'duration': 300_000_000, 'monotonic_time': 1}\n"
+        "who = {'cause': 'gil', 'thread_name': 'MainThread', 'stack': ['train.py:7 in split', 'train.py:1 in f']}\n"
+        "tinkertape.execute('process.stall', stall, who)\n"
+    )
+    tinkertape("run", "-q", str(path))
+
+    text = tinkertape("tail", "--no-follow").stdout
+    every = {json.loads(line)["event_name"] for line in tinkertape("tail", "--json", "-n", "100").stdout.splitlines()}
+
+    assert "0.30 s  gil  MainThread  train.py:7 in split\n" in text
+    assert {"clock.tick", "process.memory", "process.cpu"} <= every
+    assert "process.memory" not in text and "clock.tick" not in text
+
+
 def test_tail_follows_a_run_to_its_end(directory: Path) -> None:
     path = directory.parent / "script.py"
     path.write_text(f"{LOGS}input()\ntelemetry.log('my.last')\n")

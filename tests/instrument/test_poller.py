@@ -89,6 +89,22 @@ def test_more_slow_measurements_than_workers_wait_for_one_of_them(monkeypatch):
         wait_until(lambda: all(polled.runs for polled in poller.list()))
 
 
+def test_what_waits_for_a_worker_is_collected_at_once_and_not_twice(monkeypatch):
+    monkeypatch.setattr(poller_module, "WORKERS_MAX", 1)
+    let_go = threading.Event()
+    poller = Poller([let_go.wait], period_s=1000)
+    runs: list[str] = []
+    poller.add(lambda: runs.append(threading.current_thread().name), name="second")
+    with poller:
+        wait_until(lambda: [polled.state for polled in poller.list()] == ["running", "running"])
+
+        assert poller.collect("second") == ("second",)
+
+        let_go.set()
+        wait_until(lambda: poller.list()[0].runs == 1)
+    assert runs == [threading.current_thread().name]
+
+
 def test_a_stop_waits_no_longer_than_it_is_told_and_drops_what_comes_after():
     bus = Bus()
     heard = Events()

@@ -50,6 +50,9 @@ def _words(event: Event) -> Iterator[str]:
     if not event.name.startswith(OURS):
         yield from (f"{escaped(str(key))}={_value(value)}" for key, value in {**event.metadata, **event.scope}.items())
         return
+    if event.name == "process.stall":
+        yield from _stall(event.metadata)
+        return
     for key in SHOWN:
         value = context.get(key)
         if value is not None and value not in UNREMARKABLE:
@@ -59,6 +62,13 @@ def _words(event: Event) -> Iterator[str]:
         if value not in (None, ""):
             yield f"{key}={seconds(value / 1e9) if key == 'delay' and isinstance(value, int) else _value(value)}"
     yield from _loss(event.measurements)
+
+
+def _stall(metadata: dict[str, Any]) -> Iterator[str]:
+    """What held whom up, and where."""
+    stack = metadata.get("stack")
+    where = stack[0] if isinstance(stack, list) and stack else None
+    yield from (_value(said) for said in (metadata.get("cause"), metadata.get("thread_name"), where) if said)
 
 
 def _loss(measurements: dict[str, Any]) -> Iterator[str]:

@@ -20,7 +20,11 @@ from tinkertape.context import Event
 from tinkertape.errors import BadLine
 from tinkertape.tape.format import decode_line
 
-HEARTBEAT = b'"event_name":"clock.tick"'  # it fills a screen: only with --json
+_PROCESS = ("memory", "cpu", "counts", "gc", "run_queue", "loop")
+_REGULAR = tuple(
+    f'"event_name":"{name}"'.encode() for name in ("clock.tick", *(f"process.{name}" for name in _PROCESS))
+)
+"""Measured again and again, whatever happens: they fill a screen, so they are shown with --json only."""
 
 
 @click.command()
@@ -83,7 +87,7 @@ def is_event(line: bytes) -> bool:
 
 
 def _is_news(line: bytes) -> bool:
-    return is_event(line) and b'"event_name":"clock.tick"' not in line
+    return is_event(line) and not any(name in line for name in _REGULAR)
 
 
 def _readable(console: Console) -> Callable[[bytes], None]:

@@ -275,9 +275,12 @@ class Poller:
         return None
 
     def _begin(self, job: Job) -> bool:
-        """Mark a measurement as running, unless it is."""
+        """Mark a measurement as running, unless it is; one that still waits for a worker is taken from the line."""
         with self._lock:
-            begins = not job.running
+            waiting = self._life is not None and job in self._life.waiting
+            if waiting and self._life is not None:
+                self._life.waiting.remove(job)
+            begins = waiting or not job.running
             job.running = True
             return begins
 
