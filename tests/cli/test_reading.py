@@ -13,6 +13,7 @@ from tests.cli.conftest import TINKERTAPE, Run, call, environment
 
 from tinkertape.cli.tapes import TapesSource
 from tinkertape.tape import Header, encode_line
+from tinkertape.tape.compression import compress
 
 HOSTILE = "\x1b]0;stolen\x07\x9b31m\u202e\u2028\r\x7f"
 LOGS = """
@@ -58,6 +59,18 @@ def without(directory: Path, *modules: str) -> dict[str, str]:
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(ABSENT.format(names=set(modules)))
     return {"PYTHONPATH": str(folder)}
+
+
+def test_a_run_reads_the_same_before_and_after_its_segments_are_compressed(tinkertape: Run, directory: Path) -> None:
+    record(directory, "many", 300)
+    asked = (("tail", "last", "--no-follow", "--json", "-n", "1000"), ("show", "last", "--json"), ("runs", "--json"))
+    before = [tinkertape(*words).stdout for words in asked]
+
+    [segment] = directory.glob("tapes/*/*.jsonl")
+    assert compress(segment)
+
+    assert [tinkertape(*words).stdout for words in asked] == before
+    assert before[0].count("my.event") == 300
 
 
 def test_runs_are_listed_newest_first_in_the_documented_shape(tinkertape: Run, directory: Path) -> None:

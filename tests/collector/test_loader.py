@@ -11,6 +11,7 @@ from tests.collector.conftest import ACCEPTED, Served, WrittenTape, wire_body, w
 from tests.waiting import wait_until
 
 from tinkertape.context import Event
+from tinkertape.tape.compression import compress
 from tinkertape.tape.format import encode_line
 
 OLD_NS = 1_780_000_000 * 10**9
@@ -31,6 +32,29 @@ def test_a_tape_is_loaded_and_followed(served: Served, tape):
 
     assert served.settled(tape.run, 50) == {"recorded": 50, "stored": 50, **BALANCED}
     assert [line["event_session_index"] for line in served.events(tape.run, limit=7)] == list(range(50))
+
+
+def test_a_tape_that_is_compressed_while_it_is_loaded_is_gone_on_with_where_it_was(served: Served, tape):
+    tape.append(30)
+    served.settled(tape.run, 30)
+    tape.append(20)
+    tape.end()
+
+    assert compress(tape.path)
+
+    assert served.settled(tape.run, 50) == {"recorded": 50, "stored": 50, **BALANCED}
+    assert [line["event_session_index"] for line in served.events(tape.run, limit=7)] == list(range(50))
+
+
+def test_a_compressed_tape_is_loaded(served: Served, tape, tmp_path):
+    made = WrittenTape(tmp_path / "elsewhere")
+    made.append(50)
+    made.end()
+    assert compress(made.path)
+
+    made.path.parent.rename(served.tapes / made.run)
+
+    assert served.settled(made.run, 50) == {"recorded": 50, "stored": 50, **BALANCED}
 
 
 def test_a_torn_line_waits_until_it_is_whole(served: Served, tape):

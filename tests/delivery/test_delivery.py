@@ -19,6 +19,8 @@ from tinkertape.delivery import Delivery
 from tinkertape.delivery.post import Answer, Collector
 from tinkertape.errors import DeliveryError
 from tinkertape.tape import Recorder
+from tinkertape.tape.compression import compress
+from tinkertape.tape.forms import compressed_path
 
 
 def delivered(recorder: Recorder, door: Door, timeout_s: float = 10.0, **settings: Any) -> Delivery:
@@ -76,6 +78,43 @@ def test_what_another_run_left_behind_goes_out_after_our_own(recorder: Recorder,
     delivery.close()
 
     assert ours.names == ["our.own", "left.behind"]
+
+
+def test_segments_are_delivered_in_either_form_and_an_acknowledgement_holds_for_both(
+    tmp_path: Path, ours: Door
+) -> None:
+    run = new_ulid()
+    recorder = Recorder(tmp_path / "tapes" / run, run, segment_max=20_000)
+    first = recorder.path
+    for number in range(150):
+        recorder.record("my.event", {"number": number}, {"padding": "x" * 40}, None)
+        recorder.flush()
+        if number == 40:
+            assert first == recorder.path
+            delivered(recorder, ours)
+    assert len(ours.events) == 41
+
+    wait_until(compressed_path(first).exists)
+    recorder.close()
+    delivered(recorder, ours)
+
+    assert [event["measurements"]["number"] for event in ours.events] == list(range(150))
+    assert not first.exists()
+
+
+def test_while_delivery_waits_it_holds_no_segment(recorder: Recorder, ours: Door) -> None:
+    ours.answers = lambda body: (503, {})
+    recorder.record("my.event", {}, {}, None)
+    recorder.flush()
+    delivery = Delivery(recorder.folder, ours.url, flush_interval_s=0.0)
+    delivery.start()
+    wait_until(lambda: ours.requests > 0)
+
+    wait_until(lambda: compress(recorder.path))
+
+    ours.answers = lambda body: (200, {})
+    wait_until(lambda: len(ours.events) == 1)
+    delivery.close()
 
 
 def test_two_deliveries_of_one_folder_do_not_send_the_same(recorder: Recorder, ours: Door) -> None:

@@ -8,13 +8,13 @@ tinkertape made it. It is never needed: what cannot be read or written is left o
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import msgspec
 
 from tinkertape.cli.source import RunRow
 from tinkertape.config import open_private
 from tinkertape.tape import Tape
+from tinkertape.tape.forms import stored_bytes
 from tinkertape.version import VERSION
 
 FILE = "row.json"
@@ -52,4 +52,4 @@ def keep_row(tape: Tape, row: RunRow) -> None:
 
 
 def _sizes(tape: Tape) -> dict[str, int]:
-    return {Path(segment).name: segment.stat().st_size for segment in tape.segments}
+    return {segment.name: stored_bytes(segment) for segment in tape.segments}

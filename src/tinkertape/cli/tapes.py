@@ -16,6 +16,7 @@ from tinkertape.diagnosis.report import Report
 from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
 from tinkertape.tape import Header, Ledger, Reader, Tape, find_tapes, open_tape, unreadable_tapes
+from tinkertape.tape.forms import stored_path
 from tinkertape.tape.ledger import total
 
 BATCH = 1_000  # lines
@@ -152,7 +153,7 @@ def _ledger(tape: Tape, known: Known | None) -> Ledger:
 
 def _views(tape: Tape, signs: dict[str, int], known: Known | None = None) -> list[ProcessView]:
     """What is known of each process, the oldest first."""
-    closed = {process: end.status or "success" for process, end in tape.ends.items()}
+    closed = {process: end.status for process, end in tape.ends.items()}
     headers = {header.process: header for header in reversed(tape.headers)}
     if known is not None:
         headers[known.header.process] = known.header
@@ -171,7 +172,7 @@ def _views(tape: Tape, signs: dict[str, int], known: Known | None = None) -> lis
 
 def _state_now(tape: Tape) -> str:
     """The run's state by its files: a segment that was just written to is a sign of life."""
-    signs = {process: segments[-1].stat().st_mtime_ns for process, segments in tape.processes().items()}
+    signs = {process: stored_path(segments[-1]).stat().st_mtime_ns for process, segments in tape.processes().items()}
     return run_state(_views(tape, signs), {}, time.time_ns())[0]
 
 

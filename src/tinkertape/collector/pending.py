@@ -17,6 +17,7 @@ from tinkertape.config import event_id as derived_id
 from tinkertape.errors import BadLine, TapeError
 from tinkertape.store import LedgerRow
 from tinkertape.tape.format import decode_line
+from tinkertape.tape.forms import open_stored
 from tinkertape.tape.reader import Record
 
 Key = tuple[str, str]  # run, process
@@ -79,7 +80,7 @@ def _read_rest(tape: TapeFile, found: Pending, sessions: Sessions, run: str | No
 
 def raw_lines(path: Path, offset: int) -> Iterator[tuple[bytes, int | None]]:
     """Lines that are not empty, each with where the next begins; a last one without its end has None."""
-    with path.open("rb") as file:
+    with open_stored(path) as file:
         file.seek(offset)
         rest = b""
         while chunk := file.read(CHUNK):

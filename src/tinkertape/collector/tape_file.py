@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 
 from tinkertape.tape.format import Header
+from tinkertape.tape.forms import open_stored, segment_files, stored_bytes
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.reader import Reader, first_header
-from tinkertape.tape.tape import SUFFIX
 
 SETTLED_NS = 2_000_000_000
 IDLE_DIVISOR, IDLE_MAX_S = 30, 2.0  # a file that was silent for a minute is looked at each two seconds
@@ -73,14 +73,14 @@ class TapeFile:
         self.not_before_s = now_s + min((now_s - self._grew_s) / IDLE_DIVISOR, IDLE_MAX_S)
 
     def size(self) -> int:
-        return self.path.stat().st_size
+        return stored_bytes(self.path)
 
     def ends_ahead(self) -> bool:
         """Is it closed, and its last line not loaded yet?"""
         try:
             if self.size() <= self.progress.offset:
                 return False
-            with self.path.open("rb") as file:
+            with open_stored(self.path) as file:
                 file.seek(max(0, self.size() - END_MAX))
                 last = file.read(END_MAX).rstrip(b"\n").rpartition(b"\n")[2]
         except OSError:
@@ -89,7 +89,7 @@ class TapeFile:
 
     def first_header(self) -> Header | None:
         """The header in the file's first line, if it is good. Raises `OSError`."""
-        with self.path.open("rb") as file:
+        with open_stored(self.path) as file:
             return first_header(file)
 
     def reader(self, offset: int) -> Reader:
@@ -144,7 +144,6 @@ def _folders(tapes: Path) -> list[str]:
 
 def _segments(folder: str) -> list[Path]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.name.endswith(SUFFIX))
+        return segment_files(Path(folder))
     except OSError:
         return []

@@ -29,6 +29,7 @@ from tinkertape.delivery.segments import Batch, Segment
 from tinkertape.errors import BadLine, DeliveryError
 from tinkertape.guard import guarded
 from tinkertape.tape.format import decode_line
+from tinkertape.tape.forms import plain_path, segment_files
 
 OURS_MAX_EVENTS = 500
 OURS_INTERVAL_S = 1.0
@@ -65,7 +66,7 @@ class Delivery:
         self._last_sent_s = time.monotonic()
         self._failed = 0
         self._refused = False
-        self._others = sorted(path for path in run_folder.parent.glob("*/*.jsonl") if path.parent != run_folder)
+        self._others = _left_beside(run_folder)
         self._wake, self._draining, self._idle, self._closing = (threading.Event() for _ in range(4))
         self.skipped = 0
         self._thread = threading.Thread(target=self._run, name="tinkertape-delivery", daemon=True)
@@ -110,10 +111,16 @@ class Delivery:
             delay_s = LOOK_AGAIN_S
             with guarded("delivery"):
                 delay_s = self._turn()
+            if delay_s > 0:
+                self._release()  # while it waits others may compress a segment, or make room
             self._wake.wait(delay_s)
+        self._release()
+        self._collector.close()
+
+    def _release(self) -> None:
         for segment in self._held.values():
             segment.release()
-        self._collector.close()
+        self._held.clear()
 
     def _turn(self) -> float:
         """Send one batch if one is due; the seconds until the next look come back."""
@@ -219,7 +226,7 @@ class Delivery:
         return wish_s if wish_s is not None else grown_s * random.uniform(0.5, 1.0)
 
     def _own_segments(self) -> Iterator[Segment]:
-        for path in sorted(self._run_folder.glob("*.jsonl")):
+        for path in segment_files(self._run_folder) if self._run_folder.exists() else ():
             segment = self._hold(path)
             if segment is not None:
                 yield segment
@@ -241,6 +248,12 @@ class Delivery:
         segment = self._held.pop(path, None)
         if segment is not None:
             segment.release()
+
+
+def _left_beside(run_folder: Path) -> list[Path]:
+    """The segments of the other runs."""
+    paths = {plain_path(path) for form in ("jsonl", "jsonl.gz") for path in run_folder.parent.glob(f"*/*.{form}")}
+    return sorted(path for path in paths if path.parent != run_folder)
 
 
 def _foreign(line: bytes) -> bytes | None:

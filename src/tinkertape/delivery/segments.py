@@ -2,17 +2,14 @@
 them.
 
 The acknowledgement file `<segment>.ack` beside it, `{"collector", "offset", "events", "rejected"}`, is replaced whole.
-Whoever delivers a segment holds a lock on its file (`flock`), so two processes never deliver the same one at the same
-time; a lock ends with its process, however it ends.
-
-Fork     a child closes its copies of the locked files, so that the lock stays its parent's alone.
+Whoever delivers a segment holds it (`tape/hold.py`), so two processes never deliver the same one at the same time, and
+nobody compresses or removes it meanwhile. Offsets are those of the plain bytes, in whichever form the segment is.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import weakref
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,8 @@ import msgspec
 
 from tinkertape.config import open_private
 from tinkertape.tape.format import LINE_MAX
+from tinkertape.tape.forms import decompressed, is_compressed, length_of_compressed
+from tinkertape.tape.hold import hold, let_go
 
 READ_AT_ONCE = 1 << 18  # bytes; a batch for a collector of ours is no larger
 
@@ -62,21 +61,24 @@ class Segment:
         self.acknowledged = Acknowledged(collector)
         self.header: dict[str, Any] = {}
         self._file: int | None = None
-        _segments.add(self)
+        self._compressed: BufferedReader | None = None  # the plain bytes of one that is compressed
+        self._compressed_bytes = 0  # how many there are
 
     @property
     def acknowledgement(self) -> Path:
         return self.path.with_suffix(".ack")
 
     def acquire(self) -> bool:
-        """Take the segment for this process and read how far it came; False while another process delivers it."""
-        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
+        """Take the segment for this process and read how far it came; False while somebody else holds it."""
+        file = hold(self.path)
+        if file is None:
             return False
         self._file = file
+        if is_compressed(file):
+            stream = os.fdopen(os.dup(file), "rb")
+            self._compressed_bytes = length_of_compressed(stream)
+            stream.seek(0)
+            self._compressed = decompressed(stream)
         self.acknowledged = self._read_acknowledgement()
         return True
 
@@ -89,37 +91,46 @@ class Segment:
 
     def release(self) -> None:
         if self._file is not None:
-            os.close(self._file)
+            if self._compressed is not None:
+                self._compressed.close()
+                self._compressed = None
+            let_go(self._file)
             self._file = None
 
     @property
     def pending_bytes(self) -> int:
         if self._file is None:
             return 0
-        return os.fstat(self._file).st_size - self.acknowledged.offset
+        size = os.fstat(self._file).st_size if self._compressed is None else self._compressed_bytes
+        return size - self.acknowledged.offset
 
     def read(self, max_events: int) -> Batch:
         """The next complete lines, at most `max_events` and about 256 kB.
 
         A bad line is passed over: the collector cannot take it, readers of the tape count it.
         """
-        assert self._file is not None
         if not self.header:
             self.header = self._read_header()
         offset = self.acknowledged.offset
-        chunk = os.pread(self._file, READ_AT_ONCE, offset)
+        chunk = self._bytes(READ_AT_ONCE, offset)
         if b"\n" not in chunk and len(chunk) == READ_AT_ONCE:
-            chunk = os.pread(self._file, LINE_MAX, offset)
+            chunk = self._bytes(LINE_MAX, offset)
         return _batch(chunk, offset, max_events)
 
     def _read_header(self) -> dict[str, Any]:
-        assert self._file is not None
-        first = os.pread(self._file, READ_AT_ONCE, 0).partition(b"\n")[0]
+        first = self._bytes(READ_AT_ONCE, 0).partition(b"\n")[0]
         try:
             header = msgspec.json.decode(first, type=dict[str, Any])
         except msgspec.MsgspecError:
             return {}
         return header if "tape" in header else {}
+
+    def _bytes(self, length: int, offset: int) -> bytes:
+        if self._compressed is not None:
+            self._compressed.seek(offset)
+            return self._compressed.read(length)
+        assert self._file is not None
+        return os.pread(self._file, length, offset)
 
     def acknowledge(self, offset: int, events: int, rejected: int = 0) -> None:
         """Remember that the collector has everything before `offset`; on disk before this returns."""
@@ -153,14 +164,3 @@ def _batch(chunk: bytes, offset: int, max_events: int) -> Batch:
             lines.append(line)
             offsets.append(offset)
     return Batch(lines, offsets, offset, ledger)
-
-
-_segments: weakref.WeakSet[Segment] = weakref.WeakSet()
-
-
-def _release_all() -> None:
-    for segment in list(_segments):
-        segment.release()
-
-
-os.register_at_fork(after_in_child=_release_all)

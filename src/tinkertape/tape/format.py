@@ -64,7 +64,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """A closed segment's last line: what its process had recorded, written and dropped by then, since it began."""
+    """A closed segment's last line: what its process had recorded, written and dropped by then, since it began.
+
+    `status` is how the process ended; empty: it goes on in the next segment.
+    """
 
     tape_end: int = VERSION
     recorded: int

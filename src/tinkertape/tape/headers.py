@@ -54,6 +54,11 @@ def renewed(header: Header) -> Header:
     )
 
 
+def next_header(header: Header) -> Header:
+    """The header of the segment that follows: the same process, which began when it did."""
+    return msgspec.structs.replace(header, segment=header.segment + 1)
+
+
 def redacted_header(header: Header) -> Header:
     """The same header without the secrets that a name, tag or piece of metadata may hold."""
     names = ("name", "project", "session_id", "metadata", "tags", "exe")

@@ -2,17 +2,20 @@
 
 A last line without its end is not complete yet: it is counted `torn`, and read again later. A line that is no line of a
 tape is set aside with its reason, and the next one is read. Memory is bounded by one chunk and one line. Offsets are
-bytes of the file. A reader belongs to one thread; the file may grow meanwhile.
+plain bytes, in whichever form the segment is. A reader belongs to one thread; the file may grow, and be compressed,
+meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
 from tinkertape.tape.format import LINE_MAX, Header, Line, decode_line
+from tinkertape.tape.forms import damage_of, open_stored, stored_bytes
 
 CHUNK = 256 * 1024  # bytes
 
@@ -34,7 +37,8 @@ class Reader:
 
     Iterate for `(line, next_offset)` of every good line that is there now, and again later for what came since.
     `offset` is where the next line begins, also when an iteration was left early; `torn` (0 or 1) and `set_aside`
-    count what was met so far; `header` is the last one met, or the file's first line for a reader that began later.
+    count what was met so far; `header` is the last one met, or the file's first line for a reader that began later;
+    `damage` says why a compressed segment could not be read to its end.
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
@@ -42,6 +46,7 @@ class Reader:
         self.offset = offset
         self.torn = 0
         self.set_aside = 0
+        self.damage = ""
         self.header: Header | None = None
 
     def __iter__(self) -> Iterator[tuple[Line, int]]:
@@ -53,11 +58,21 @@ class Reader:
         """Every whole line that is there now, bad ones too. Raises `TapeNotFound`, and `TapeError` for a file that
         cannot be read.
         """
+        if self.offset and self._is_read():
+            return
         with self._open() as file:
             if self.offset and self.header is None:
                 self.header = first_header(file)
             file.seek(self.offset)
             yield from self._records_of(file)
+            self.damage = damage_of(file)
+
+    def _is_read(self) -> bool:
+        """Is there nothing beyond the offset? Spares following a compressed segment its decompression."""
+        try:
+            return stored_bytes(self.path) == self.offset
+        except OSError:
+            return False  # said by whoever opens it
 
     def _records_of(self, file: BinaryIO) -> Iterator[Record]:
         rest = b""
@@ -104,9 +119,9 @@ class Reader:
             offset += len(chunk)
         return None
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> BufferedReader:
         try:
-            return self.path.open("rb")
+            return open_stored(self.path)
         except FileNotFoundError as error:
             raise TapeNotFound(f"there is no tape at {self.path}") from error
         except OSError as error:

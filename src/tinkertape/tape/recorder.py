@@ -1,7 +1,7 @@
 """The recorder: the handler that brings every event of a bus, and what `log` is given, to the tape.
 
 Threads  `record` and `log` run in the thread that executes the event; lines are made and written in
-         "tinkertape-writer".
+         "tinkertape-writer", closed segments are compressed in "tinkertape-upkeep".
 Locks    `_large_lock`: to count the bytes of large snapshots; what `tape/writer.py` says of the rest.
 Fork     a child records under a new process id into a file of its own, from index 0; nothing of the parent's queue.
 Exit     `close` writes what is left, for as long as it is given, and the end line; afterwards nothing is accepted.
@@ -35,7 +35,7 @@ from tinkertape.context import current_scope, current_severity, current_span, is
 from tinkertape.errors import TapeError
 from tinkertape.guard import guarded
 from tinkertape.tape.format import End, Header, encode_line
-from tinkertape.tape.headers import new_header, redacted_header, renewed, segment_path
+from tinkertape.tape.headers import new_header, next_header, redacted_header, renewed, segment_path
 from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.segment import DISK, FileSystem, SegmentFile
 from tinkertape.tape.snapshot import (
@@ -45,7 +45,8 @@ from tinkertape.tape.snapshot import (
     encode_snapshot,
     encode_snapshot_slowly,
 )
-from tinkertape.tape.writer import Durability, Writer
+from tinkertape.tape.upkeep import Upkeep
+from tinkertape.tape.writer import SEGMENT_MAX, Durability, Writer
 from tinkertape.wire import SEVERITY_RANK
 from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker
 
@@ -77,6 +78,7 @@ class Recorder:
         header: Mapping[str, Any] | None = None,
         max_pending: int = 100_000,
         durability: Durability = "kill",
+        segment_max: int = SEGMENT_MAX,
         disk: FileSystem = DISK,
     ) -> None:
         if not _SAFE_NAME.match(run):
@@ -88,8 +90,18 @@ class Recorder:
         self._queue: deque[bytes] = deque()
         self._append = self._queue.append
         self._writer = Writer(
-            self._queue, self._line, self._open, self._head, durability=durability, after_taking=self._after_taking
+            self._queue,
+            self._line,
+            self._open,
+            self._head,
+            durability=durability,
+            after_taking=self._after_taking,
+            segment_max=segment_max,
+            open_next=self._open_next,
+            end=lambda: self._end(""),
+            after_closing=self._after_closing,
         )
+        self._upkeep = Upkeep(folder)
         self._begin(new_header(run, header))
         _recorders.add(self)
         at_the_end_of_this_worker(partial(_flush, weakref.ref(self)))
@@ -214,6 +226,13 @@ class Recorder:
     def _open(self) -> SegmentFile:
         return SegmentFile(self.path, disk=self._disk, reserve=True)
 
+    def _open_next(self) -> SegmentFile:
+        return SegmentFile(segment_path(self.folder, next_header(self.header)), disk=self._disk, reserve=True)
+
+    def _after_closing(self) -> None:
+        self.header = next_header(self.header)
+        self._upkeep.wake(self.path)
+
     def _head(self) -> bytes:
         return encode_line(redacted_header(self.header))
 
@@ -276,6 +295,7 @@ class Recorder:
     def _start_over(self) -> None:
         """In a forked child: another process, nothing recorded yet. The parent's file is its own."""
         self._queue.clear()
+        self._upkeep.start_over()
         closed = self._room < 0
         self._begin(renewed(self.header))
         self._writer.start_over()

@@ -15,11 +15,11 @@ from pathlib import Path
 from tinkertape.context import Event
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
 from tinkertape.tape.format import LINE_MAX, End, Header, decode_line
+from tinkertape.tape.forms import SUFFIX, open_stored, plain_path, segment_files, stored_path
 from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 from tinkertape.tape.marks import mark_path, read_mark
 from tinkertape.tape.reader import Reader, first_header
 
-SUFFIX = ".jsonl"
 _TAIL = 64 * 1024  # bytes; an end line is far shorter
 
 
@@ -68,7 +68,7 @@ class Tape:
         ends = {}
         for process, segments in self.processes().items():
             end = last_end(segments[-1])
-            if end is not None:
+            if end is not None and end.status:  # else it went on in a segment that is not there
                 ends[process] = end
         return ends
 
@@ -120,7 +120,7 @@ def count_lines(segments: list[Path], store: str | None = None) -> ProcessCount:
 
 def last_end(segment: Path) -> End | None:
     """The end line of a segment, if it was closed; reads its last bytes only."""
-    with _reading(segment), segment.open("rb") as file:
+    with _reading(segment), open_stored(segment) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL))
         tail = file.read(_TAIL)
@@ -136,7 +136,7 @@ def last_end(segment: Path) -> End | None:
 
 def header_of(segment: Path) -> Header | None:
     """A segment's header, if it has a good one. Raises `TapeError`."""
-    with _reading(segment), segment.open("rb") as file:
+    with _reading(segment), open_stored(segment) as file:
         return first_header(file)
 
 
@@ -155,10 +155,10 @@ def _reading(place: Path) -> Iterator[None]:
 
 def open_tape(path: str | Path) -> Tape:
     """The tape of a run's folder, or of one segment. Raises `TapeNotFound`, `TapeError` for what may not be read."""
-    place = Path(path)
+    place = plain_path(Path(path))
     with _reading(place):
-        is_folder, is_file = place.is_dir(), place.is_file()
-        segments = _segments_in(place) if is_folder else [place] if is_file else []
+        is_folder, is_file = place.is_dir(), stored_path(place).is_file()
+        segments = segment_files(place) if is_folder else [place] if is_file else []
     if segments:
         return Tape(place, segments)
     if is_folder:
@@ -166,16 +166,12 @@ def open_tape(path: str | Path) -> Tape:
     raise TapeNotFound(f"there is no tape at {place}")
 
 
-def _segments_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.name.endswith(SUFFIX) and file.is_file())
-
-
 def find_tapes(directory: str | Path) -> list[Tape]:
     """The tapes of all runs in a folder of run folders, newest first: those with a header that can be read.
 
     Raises `TapeNotFound` if there is none, and `TapeError` for a folder that it may not read.
     """
-    tapes = [Tape(folder, _segments_in(folder)) for folder in _run_folders(directory) if _has_header(folder)]
+    tapes = [Tape(folder, segment_files(folder)) for folder in _run_folders(directory) if _has_header(folder)]
     if not tapes:
         raise TapeNotFound(f"there is no tape in {directory}; record a run first, or choose another folder")
     return tapes
@@ -196,7 +192,7 @@ def _has_header(folder: Path) -> bool | None:
     """Has one of the folder's segments a good header? None: it has no segments."""
     try:
         with _reading(folder):
-            segments = _segments_in(folder)
+            segments = segment_files(folder)
     except TapeError:
         return False
     return any(_can_read_header(segment) for segment in segments) if segments else None

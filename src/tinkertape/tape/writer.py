@@ -27,6 +27,7 @@ from tinkertape.guard import count_failure, guarded
 from tinkertape.tape.segment import SegmentFile as SegmentFile
 from tinkertape.tape.snapshot import UNENCODABLE
 
+SEGMENT_MAX = 16 * 1024 * 1024  # bytes; the segment that passes it is closed, and the next one begins
 INTERVAL_S = 0.05  # a killed process loses what is younger, and what was being written
 CHUNK = 200  # events between two releases of the GIL (facts/performance.md §2)
 ROUNDS_TO_SLEEP = 40  # empty rounds, then the thread sleeps until it is woken
@@ -49,6 +50,8 @@ class Writer:
 
     `line` makes one line from a snapshot and its index; `open_segment` opens the file, and `head` is its first line.
     `after_taking` is shown what was taken, and answers how many indices to leave out, for events that found no room.
+    A segment of `segment_max` bytes is closed by the line that `end` makes, `open_next` opens the one that follows, and
+    `after_closing` is told; without `open_next` a segment grows for ever.
     Read under no lock, for the ledger: `taken`, the indices given so far; `written`, the lines in the file; `lost`.
     """
 
@@ -61,6 +64,10 @@ class Writer:
         *,
         durability: Durability = "kill",
         after_taking: Callable[[list[bytes]], int] = lambda chunk: 0,
+        segment_max: int = SEGMENT_MAX,
+        open_next: Callable[[], SegmentFile] | None = None,
+        end: Callable[[], bytes] = lambda: b"",
+        after_closing: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue = queue
         self._line = line
@@ -68,6 +75,10 @@ class Writer:
         self._head = head
         self._durability = durability
         self._after_taking = after_taking
+        self._segment_max = segment_max
+        self._open_next = open_next
+        self._end = end
+        self._after_closing = after_closing
         self._begin()
 
     def start_over(self) -> None:
@@ -201,7 +212,30 @@ class Writer:
         if self._rest:
             return self._refused(self._segment.trouble)
         self.trouble, self._retry_s = None, RETRY_S
+        if self._segment.size >= self._segment_max and not self._closing and self._open_next is not None:
+            self._rotate(self._segment, self._open_next)
         return True
+
+    def _rotate(self, full: SegmentFile, open_next: Callable[[], SegmentFile]) -> None:
+        """Close the segment and go on in the next. Where the disk refuses, it goes on in this one, and tries again.
+
+        Under `_file_lock`. The next one is opened first: with it, the room for the last line of all is kept.
+        """
+        line = self._end()
+        try:
+            following = open_next()
+        except OSError:
+            return
+        if full.append(line) < len(line):
+            full.abandon()
+            following.close()
+            following.path.unlink(missing_ok=True)
+            return
+        if self._durability == "power":
+            full.sync()
+        full.close()
+        self._after_closing()
+        self._segment, self._rest, self._head_pending = following, self._head(), True
 
     def _refused(self, error: OSError | None) -> bool:
         code = error.errno if error is not None else None
