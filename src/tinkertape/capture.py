@@ -1,7 +1,7 @@
 """`capture_exceptions`: an exception that passes is recorded, once, and goes on unchanged.
 
 It never swallows: the specification's sketch re-raises only some, which would hide a program's own errors; every
-exception is raised again here, with the traceback that it had.
+exception is raised again here, with the traceback that it had: no frame of ours is in it.
 """
 
 from __future__ import annotations
@@ -9,29 +9,36 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import traceback
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Protocol, Self, TypeVar, overload
 
 from tinkertape.bus import default_bus
 from tinkertape.context import with_severity
 from tinkertape.events import TELEMETRY_EXCEPTION
-from tinkertape.faults import fault_metadata, is_user_error
-from tinkertape.guard import guarded, message_of
+from tinkertape.exception_record import exception_metadata, first_fatal, first_passing, is_failure
+from tinkertape.guard import attempt, guarded
 from tinkertape.telemetry import Telemetry, get_telemetry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# set on an exception, so that it is recorded once however many decorators it passes
-_CAPTURED = "__tinkertape_captured__"
 FATAL_FLUSH_S = 0.5
+
+
+class TelemetryProvider(Protocol):
+    """Whoever knows the `Telemetry` to record with: the specification's clients do."""
+
+    def get_telemetry(self) -> Telemetry | None:
+        """The one to record with; None: the running one."""
+        ...
 
 
 class _Capture:
     """Records an exception that passes, as `exception.<place>`. A context manager and a decorator."""
 
-    def __init__(self, place: str, fatal: bool, severity: str | None, telemetry: Telemetry | None) -> None:
+    def __init__(
+        self, place: str, fatal: bool, severity: str | None, telemetry: Telemetry | TelemetryProvider | None
+    ) -> None:
         self._place, self._fatal, self._severity, self._telemetry = place, fatal, severity, telemetry
 
     def __enter__(self) -> Self:
@@ -40,9 +47,9 @@ class _Capture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Exception):
+        if error is not None:
             with guarded("capture_exceptions"):
-                self._record(error, trace)
+                self._record(error, trace, None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -52,36 +59,71 @@ class _Capture:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def _record(self, error: Exception, trace: TracebackType | None) -> None:
-        if getattr(error, _CAPTURED, False):
+    def _record(self, error: BaseException, trace: TracebackType | None, owner: object) -> None:
+        event = f"exception.{self._place}"
+        if not is_failure(error):
             return
-        # an exception with __slots__ cannot be marked: then it may be told twice
-        with guarded("capture_exceptions.mark"):
-            setattr(error, _CAPTURED, True)
-        user = is_user_error(error)
-        data = {
-            "exception_type": type(error).__name__,
-            "exception_message": message_of(error),
-            "traceback": "".join(traceback.format_exception(type(error), error, trace)),
-            **fault_metadata(error),
-        }
-        severity = self._severity or ("WARNING" if user and not self._fatal else "ERROR")
-        telemetry = self._telemetry or get_telemetry()
-        if telemetry is not None:
-            telemetry.log(f"exception.{self._place}", data, severity=severity)
-        else:
-            with with_severity(severity):
-                default_bus.execute(f"exception.{self._place}", {}, data)
-        if self._fatal:
-            if TELEMETRY_EXCEPTION.handlers:
-                TELEMETRY_EXCEPTION.execute({}, data)
+        telemetry = _telemetry_of(self._telemetry) or _telemetry_of(owner) or get_telemetry()
+        if first_passing(error, event):
+            data = exception_metadata(error, trace)
+            data.pop("recorded_as", None)  # by this very event
+            severity = self._severity or ("WARNING" if data["is_user_error"] and not self._fatal else "ERROR")
             if telemetry is not None:
-                telemetry.flush(FATAL_FLUSH_S)
+                telemetry.log(event, data, severity=severity)
+            else:
+                with with_severity(severity):
+                    default_bus.execute(event, {}, data)
+        if self._fatal:
+            self._record_fatal(error, telemetry)
+
+    def _record_fatal(self, error: BaseException, telemetry: Telemetry | None) -> None:
+        if telemetry is not None:
+            telemetry.record_fatal(error)
+            telemetry.flush(FATAL_FLUSH_S)
+        elif TELEMETRY_EXCEPTION.handlers and first_fatal(error):
+            TELEMETRY_EXCEPTION.execute({}, exception_metadata(error))
 
     def __call__(self, function: F) -> F:
         """Decorate a function, method, coroutine function, generator or async generator function."""
         capture = _Capture(function.__name__, self._fatal, self._severity, self._telemetry)
         return _decorated(function, capture)
+
+
+class _Call:
+    """One call of a decorated function: records what it raises, and takes our frame out of its traceback."""
+
+    __slots__ = ("_capture", "_owner")
+
+    def __init__(self, capture: _Capture, arguments: tuple[Any, ...]) -> None:
+        self._capture = capture
+        self._owner = arguments[0] if arguments else None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        with guarded("capture_exceptions"):
+            while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+                trace = trace.tb_next
+            BaseException.with_traceback(error, trace)  # what leaves a `with` block goes on with this one
+            self._capture._record(error, trace, self._owner)
+
+
+def _telemetry_of(provider: object) -> Telemetry | None:
+    """What to record with: the object itself, or what its own `get_telemetry()` gives, if that is one of ours.
+
+    Only the class is asked for the method: on some objects of the SDK an attribute that is missing blocks on the
+    network (facts/sdk.md §4, traps).
+    """
+    if isinstance(provider, Telemetry):
+        return provider
+    method = getattr(type(provider), "get_telemetry", None)
+    found, _ = attempt(method, provider) if callable(method) else (None, None)
+    return found if isinstance(found, Telemetry) else None
 
 
 def _decorated(function: F, capture: _Capture) -> F:
@@ -92,7 +134,7 @@ def _decorated(function: F, capture: _Capture) -> F:
 
         @functools.wraps(function)
         def wrap_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            with capture:
+            with _Call(capture, args):
                 return (yield from function(*args, **kwargs))
 
         wrapper = wrap_generator
@@ -100,7 +142,7 @@ def _decorated(function: F, capture: _Capture) -> F:
 
         @functools.wraps(function)
         async def wrap_coroutine(*args: Any, **kwargs: Any) -> Any:
-            with capture:
+            with _Call(capture, args):
                 return await function(*args, **kwargs)
 
         wrapper = wrap_coroutine
@@ -108,7 +150,7 @@ def _decorated(function: F, capture: _Capture) -> F:
 
         @functools.wraps(function)
         def wrap(*args: Any, **kwargs: Any) -> Any:
-            with capture:
+            with _Call(capture, args):
                 return function(*args, **kwargs)
 
         wrapper = wrap
@@ -118,7 +160,7 @@ def _decorated(function: F, capture: _Capture) -> F:
 def _around_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], capture: _Capture) -> Any:
     @functools.wraps(function)
     async def wrap(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        with capture, contextlib.suppress(StopAsyncIteration):
+        with _Call(capture, args), contextlib.suppress(StopAsyncIteration):
             inner = function(*args, **kwargs)
             value = await anext(inner)
             while True:
@@ -139,22 +181,23 @@ def _around_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], c
 def capture_exceptions(function: F) -> F: ...
 @overload
 def capture_exceptions(
-    *, fatal: bool = False, severity: str | None = None, telemetry: Telemetry | None = None
+    *, fatal: bool = False, severity: str | None = None, telemetry: Telemetry | TelemetryProvider | None = None
 ) -> _Capture: ...
 def capture_exceptions(
     function: F | None = None,
     *,
     fatal: bool = False,
     severity: str | None = None,
-    telemetry: Telemetry | None = None,
+    telemetry: Telemetry | TelemetryProvider | None = None,
 ) -> F | _Capture:
     """Record every exception that leaves a function or a block, as `exception.<function>`; the exception goes on
     unchanged.
 
     `@capture_exceptions`, `@capture_exceptions(fatal=True)` or `with capture_exceptions():`. `fatal` records it as an
     unhandled exception too and brings the tape up to date before it goes on, in half a second at most. `severity`
-    defaults to ERROR, WARNING for a user's error. `telemetry` defaults to the running one; without one, the event is
-    still executed on the bus. Works for functions, methods, coroutine functions, generators and async generators.
+    defaults to ERROR, WARNING for a user's error. `telemetry`, an object or who has a `get_telemetry()`, defaults to
+    what the method's own object gives by `get_telemetry()`, then to the running one; without any, the event is still
+    executed on the bus. Works for functions, methods, coroutine functions, generators and async generators.
     """
     if function is not None:
         return _Capture("", False, None, None)(function)

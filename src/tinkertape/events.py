@@ -516,19 +516,46 @@ TELEMETRY_SESSION_STOP = _event(
         "exit_status": "what a shell sees, where that is known; 130 and 143 are SIGINT and SIGTERM",
     },
 )
+_EXCEPTION = {
+    "exception_type": "the exception's class",
+    "exception_message": "its text",
+    "traceback": "as text",
+    "fault_owner": "user, client, network, service or unknown",
+    "is_user_error": "by the specification's rule",
+    "error_category": "the service's word for a failed request",
+}
 TELEMETRY_EXCEPTION = _event(
     "telemetry.exception",
     "an exception that ends the program; UNHANDLED_EXCEPTION on the wire",
     {},
+    {**_EXCEPTION, "recorded_as": "the event that told it before, exception.<function>, where one did"},
+    "ERROR",
+)
+EXCEPTION_THREAD = _event(
+    "exception.thread",
+    "an exception that nobody caught ended a thread; from instrument.exceptions",
+    {},
+    {**_EXCEPTION, "thread_name": "the thread's name"},
+    "ERROR",
+)
+EXCEPTION_ASYNCIO = _event(
+    "exception.asyncio",
+    "an event loop was given an exception that nobody awaits; from instrument.exceptions",
+    {},
     {
-        "exception_type": "the exception's class",
-        "exception_message": "its text",
-        "traceback": "as text",
-        "fault_owner": "user, client, network, service or unknown",
-        "is_user_error": "by the specification's rule",
-        "error_category": "the service's word for a failed request",
+        **_EXCEPTION,
+        "message": "asyncio's words",
+        "task": "the task's name, if it was one",
+        "loop": "id of the event loop",
     },
     "ERROR",
+)
+EXCEPTION_UNRAISABLE = _event(
+    "exception.unraisable",
+    "an exception where none can be raised, as in __del__; from instrument.exceptions",
+    {},
+    {**_EXCEPTION, "message": "Python's words", "where": "the function or class that it was ignored in"},
+    "WARNING",
 )
 
 

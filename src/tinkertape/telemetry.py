@@ -20,7 +20,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +33,8 @@ from tinkertape.delivery import Delivery
 from tinkertape.diagnosis import Watcher
 from tinkertape.diagnosis import watch as watch_bus
 from tinkertape.errors import EventNameError, HandlerNotFound, TapeError
-from tinkertape.faults import fault_metadata
-from tinkertape.guard import guarded, message_of
+from tinkertape.exception_record import exception_metadata, first_fatal, is_failure
+from tinkertape.guard import guarded
 from tinkertape.instrument import clock
 from tinkertape.instrument import process as process_source
 from tinkertape.instrument import tinker as tinker_source
@@ -189,20 +188,13 @@ class Telemetry:
         self.close(_status_of(error))
 
     def record_fatal(self, error: BaseException) -> None:
-        """Record an exception that ends the program; UNHANDLED_EXCEPTION on the wire.
+        """Record an exception that ends the program, once; UNHANDLED_EXCEPTION on the wire. The session goes on.
 
         Interrupts and exits are no such exception.
         """
-        if not isinstance(error, Exception):
-            return
         with guarded("telemetry.record_fatal"):
-            metadata = {
-                "exception_type": type(error).__name__,
-                "exception_message": message_of(error),
-                "traceback": "".join(traceback.format_exception(error)),
-                **fault_metadata(error),
-            }
-            self._bus.execute("telemetry.exception", {}, metadata)
+            if is_failure(error) and first_fatal(error):
+                self._bus.execute("telemetry.exception", {}, exception_metadata(error))
 
 
 def _refuse(name: str, severity: str, rank: int, measurements: Any, data: Any, is_log: bool) -> bool:

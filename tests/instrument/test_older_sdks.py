@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tests.instrument.watching import Events
 
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import claims, in_flight, operations
-from tinkertape.instrument.tinker.patches import Patches
 
 
 class OwnFuture:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tinkertape.bus import attach_all, detach
 from tinkertape.capture import capture_exceptions
+from tinkertape.tape import open_tape
+from tinkertape.telemetry import Telemetry, record
 
 
 @pytest.fixture
@@ -120,3 +125,108 @@ def test_cancellation_and_exit_are_no_exceptions_to_record(told: Told) -> None:
         raise SystemExit(3)
 
     assert told == []
+
+
+def test_no_frame_of_ours_is_in_a_traceback_of_any_kind_of_function(told: Told) -> None:
+    @capture_exceptions
+    def plain() -> None:
+        raise RuntimeError
+
+    @capture_exceptions
+    def generator() -> Iterator[int]:
+        yield 1
+        plain()
+
+    @capture_exceptions
+    async def coroutine() -> None:
+        list(generator())
+
+    @capture_exceptions
+    async def async_generator() -> AsyncIterator[int]:
+        yield 1
+        await coroutine()
+
+    async def consume() -> None:
+        async for _ in async_generator():
+            pass
+
+    with pytest.raises(RuntimeError) as caught:
+        asyncio.run(consume())
+
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert frames[-5:] == ["consume", "async_generator", "coroutine", "generator", "plain"]
+    assert "tinkertape/capture.py" not in told[0][1]["traceback"]
+
+
+def test_a_method_records_with_what_its_object_provides(tmp_path: Path) -> None:
+    class Client:
+        def __init__(self, telemetry: Telemetry) -> None:
+            self._telemetry = telemetry
+
+        def get_telemetry(self) -> Telemetry:
+            return self._telemetry
+
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"asked for {name}")
+
+        @capture_exceptions
+        def train(self) -> None:
+            raise ValueError("t")
+
+    with record("provided", directory=tmp_path, instrument=False) as telemetry:
+        with pytest.raises(ValueError, match="t"):
+            Client(telemetry).train()
+        with pytest.raises(ValueError, match="b"), capture_exceptions(telemetry=Client(telemetry)):
+            raise ValueError("b")
+
+    names = [event.name for event in open_tape(telemetry.tape) if event.name.startswith("exception.")]
+    assert names == ["exception.train", "exception.block"]
+
+
+def test_an_exception_that_refuses_attributes_is_told_once_and_keeps_its_shape(told: Told) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int
+
+    @capture_exceptions
+    def inner() -> None:
+        raise Frozen(3)
+
+    with pytest.raises(Frozen) as caught, capture_exceptions():
+        inner()
+
+    assert [name for name, _ in told] == ["exception.inner"]
+    assert caught.value == Frozen(3)
+
+
+def test_a_fatal_exception_is_one_event_of_each_kind_however_many_say_so(tmp_path: Path) -> None:
+    @capture_exceptions(fatal=True)
+    def inner() -> None:
+        raise ValueError
+
+    @capture_exceptions(fatal=True)
+    def outer() -> None:
+        inner()
+
+    with pytest.raises(ValueError, match=r"^$"), record("fatal", directory=tmp_path, instrument=False) as telemetry:
+        outer()
+
+    told = [(event.name, event.metadata.get("recorded_as")) for event in open_tape(telemetry.tape)]
+    assert [pair for pair in told if "exception" in pair[0]] == [
+        ("exception.inner", None),
+        ("telemetry.exception", "exception.inner"),
+    ]
+
+
+def test_the_session_goes_on_after_a_fatal_exception(tmp_path: Path) -> None:
+    with record("on", directory=tmp_path, instrument=False) as telemetry:
+        with pytest.raises(ValueError, match=r"^$"), capture_exceptions(fatal=True):
+            raise ValueError
+        assert telemetry.log("after")
+
+    kinds = [event.kind for event in open_tape(telemetry.tape)]
+    assert [kind for kind in kinds if kind != "GENERIC_EVENT"] == [
+        "SESSION_START",
+        "UNHANDLED_EXCEPTION",
+        "SESSION_END",
+    ]

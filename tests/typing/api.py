@@ -96,6 +96,21 @@ def captured(number: int) -> str:
     return str(number)
 
 
+class Client:
+    def get_telemetry(self) -> tinkertape.Telemetry | None:
+        return tinkertape.get_telemetry()
+
+
+@tinkertape.capture_exceptions(fatal=True, severity="ERROR", telemetry=Client())
+def captured_by(number: int) -> str:
+    return str(number)
+
+
+def use_the_exception_hooks() -> None:
+    tinkertape.instrument.exceptions.install()
+    tinkertape.instrument.exceptions.uninstall()
+
+
 def use_telemetry(directory: Path) -> None:
     telemetry: tinkertape.Telemetry = tinkertape.start("my-run", url=None, directory=directory, tags=["a"])
     accepted: bool = telemetry.log("my.event", {"rows": 3}, severity="WARNING")

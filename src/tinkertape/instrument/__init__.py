@@ -1,8 +1,8 @@
 """Sources: what happens in the program, as events on the bus.
 
 A source is named after what it watches. It patches from outside, can be undone, and lets no error of its own through.
-`tinker` watches the Tinker SDK, `process` the process itself, `clock` lets time pass, a `Poller` measures again and
-again; each is imported when it is first used.
+`tinker` watches the Tinker SDK, `exceptions` what nobody catches, `process` the process itself, `clock` lets time pass, a
+`Poller` measures again and again; each is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinkertape.instrument import clock as clock
+    from tinkertape.instrument import exceptions as exceptions
     from tinkertape.instrument import process as process
     from tinkertape.instrument import tinker as tinker
 
-_SOURCES = ("clock", "process", "tinker")
+_SOURCES = ("clock", "exceptions", "process", "tinker")
 
 
 def __getattr__(name: str) -> Any:

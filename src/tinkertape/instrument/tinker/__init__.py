@@ -1,7 +1,6 @@
 """The Tinker SDK, seen from outside: public calls, requests, polls, pauses, attempts on the network, waits.
 
     installation.py  put on and taken off, also when `tinker` is imported only later
-    patches.py       what was replaced, and the way back
     flight.py        what is under way, and what belongs to what
 
     operations.py    the public calls begin       endings.py      and end      claims.py     your code waits

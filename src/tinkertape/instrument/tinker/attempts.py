@@ -23,9 +23,9 @@ import msgspec
 
 from tinkertape.events import HTTP_REQUEST
 from tinkertape.guard import guard, message_of
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
 from tinkertape.instrument.tinker.flight import Operation, SubmitAttempt, call_of, current_operation, request_of
-from tinkertape.instrument.tinker.patches import Patches
 from tinkertape.instrument.tinker.polls import Poll
 from tinkertape.instrument.tinker.routes import Route, route_of
 from tinkertape.instrument.tinker.sessions import Heartbeat

@@ -23,10 +23,10 @@ from typing import Any
 
 from tinkertape.events import CLAIM
 from tinkertape.guard import guard
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import endings, loop, waits
 from tinkertape.instrument.tinker.flight import Operation, call_of
 from tinkertape.instrument.tinker.futures import concurrent_future, instance_dict, layers
-from tinkertape.instrument.tinker.patches import Patches
 from tinkertape.spans import failure_of
 
 _TAG = "_tinkertape_operation"

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from tinkertape.guard import failures, forget_failures, guard, guarded
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import (
     attempts,
     claims,
@@ -31,7 +32,6 @@ from tinkertape.instrument.tinker import (
     waits,
 )
 from tinkertape.instrument.tinker.flight import forget_all
-from tinkertape.instrument.tinker.patches import Patches
 
 _PLACES = "instrument.tinker."
 _lock = threading.RLock()

@@ -21,11 +21,11 @@ from typing import Any
 
 from tinkertape.events import SpanEvents, operation_events
 from tinkertape.guard import guard
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import claims, endings, waits
 from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, current_operation
 from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, is_future
-from tinkertape.instrument.tinker.patches import Patches
 
 Method = Callable[..., Any]
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from tinkertape.events import REQUEST, RESULT_READY
 from tinkertape.guard import guard, message_of
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import queue, submissions
 from tinkertape.instrument.tinker.failures import failure_and_fault
 from tinkertape.instrument.tinker.flight import Request, call_of, current_operation, forget_request, request_of
 from tinkertape.instrument.tinker.futures import concurrent_future
-from tinkertape.instrument.tinker.patches import Patches
 
 
 def put_on(api_future_class: Any, patches: Patches) -> None:

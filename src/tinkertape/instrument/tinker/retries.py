@@ -13,9 +13,9 @@ from typing import Any
 
 from tinkertape.events import RETRY
 from tinkertape.guard import guard
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import attempts
 from tinkertape.instrument.tinker.flight import call_of
-from tinkertape.instrument.tinker.patches import Patches
 from tinkertape.instrument.tinker.submissions import error_type_of
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from tinkertape.events import SDK_EVENT
 from tinkertape.guard import guard
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker.futures import instance_dict
-from tinkertape.instrument.tinker.patches import Patches
 
 _HEADERS = frozenset(
     {

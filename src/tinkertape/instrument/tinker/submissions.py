@@ -22,6 +22,7 @@ from typing import Any
 
 from tinkertape.events import RETRY, SUBMIT
 from tinkertape.guard import guard
+from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker.flight import (
     Failure,
     Operation,
@@ -31,7 +32,6 @@ from tinkertape.instrument.tinker.flight import (
     current_operation,
     known_request,
 )
-from tinkertape.instrument.tinker.patches import Patches
 from tinkertape.spans import failure_of
 
 _BACKGROUND = ("InternalClientHolder._fetch_client_", "InternalClientHolder._send_cancel_")

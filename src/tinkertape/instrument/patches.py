@@ -1,4 +1,4 @@
-"""What was replaced in the SDK, and the way back to the very same objects.
+"""What was replaced in code that is not ours, and the way back to the very same objects.
 
 Threads  `install` and `uninstall` hold a lock of their own around all of it.
 """
