@@ -1,13 +1,15 @@
 """What the SDK itself logs: every event that enters its telemetry, before it batches (seam 2 of facts/sdk.md §4).
 
 The SDK puts the headers of failed polls, API key included, into its events (facts/sdk.md D1). None of it comes along:
-of headers only those that are named here.
+of headers only those that are named here. Who switched the SDK's telemetry off (`TINKER_TELEMETRY`) meant its events:
+then none of them is told, whatever logs them.
 Threads  whichever logs.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,6 +38,13 @@ _HEADERS = frozenset(
     }
 )
 
+_ON = ("1", "true", "yes", "on")  # every other value is off, the empty one too (facts/sdk.md D13)
+
+
+def sdk_telemetry_is_on() -> bool:
+    """Does the SDK log its own events? By the SDK's rule for `TINKER_TELEMETRY`, which it reads for each client."""
+    return os.environ.get("TINKER_TELEMETRY", "1").lower() in _ON
+
 
 def put_on(telemetry_class: Any, patches: Patches) -> None:
     """Watch `Telemetry._log`."""
@@ -57,7 +66,7 @@ def _tell(telemetry: Any, events: tuple[Any, ...], accepted: Any) -> None:
     if not SDK_EVENT.handlers:
         return
     session_id = instance_dict(telemetry).get("_session_id")
-    for event in events:
+    for event in events if sdk_telemetry_is_on() else ():
         kind = getattr(event, "event", None)
         SDK_EVENT.execute(
             {},
