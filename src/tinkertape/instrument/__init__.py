@@ -1,8 +1,8 @@
 """Sources: what happens in the program, as events on the bus.
 
 A source is named after what it watches. It patches from outside, can be undone, and lets no error of its own through.
-`tinker` watches the Tinker SDK, `exceptions` what nobody catches, `process` the process itself, `clock` lets time pass, a
-`Poller` measures again and again; each is imported when it is first used.
+`tinker` watches the Tinker SDK, `exceptions` what nobody catches, `process` the process itself, `clock` lets time pass,
+a `Poller` measures again and again; each is imported when it is first used.
 """
 
 from __future__ import annotations
