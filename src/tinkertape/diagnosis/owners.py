@@ -50,7 +50,7 @@ def owner_rows(
     said = {
         "you": _say_you(errors, "you" in guilty, findings),
         "network": _say_network(fold, view, "network" in guilty, parts, findings),
-        "service": _say_service(parts, over_s, "service" in guilty, findings),
+        "service": _say_service(fold, parts, over_s, "service" in guilty, findings),
         "idle": "Nothing in flight",
     }
     rows: list[Owner] = []
@@ -110,7 +110,7 @@ def _after_errors(findings: list[FindingRow]) -> str:
     return f"; {seconds} of it waiting after Tinker's {words.listed(statuses) or 'errors'}"
 
 
-def _say_service(parts: Sequence[Part], over_s: float, guilty: bool, findings: list[FindingRow]) -> str:
+def _say_service(fold: Fold, parts: Sequence[Part], over_s: float, guilty: bool, findings: list[FindingRow]) -> str:
     lost = over_s + sum(part.seconds for part in parts if part.part.startswith(QUEUE))
     spent = sum(part.seconds for part in parts if part.owner == "service")
     if guilty and lost > 0:
@@ -125,6 +125,9 @@ def _say_service(parts: Sequence[Part], over_s: float, guilty: bool, findings: l
         return f"As usual, but for {words.count(unclear, 'failure')} that it did not explain"
     if lost - over_s >= TROUBLE_MIN_S:
         return f"Paused for ≈{words.THIN}{words.seconds(lost - over_s)}; no error, no slow stretch"
+    network = any(row.owner == "network" for row in findings)
+    if network and all(process.round_trip_ns is None for process in fold.processes.values()):
+        return "Not known: no answer of it came through"
     return "As usual: no pause, no error, no slow stretch"
 
 

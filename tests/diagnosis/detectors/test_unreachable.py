@@ -164,3 +164,21 @@ def test_two_outages_are_two_findings() -> None:
     assert [finding.evidence.figures["length_s"] for finding in diagnose(script.events(), only="unreachable")] == [
         pytest.approx(3.003, abs=0.002)
     ] * 2
+
+
+def test_of_a_service_that_never_answered_nothing_is_said_to_be_usual() -> None:
+    def said(*, answered: bool) -> str:
+        script = Script()
+        script.start(0)
+        call = {"operation_id": 1, "operation": "get_server_capabilities"}
+        script.event("tinker.service.get_server_capabilities.start", 0, {}, {**call, "thread": 1})
+        path = "/api/v1/get_server_capabilities"
+        if answered:
+            exchange(script, 1, 2, path, **call)
+        for at in (101, 501, 1501, 3501):
+            exchange(script, at, at + 1, path, error=REFUSED, submission_id=1, **call)
+        script.stop(4000, "interrupted")
+        return next(row.say for row in diagnose(script.events()).report.owners if row.owner == "service")
+
+    assert said(answered=False) == "Not known: no answer of it came through"
+    assert said(answered=True).startswith("As usual")
