@@ -62,6 +62,23 @@ def test_one_pause_in_an_executor_costs_what_its_worker_waited() -> None:
     assert "worker-1" in finding.evidence.figures["waited_by"]
 
 
+def test_a_pause_in_one_of_many_threads_counts_where_nobody_takes_steps() -> None:
+    script = Script()
+    script.start(0)
+    for index in range(8):  # the main thread looks after them with `time.sleep`
+        at = 5.0
+        for _ in range(1 if index == 5 else 20):
+            at = sample(script, at, WORKER + index, paused=1200 if index == 5 else 0).ended + index
+    script.stop(2600)
+
+    diagnosis = diagnose(script.events())
+    finding = only(diagnosis)
+
+    assert (finding.severity, finding.evidence.figures["own_thread_s"]) == ("warning", 0)
+    assert diagnosis.report.verdict.lead == "It is Tinker."
+    assert said(diagnosis).endswith("that only thread `worker-6` waited for.")
+
+
 def trained_beside(*, claimed: bool) -> Diagnosis:
     """Twelve steps of 160 ms, while another thread's sample is paused for 1.1 s."""
     script = training_run([100] * 12)

@@ -82,7 +82,8 @@ def _settled(view: View, finding: Finding, pauses: Sequence[PauseRow]) -> Findin
     if in_send >= IN_SEND_MIN_S:
         figures[IN_SEND] = in_send
     evidence = msgspec.structs.replace(finding.evidence, steps=view.steps_of(finding), figures=figures)
-    held_up = cost_s != 0 and (cost is None or cost.own_ns != 0)
+    steps_went_on = cost is not None and cost.own_ns == 0 and any(each.step is not None for each in view.stretches)
+    held_up = cost_s != 0 and not steps_went_on
     severity = "info" if not held_up and finding.severity == "warning" else finding.severity
     return msgspec.structs.replace(finding, cost_s=cost_s, share=share, evidence=evidence, severity=severity)
 
