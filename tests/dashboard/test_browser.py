@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
+from tests.dashboard.conftest import Watched
 from tests.dashboard.fake_source import LIVE, SICK, FakeSource, Served, healthy_live, sick
 from tests.dashboard.made_runs import made_run
 from tests.dashboard.worlds import HOSTILE
@@ -18,7 +21,8 @@ from tests.waiting import wait_until
 from tinkertape import figures
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js"
-RUNS = [SICK, LIVE, "paused", "failed", "long", "early", "hostile"]
+PAGES = ("/", *(f"/runs/{run}" for run in (SICK, LIVE, "paused", "failed", "long", "early", "hostile", "nobody")))
+WIDE = {"width": 1440, "height": 900}
 
 
 def drawn(page) -> bool:
@@ -38,14 +42,47 @@ def range_of(page) -> str:
     return page.inner_text("#range")
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/runs/{run}" for run in RUNS), "/runs/nobody"])
-def test_a_page_opens_without_a_complaint_and_asks_nobody_else(server, watched, path):
-    watched.page.goto(server.url + path)
-    if path.startswith("/runs/") and path not in ("/runs/nobody", "/runs/early"):
-        wait_until(lambda: drawn(watched.page))
+@pytest.fixture(scope="module", params=PAGES)
+def opened(server: Served, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """Each page of the server, opened once; a test may make it narrow or dark."""
+    page = browser.new_page(viewport=WIDE, reduced_motion="reduce")
+    watched = Watched(page)
+    page.goto(server.url + request.param)
+    if request.param.startswith("/runs/") and request.param not in ("/runs/nobody", "/runs/early"):
+        wait_until(lambda: drawn(page))
+    yield watched
+    page.close()
 
-    assert [wrong for wrong in watched.wrong if "404" not in wrong or path != "/runs/nobody"] == []
-    assert all(request.startswith(server.url) for request in watched.requests)
+
+def test_a_page_opens_without_a_complaint_and_asks_nobody_else(server, opened):
+    is_nobody = opened.page.url.endswith("/nobody")
+
+    assert [wrong for wrong in opened.wrong if "404" not in wrong or not is_nobody] == []
+    assert all(request.startswith(server.url) for request in opened.requests)
+
+
+def test_a_telephone_needs_no_sideways_scrolling(opened):
+    opened.page.set_viewport_size({"width": 390, "height": 844})
+    width = opened.page.evaluate("document.scrollingElement.scrollWidth")
+    opened.page.set_viewport_size(WIDE)
+
+    assert width <= 390
+
+
+@pytest.mark.parametrize(("theme", "rules"), [("light", None), ("dark", ["color-contrast"])])
+def test_axe_finds_nothing(opened, theme, rules):
+    """In the dark only the colours are others."""
+    page = opened.page
+    page.evaluate("(theme) => document.documentElement.dataset.theme = theme", theme)
+    page.evaluate(f"window.axe || (() => {{ {AXE.read_text(encoding='utf-8')} }})()")
+    found = page.evaluate("async (rules) => (await axe.run(rules ? {runOnly: rules} : {})).violations", rules)
+    told = [
+        (one["id"], node["html"][:160], node.get("failureSummary", "")[:300])
+        for one in found
+        for node in one["nodes"][:3]
+    ]
+
+    assert told == []
 
 
 def test_hostile_text_stays_text_in_every_field_also_when_it_arrives_live(own, watched):
@@ -205,8 +242,11 @@ def test_the_overview_is_brushed(server, watched):
     page.mouse.move(box["x"] + 420, box["y"] + 10, steps=4)
     page.mouse.up()
     wait_until(lambda: range_of(page) != whole)
+    brushed = range_of(page)
     page.mouse.dblclick(box["x"] + 600, box["y"] + 10)
-    wait_until(lambda: range_of(page) == whole)
+    wait_until(lambda: range_of(page) != brushed)
+
+    assert range_of(page) == whole
 
 
 def test_hovering_tells_the_parts(server, watched):
@@ -288,14 +328,6 @@ def test_the_list_of_keys_opens_and_closes(server, watched):
     assert opened and not page.locator("#keylist").is_visible()
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/runs/{run}" for run in RUNS), "/runs/nobody"])
-def test_a_telephone_needs_no_sideways_scrolling(server, watched, path):
-    watched.page.set_viewport_size({"width": 390, "height": 844})
-    watched.page.goto(server.url + path)
-
-    assert watched.page.evaluate("document.scrollingElement.scrollWidth") <= 390
-
-
 def test_answer_steps_findings_and_timeline_stand_above_the_fold(server, watched):
     page = watched.page
     page.goto(f"{server.url}/runs/{SICK}")
@@ -359,23 +391,6 @@ def test_scripts_and_server_write_numbers_alike(server, watched):
     assert written == [figures.seconds(value) for value in values]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", f"/runs/{SICK}", f"/runs/{LIVE}", "/runs/paused", "/runs/early", "/runs/nobody"])
-def test_axe_finds_nothing(server, watched, path, theme):
-    page = watched.page
-    page.emulate_media(reduced_motion="reduce")
-    page.goto(f"{server.url}{path}?theme={theme}")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("async () => (await axe.run()).violations")
-    told = [
-        (one["id"], node["html"][:160], node.get("failureSummary", "")[:300])
-        for one in found
-        for node in one["nodes"][:3]
-    ]
-
-    assert told == []
-
-
 def test_the_hostile_text_is_as_bad_as_it_should_be():
     assert all(mark in HOSTILE for mark in ("<script>", "\u202e", "\x00", "\ud800", "{{", "'", '"', "`", "&"))
 
@@ -428,45 +443,45 @@ def test_words_on_the_timeline_neither_touch_nor_leave_it(width, own, watched):
         assert touched == [], word
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1440])
-def test_no_cause_and_no_name_of_an_operation_is_cut(width, own, watched):
+def test_no_cause_and_no_name_of_an_operation_is_cut(own, watched):
     report = sick()
     report["sdk_version"] = "0.38.0+" + "local." * 60
     report["operations"][0]["operation"] = "save_weights_and_get_sampling_client_for_everything"
     own.source.put(report)
-    watched.page.set_viewport_size({"width": width, "height": 900})
     watched.page.goto(f"{own.url}/runs/{SICK}")
-    cut = watched.page.evaluate(
-        """() => [...document.querySelectorAll('.findings .cause, .findings .cause bdi, table.lat th')]
-        .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth).map((one) => one.textContent)"""
-    )
+    for width in (390, 1280, 1440):
+        watched.page.set_viewport_size({"width": width, "height": 900})
+        cut = watched.page.evaluate(
+            """() => [...document.querySelectorAll('.findings .cause, .findings .cause bdi, table.lat th')]
+            .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth).map((one) => one.textContent)"""
+        )
 
-    assert cut == []
-    assert watched.page.evaluate("document.querySelector('#ledger').offsetHeight < 31") or width < 720
-    assert watched.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert cut == [], width
+        assert watched.page.evaluate("document.querySelector('#ledger').offsetHeight < 31") or width < 720
+        assert watched.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
 
 
 BOXES = """(words) => [...document.querySelectorAll(words)].map((one) => one.getBoundingClientRect())
     .filter((box) => box.width).map((box) => [box.left, box.right, box.top, box.bottom])"""
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_words_over_cut_bars_and_over_what_was_lost_do_not_touch(width, own, watched):
+def test_words_over_cut_bars_and_over_what_was_lost_do_not_touch(own, watched):
     report = sick()
     report["steps"][7]["wall_s"], report["steps"][7]["parts"] = 40.0, {"send": 40.0}
     own.source.put(report)
-    watched.page.set_viewport_size({"width": width, "height": 900})
     watched.page.goto(f"{own.url}/runs/{SICK}")
-    words = watched.page.evaluate(BOXES, ".over text.halo:not(.bad)")
-    bracket, said = (watched.page.evaluate(BOXES, which) for which in (".share svg.lost rect", ".share p.lost"))
+    for width in (390, 1280):
+        watched.page.set_viewport_size({"width": width, "height": 900})
+        words = watched.page.evaluate(BOXES, ".over text.halo:not(.bad)")
+        bracket, said = (watched.page.evaluate(BOXES, which) for which in (".share svg.lost rect", ".share p.lost"))
 
-    assert len(words) == 3, "two lengths and one reason"
-    assert not [
-        (one, other)
-        for one, other in combinations(words, 2)
-        if one[0] < other[1] and other[0] < one[1] and one[2] < other[3] - 2 and other[2] < one[3] - 2
-    ]
-    assert all(said[0][3] <= box[2] for box in bracket) if width < 720 else not said
+        assert len(words) == 3, "two lengths and one reason"
+        assert not [
+            (width, one, other)
+            for one, other in combinations(words, 2)
+            if one[0] < other[1] and other[0] < one[1] and one[2] < other[3] - 2 and other[2] < one[3] - 2
+        ]
+        assert all(said[0][3] <= box[2] for box in bracket) if width < 720 else not said
 
 
 def test_in_a_narrow_list_a_finding_is_told_whole(own, watched):
@@ -480,17 +495,14 @@ def test_in_a_narrow_list_a_finding_is_told_whole(own, watched):
     )
 
 
-@pytest.mark.parametrize("width", [390, 720, 1100, 1280, 1440])
-def test_labels_of_the_latency_axis_do_not_touch(width, own, watched):
+def test_labels_of_the_latency_axis_do_not_touch(own, watched):
     report = sick()
     report["operations"][0]["calls"] += [(1.0, 0.004, 1, 1), (2.0, 0.4, 1, 1), (3.0, 90.0, 1, 1)]
     own.source.put(report)
-    watched.page.set_viewport_size({"width": width, "height": 900})
     watched.page.goto(f"{own.url}/runs/{SICK}")
-    boxes = watched.page.evaluate(
-        """() => [...document.querySelectorAll('.lat .scale text')].map((one) => one.getBoundingClientRect())
-        .filter((box) => box.width).map((box) => [box.left, box.right])"""
-    )
+    for width in (390, 720, 1100, 1280, 1440):
+        watched.page.set_viewport_size({"width": width, "height": 900})
+        boxes = watched.page.evaluate(BOXES, ".lat .scale text")
 
-    assert boxes
-    assert all(left[1] <= right[0] for left, right in pairwise(boxes)), boxes
+        assert boxes
+        assert all(left[1] <= right[0] for left, right in pairwise(boxes)), (width, boxes)
