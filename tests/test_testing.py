@@ -151,5 +151,6 @@ def test_the_fixtures_are_there_for_anybodys_tests(pytester: pytest.Pytester) ->
 
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
 
-    result.assert_outcomes(passed=5, errors=1)
+    outcomes = result.parseoutcomes()
+    assert (outcomes["passed"], outcomes["errors"]) == (5, 1)
     result.stdout.fnmatch_lines(["*did you mean 'my.thing.done'?*"])

@@ -174,13 +174,19 @@ SCRIPTS = {
 }
 
 
-def _plain_and_recorded(arguments: list[str], work: Path, directory: Path, **more: str) -> None:
-    plain = call([sys.executable, *arguments], directory, cwd=work, stdin="from stdin", **more)
-    recorded = call([*TINKERTAPE, "run", "--quiet", *arguments], directory, cwd=work, stdin="from stdin", **more)
-    assert _seen(recorded) == _seen(plain)
+Seen = tuple[object, str, str]  # status, stdout, stderr
 
 
-def _seen(completed: object) -> tuple[object, str, str]:
+def _plain(arguments: list[str], work: Path, directory: Path, **more: str) -> Seen:
+    return _seen(call([sys.executable, *arguments], directory, cwd=work, stdin="from stdin", **more))
+
+
+def _recorded(arguments: list[str], work: Path, directory: Path, **more: str) -> Seen:
+    command = [*TINKERTAPE, "run", "--quiet", *arguments]
+    return _seen(call(command, directory, cwd=work, stdin="from stdin", **more))
+
+
+def _seen(completed: object) -> Seen:
     stdout, stderr = (ADDRESS.sub("0x", getattr(completed, name)) for name in ("stdout", "stderr"))
     return getattr(completed, "returncode"), stdout, stderr  # noqa: B009
 
@@ -200,7 +206,9 @@ def test_a_script_cannot_tell_that_it_is_recorded(title: str, work: Path, direct
     source = SCRIPTS[title]
     (work / "script.py").write_bytes(source if isinstance(source, bytes) else dedent(source).lstrip("\n").encode())
 
-    _plain_and_recorded(["./script.py", "--name", "a b", "--", "-q", ""], work, directory)
+    assert _recorded(["./script.py", "--name", "a b", "--", "-q", ""], work, directory) == _plain(
+        ["./script.py", "--name", "a b", "--", "-q", ""], work, directory
+    )
 
 
 MODULE = """
@@ -220,13 +228,15 @@ def test_a_module_runs_as_with_python(work: Path, directory: Path) -> None:
     (package / "module.py").write_text(dedent(MODULE))
     (package / "__main__.py").write_text("import sys; print('main', sys.argv, __package__); raise KeyboardInterrupt\n")
 
-    _plain_and_recorded(["-m", "package.module", "--name", "x"], work, directory)
-    _plain_and_recorded(["-m", "package", "-m"], work, directory)
+    assert _recorded(["-m", "package.module", "--name", "x"], work, directory) == _plain(
+        ["-m", "package.module", "--name", "x"], work, directory
+    )
+    assert _recorded(["-m", "package", "-m"], work, directory) == _plain(["-m", "package", "-m"], work, directory)
 
 
 def test_a_module_that_does_not_exist_is_told_as_by_python(work: Path, directory: Path) -> None:
-    _plain_and_recorded(["-m", "no_such_module"], work, directory)
-    _plain_and_recorded(["-m", "beside.inner"], work, directory)
+    assert _recorded(["-m", "no_such_module"], work, directory) == _plain(["-m", "no_such_module"], work, directory)
+    assert _recorded(["-m", "beside.inner"], work, directory) == _plain(["-m", "beside.inner"], work, directory)
 
     assert len(list(directory.glob("tapes/*"))) <= 1  # the second one imports before it fails
 
@@ -240,8 +250,8 @@ def test_a_folder_and_a_zip_file_run_their_main(work: Path, directory: Path) -> 
     with zipfile.ZipFile(work / "program.zip", "w") as archive:
         archive.writestr("__main__.py", main)
 
-    _plain_and_recorded(["folder", "x"], work, directory)
-    _plain_and_recorded(["./program.zip", "x"], work, directory)
+    assert _recorded(["folder", "x"], work, directory) == _plain(["folder", "x"], work, directory)
+    assert _recorded(["./program.zip", "x"], work, directory) == _plain(["./program.zip", "x"], work, directory)
 
 
 def test_a_link_runs_beside_what_it_leads_to(work: Path, directory: Path) -> None:
@@ -249,11 +259,15 @@ def test_a_link_runs_beside_what_it_leads_to(work: Path, directory: Path) -> Non
     (work / "script.py").write_text("import sys, beside; print(__file__, sys.argv, sys.path[0])")
     (work / "elsewhere" / "link.py").symlink_to("../script.py")
 
-    _plain_and_recorded(["elsewhere/link.py"], work, directory)
-    _plain_and_recorded([str(work / "elsewhere" / "link.py")], work, directory)
+    assert _recorded(["elsewhere/link.py"], work, directory) == _plain(["elsewhere/link.py"], work, directory)
+    assert _recorded([str(work / "elsewhere" / "link.py")], work, directory) == _plain(
+        [str(work / "elsewhere" / "link.py")], work, directory
+    )
 
 
 def test_settings_of_the_interpreter_hold(work: Path, directory: Path) -> None:
     (work / "script.py").write_text("import sys; print(sys.path[0], sys.flags.safe_path)\nimport beside")
 
-    _plain_and_recorded(["script.py"], work, directory, PYTHONSAFEPATH="1", PYTHONPATH=str(Path.cwd() / "src"))
+    assert _recorded(["script.py"], work, directory, PYTHONSAFEPATH="1", PYTHONPATH=str(Path.cwd() / "src")) == _plain(
+        ["script.py"], work, directory, PYTHONSAFEPATH="1", PYTHONPATH=str(Path.cwd() / "src")
+    )

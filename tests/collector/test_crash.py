@@ -121,8 +121,9 @@ def test_a_lost_store_is_loaded_again_from_inbox_and_tapes(collector: Served, se
 
     collector.start()
 
-    collector.settled(tape.run, 10)
-    collector.settled(session, 1)
+    assert collector.settled(tape.run, 10)["recorded"] == 10
+    assert collector.settled(session, 1)["recorded"] == 1
+    assert [line["event_session_index"] for line in collector.events(tape.run)] == list(range(10))
 
 
 @pytest.mark.parametrize("collector_sees_it", [True, False])
@@ -149,4 +150,5 @@ def test_a_process_that_was_killed_is_a_killed_run(collector: Served, collector_
     if not collector_sees_it:
         collector.start()
 
-    wait_until(lambda: state() == "killed", otherwise=state)
+    wait_until(lambda: state() not in ("", "running"), otherwise=state)
+    assert state() == "killed"

@@ -65,7 +65,7 @@ def test_a_batch_sent_again_is_stored_once(served: Served, session):
 def test_two_clients_of_one_session_may_count_alike(served: Served, session):
     served.post(wire_body(session, [wire_event(0), wire_event(0), wire_event(1)]))
 
-    served.settled(session, 3)
+    assert served.settled(session, 3)["recorded"] == 3
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,14 @@ def test_a_body_too_large_in_pieces_is_refused(served: Served):
             assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_that_ends_too_early_harms_nobody(served: Served):
+def test_a_body_that_ends_too_early_harms_nobody(served: Served, session):
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
         connection.sendall(
             b'POST /api/v1/telemetry HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 500\r\n\r\n{"ev' % served.port
         )
+
+    assert served.post(wire_body(session, [wire_event(0)])) == ACCEPTED
+    assert served.settled(session, 1)["recorded"] == 1
 
 
 def test_a_slow_body_is_refused(served: Served):

@@ -65,7 +65,7 @@ def test_a_torn_line_waits_until_it_is_whole(served: Served, tape):
 
     tape.write(line[20:])
 
-    served.settled(tape.run, 4)
+    assert served.settled(tape.run, 4) == {"recorded": 4, "stored": 4, **BALANCED}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_file_without_rights_stops_no_other(served: Served, tape):
 
     tape.append(3)
 
-    served.settled(tape.run, 3)
+    assert served.settled(tape.run, 3) == {"recorded": 3, "stored": 3, **BALANCED}
 
 
 def test_what_comes_both_ways_is_stored_once(served: Served, tape):
@@ -292,4 +292,4 @@ def test_a_file_that_comes_late_into_an_old_folder_is_found(served: Served, tape
     child = WrittenTape(served.tapes, tape.run)
     child.append(3)
 
-    served.settled(tape.run, 5)
+    assert served.settled(tape.run, 5) == {"recorded": 5, "stored": 5, **BALANCED}

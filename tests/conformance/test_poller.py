@@ -66,6 +66,7 @@ def test_L3_several_pollers_run_side_by_side(bus, heard, pollers):
         pollers[-1].start()
 
     wait_until(lambda: heard.named("one") and heard.named("two"))
+    assert all(poller.running for poller in pollers)
 
 
 @item("L4")

@@ -11,7 +11,9 @@ from tinkertape.dashboard.text import LONGEST, glued, prose, visible
 
 @given(st.text(alphabet=st.characters(codec=None)))
 def test_every_text_can_be_carried_by_a_page(text):
-    visible(text).encode("utf-8")
+    shown = visible(text)
+
+    assert shown.encode("utf-8").decode("utf-8") == shown
 
 
 def test_marks_that_turn_text_around_are_written_out():

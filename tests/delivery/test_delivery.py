@@ -115,6 +115,7 @@ def test_while_delivery_waits_it_holds_no_segment(recorder: Recorder, ours: Door
     ours.answers = lambda body: (200, {})
     wait_until(lambda: len(ours.events) == 1)
     delivery.close()
+    assert ours.names == ["my.event"]
 
 
 def test_two_deliveries_of_one_folder_do_not_send_the_same(recorder: Recorder, ours: Door) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "tinkertape"
+TESTS = Path(__file__).parents[1]
 PYTHON = sorted(SOURCE.rglob("*.py"))
 GUARDED = {"guard.py", "bus.py", "dispatch.py"}  # the one place for `except Exception`, and the bus's own loop
 BLIND = {"Exception"}
@@ -51,6 +52,22 @@ def test_every_lint_rule_that_is_switched_off_on_a_line_has_its_reason_there(pat
 @pytest.mark.parametrize("path", PYTHON, ids=name_of)
 def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_every_test_asserts_something():
+    silent = [
+        f"{path.relative_to(TESTS)}: {node.name}"
+        for path in sorted(TESTS.rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        if not any(isinstance(inner, ast.Assert) or _is_expectation(inner) for inner in ast.walk(node))
+    ]
+
+    assert silent == []
+
+
+def _is_expectation(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.raises", "pytest.warns", "pytest.fail")
 
 
 def test_no_module_is_a_drawer_for_what_has_no_place():

@@ -68,3 +68,5 @@ def test_a_poller_ticks_at_once_and_until_it_stops(heard: Events) -> None:
     with Poller([], period_s=1000) as poller:
         poller.add(clock.ticking(lambda: 0), name="clock")
         wait_until(lambda: heard.named("clock.tick"))
+
+    assert len(heard.named("clock.tick")) == 1

@@ -163,6 +163,8 @@ def test_a_thread_that_computes_without_the_gil_is_runnable():
 
     thread = threading.Thread(target=busy)
     thread.start()
-    wait_until(lambda: Proc().runnable_threads())
+    runnable = wait_until(lambda: Proc().runnable_threads())
     stop.set()
     thread.join()
+
+    assert runnable >= 1

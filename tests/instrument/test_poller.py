@@ -76,7 +76,9 @@ def test_a_worker_that_is_idle_leaves(monkeypatch):
     monkeypatch.setattr(poller_module, "WORKER_IDLE_S", 0.01)
     with Poller([lambda: None], period_s=1000) as poller:
         wait_until(lambda: poller.list()[0].runs == 1)
-        wait_until(lambda: threads() == ["tinkertape-poller"])
+        left = wait_until(lambda: "tinkertape-poller-worker" not in threads() and threads())
+
+    assert left == ["tinkertape-poller"]
 
 
 def test_more_slow_measurements_than_workers_wait_for_one_of_them(monkeypatch):
@@ -85,8 +87,11 @@ def test_more_slow_measurements_than_workers_wait_for_one_of_them(monkeypatch):
     with Poller([let_go.wait] * 4, period_s=0.01) as poller:
         wait_until(lambda: threads().count("tinkertape-poller-worker") == 2)
         wait_until(lambda: all(polled.skipped for polled in poller.list()))
+        working = threads().count("tinkertape-poller-worker")
         let_go.set()
         wait_until(lambda: all(polled.runs for polled in poller.list()))
+
+    assert working == 2
 
 
 def test_what_waits_for_a_worker_is_collected_at_once_and_not_twice(monkeypatch):

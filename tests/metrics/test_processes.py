@@ -141,7 +141,7 @@ def test_other_processes_are_brought_up_to_date_while_nobody_asks_them(tmp_path:
         bus.execute("a.b", {})
         own = next(tmp_path.glob("*-*.json"))
 
-        wait_until(lambda: "a.b.count" in own.read_text(), within_s=10)
+        assert wait_until(lambda: "a.b.count" in own.read_text(), within_s=10)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"metrics": {"a.b.count": [1]}}', b"\xff\xfe"])

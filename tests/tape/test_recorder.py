@@ -43,6 +43,7 @@ def test_the_background_thread_writes_without_being_asked(recorder: Recorder) ->
     recorder.log("a")
 
     wait_until(lambda: recorder.path.exists() and recorder.path.read_bytes().count(b"\n") == 2)
+    assert [event.name for event in open_tape(recorder.path)] == ["a"]
 
 
 def test_the_background_thread_that_sleeps_is_woken_by_the_next_event(recorder: Recorder) -> None:
@@ -52,6 +53,7 @@ def test_the_background_thread_that_sleeps_is_woken_by_the_next_event(recorder: 
     recorder.log("b")
 
     wait_until(lambda: recorder.path.read_bytes().count(b"\n") == 3)
+    assert [event.name for event in open_tape(recorder.path)] == ["a", "b"]
 
 
 def test_data_that_changes_afterwards_is_recorded_as_it_was(recorder: Recorder) -> None:

@@ -295,3 +295,5 @@ def test_the_file_can_be_followed_while_it_is_written(folder: Path) -> None:
             json.loads(line)
             seen += 1
     recorder.close()
+
+    assert seen == 1 + 5 * 100, "a header and every event, each line whole when it was read"
