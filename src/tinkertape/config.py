@@ -17,6 +17,7 @@ import msgspec
 
 from tinkertape.errors import ConfigError
 
+MAX_BYTES_LEAST = 1_000_000  # with less a run's last seconds would not fit
 ENVIRONMENT = {
     "directory": "TINKERTAPE_DIRECTORY",
     "url": "TINKERTAPE_URL",
@@ -166,6 +167,7 @@ def process_started(pid: int) -> float | None:
 
 def check_start(
     max_pending: int,
+    max_bytes: int | None,
     flush_threshold: int,
     flush_interval_s: float,
     exit_timeout_s: float,
@@ -176,6 +178,7 @@ def check_start(
     """Refuse arguments of `start` that cannot be meant, before anything changes. Raises `ConfigError`."""
     least: dict[str, tuple[float, int]] = {
         "max_pending": (max_pending, 1),
+        "max_bytes": (MAX_BYTES_LEAST if max_bytes is None else max_bytes, MAX_BYTES_LEAST),
         "flush_threshold": (flush_threshold, 1),
         "flush_interval_s": (flush_interval_s, 0),
         "exit_timeout_s": (exit_timeout_s, 0),

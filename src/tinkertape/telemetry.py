@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -83,6 +84,12 @@ class Telemetry:
     def recording(self) -> bool:
         """Is it still open, and recording?"""
         return self._recorder is not None and not self._closed
+
+    def _record_with(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._take = recorder.take
+        self._our_handlers = 1
+        self._bus.attach_all(HANDLER_ID, recorder.record, on_failure="keep")
 
     def log(
         self,
@@ -215,6 +222,7 @@ def start(
     flush_threshold: int = 100,
     flush_interval_s: float = 60.0,
     max_pending: int = 100_000,
+    max_bytes: int | None = None,
     durability: Literal["kill", "power"] = "kill",
     exit_timeout_s: float = 2.0,
     instrument: bool = True,
@@ -228,13 +236,14 @@ def start(
     `url` if there is one, and records the Tinker SDK and the process itself, unless `instrument=False`.
     `watch=True` runs the detectors live. `flush_threshold` events or `flush_interval_s` seconds make a batch for a
     foreign server; a collector of ours is sent 500 events, 256 kB or 1 s at a time. `max_pending` events at most wait
-    in memory. `durability="power"` syncs every write to the disk.
+    in memory. The run's folder takes `max_bytes` at most: then the oldest events go, those first that were delivered.
+    `durability="power"` syncs every write to the disk.
 
     Raises `ConfigError` for an argument or setting that cannot be used and `TapeError` for a folder that cannot be
     written.
     """
     global _current
-    check_start(max_pending, flush_threshold, flush_interval_s, exit_timeout_s, durability, metadata, tags)
+    check_start(max_pending, max_bytes, flush_threshold, flush_interval_s, exit_timeout_s, durability, metadata, tags)
     with _start_lock:
         if _current is not None and _is_running():
             _log.warning("tinkertape: already recording run %s; start() gives it back", _current.run)
@@ -246,16 +255,9 @@ def start(
             return telemetry
         _make_folder(telemetry.tape)
         telemetry._exit_timeout_s = exit_timeout_s
-        telemetry._recorder = Recorder(
-            telemetry.tape,
-            run,
-            header=_header(settings, project, session_id, metadata, tags),
-            max_pending=max_pending,
-            durability=durability,
-        )
-        telemetry._take = telemetry._recorder.take
-        telemetry._our_handlers = 1
-        telemetry._bus.attach_all(HANDLER_ID, telemetry._recorder.record, on_failure="keep")
+        header = _header(settings, project, session_id, metadata, tags)
+        bounded = partial(Recorder, max_pending=max_pending, max_bytes=max_bytes)
+        telemetry._record_with(bounded(telemetry.tape, run, header=header, durability=durability))
         with signals.unsignalled():  # its threads leave the program's signals to the program
             _switch_on(telemetry, settings, instrument, watch, flush_threshold, flush_interval_s)
         _current = telemetry

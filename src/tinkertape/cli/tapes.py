@@ -147,8 +147,8 @@ def _ledger(tape: Tape, known: Known | None) -> Ledger:
     """The tape's count, but of this process what it knows itself."""
     if known is None:
         return tape.ledger()
-    others = {process: segments for process, segments in tape.processes().items() if process != known.header.process}
-    return total([*(Tape(tape.path, segments).ledger() for segments in others.values()), known.ledger])
+    others = [ledger for process, ledger in tape.ledgers().items() if process != known.header.process]
+    return total([*others, known.ledger])
 
 
 def _views(tape: Tape, signs: dict[str, int], known: Known | None = None) -> list[ProcessView]:

@@ -13,6 +13,7 @@ Exit     `close` waits `timeout_s` at most for the acknowledgement of what is on
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -29,7 +30,7 @@ from tinkertape.delivery.segments import Batch, Segment
 from tinkertape.errors import BadLine, DeliveryError
 from tinkertape.guard import guarded
 from tinkertape.tape.format import decode_line
-from tinkertape.tape.forms import plain_path, segment_files
+from tinkertape.tape.forms import segment_files
 
 OURS_MAX_EVENTS = 500
 OURS_INTERVAL_S = 1.0
@@ -252,8 +253,13 @@ class Delivery:
 
 def _left_beside(run_folder: Path) -> list[Path]:
     """The segments of the other runs."""
-    paths = {plain_path(path) for form in ("jsonl", "jsonl.gz") for path in run_folder.parent.glob(f"*/*.{form}")}
-    return sorted(path for path in paths if path.parent != run_folder)
+    folders = run_folder.parent.iterdir() if run_folder.parent.exists() else ()
+    return [
+        path
+        for folder in sorted(folders)
+        if folder != run_folder and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+        for path in segment_files(folder)
+    ]
 
 
 def _foreign(line: bytes) -> bytes | None:

@@ -18,14 +18,17 @@ from typing import Any
 
 SUFFIX = ".jsonl"
 COMPRESSED = ".gz"
+REMOVED = "removed"  # the mark beside a segment that is no more
 _MAGIC = b"\x1f\x8b"
 _TRAILER = 4  # bytes: a gzip stream ends with the length of what it holds
 
 
 def segment_files(folder: Path) -> list[Path]:
     """The segments in a folder, in either form, each once, in order, by their plain paths. Raises `OSError`."""
-    found = (path for path in folder.iterdir() if path.name.endswith((SUFFIX, SUFFIX + COMPRESSED)) and path.is_file())
-    return sorted({plain_path(path) for path in found})
+    there = list(folder.iterdir())
+    removed = {path.stem for path in there if path.suffix == f".{REMOVED}"}
+    found = {plain_path(path) for path in there if path.name.endswith((SUFFIX, SUFFIX + COMPRESSED)) and path.is_file()}
+    return sorted(path for path in found if path.stem not in removed)
 
 
 def plain_path(path: Path) -> Path:

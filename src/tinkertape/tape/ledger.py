@@ -57,7 +57,7 @@ class ProcessCount(msgspec.Struct):
 
     `pending` and `stored` are events read, `repeated` those of them that came before; `top_index` the highest index
     met, -1 for none; `set_aside` lines that could not be read; `torn` a last line without an end. `said` is (recorded,
-    dropped) of the end line, None: there is none.
+    dropped) of the end line, None: there is none. `space` are events of segments that were removed.
     """
 
     pending: int = 0
@@ -67,6 +67,7 @@ class ProcessCount(msgspec.Struct):
     torn: int = 0
     said: tuple[int, Mapping[str, int]] | None = None
     repeated: int = 0
+    space: int = 0
 
 
 def ledger_of(count: ProcessCount, *, whole: bool = False) -> Ledger:
@@ -74,10 +75,14 @@ def ledger_of(count: ProcessCount, *, whole: bool = False) -> Ledger:
     read = count.pending + count.stored - count.repeated
     if count.said is not None:
         recorded, dropped = count.said[0], dict(count.said[1])
+        if count.space:  # the end line knows of those that were removed before it
+            dropped["space"] = max(count.space, dropped.get("space", 0))
         missing = recorded - read - sum(dropped.values())
     else:
         recorded, dropped = count.top_index + 1 + count.torn, {"torn": count.torn} if count.torn else {}
-        missing = recorded - read - count.torn
+        if count.space:
+            dropped["space"] = count.space
+        missing = recorded - read - count.torn - count.space
     rejected = min(count.set_aside, max(missing, 0))  # a bad line beyond that never was an event
     if missing > rejected and (whole or count.said is None):
         reason = "unknown" if count.said is None else "damaged"

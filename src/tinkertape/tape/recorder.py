@@ -18,6 +18,7 @@ refuses, else `memory_full`.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
 import threading
@@ -37,6 +38,7 @@ from tinkertape.guard import guarded
 from tinkertape.tape.format import End, Header, encode_line
 from tinkertape.tape.headers import new_header, next_header, redacted_header, renewed, segment_path
 from tinkertape.tape.ledger import Ledger
+from tinkertape.tape.removal import SPACE, removed_in
 from tinkertape.tape.segment import DISK, FileSystem, SegmentFile
 from tinkertape.tape.snapshot import (
     SNAPSHOT_MAX,
@@ -53,6 +55,7 @@ from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_
 NEVER_RECORDED = ("tape.", "delivery.", "telemetry.handler.")  # they would feed themselves
 AT_ONCE = SEVERITY_RANK["ERROR"]  # from this severity on an event is in the file before `record` returns
 AT_ONCE_S = 0.05
+SEGMENTS_KEPT = 8  # at least, where the space is bounded
 LARGE = 4096  # bytes; smaller snapshots are bounded by their count
 LARGE_MAX = 64 * 1024 * 1024  # bytes of large snapshots in memory
 _NAMES_MAX = 10_000
@@ -78,6 +81,7 @@ class Recorder:
         header: Mapping[str, Any] | None = None,
         max_pending: int = 100_000,
         durability: Durability = "kill",
+        max_bytes: int | None = None,
         segment_max: int = SEGMENT_MAX,
         disk: FileSystem = DISK,
     ) -> None:
@@ -87,6 +91,9 @@ class Recorder:
         self.max_pending = max_pending
         self._disk = disk
         self._severities: dict[str, tuple[str, int]] = {}
+        if max_bytes is not None:
+            segment_max = min(segment_max, max_bytes // SEGMENTS_KEPT)
+        self._upkeep = Upkeep(folder, None if max_bytes is None else max_bytes - segment_max)
         self._queue: deque[bytes] = deque()
         self._append = self._queue.append
         self._writer = Writer(
@@ -101,7 +108,6 @@ class Recorder:
             end=lambda: self._end(""),
             after_closing=self._after_closing,
         )
-        self._upkeep = Upkeep(folder)
         self._begin(new_header(run, header))
         _recorders.add(self)
         at_the_end_of_this_worker(partial(_flush, weakref.ref(self)))
@@ -251,7 +257,15 @@ class Recorder:
         """What this process lost so far, by reason."""
         total = Counter({reason: tally.value() for reason, tally in list(self._drops.items())})
         total.update(self._writer.lost)
+        total.update(self._removed())
         return dict(total)
+
+    def _removed(self) -> dict[str, int]:
+        """What was on the tape and went with a segment for which there was no space."""
+        with contextlib.suppress(OSError):
+            lost = sum(removed.dropped for removed in removed_in(self.folder, self.process).values())
+            return {SPACE: lost} if lost else {}
+        return {}
 
     @property
     def trouble(self) -> str | None:
@@ -270,7 +284,7 @@ class Recorder:
         waiting = len(self._queue)
         return Ledger(
             recorded=writer.taken + waiting + unnumbered,
-            pending=writer.written + writer.made + waiting,
+            pending=writer.written + writer.made + waiting - dropped.get(SPACE, 0),
             dropped=dropped,
         )
 

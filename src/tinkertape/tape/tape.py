@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Self
 
 from tinkertape.context import Event
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
@@ -19,6 +20,7 @@ from tinkertape.tape.forms import SUFFIX, open_stored, plain_path, segment_files
 from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 from tinkertape.tape.marks import mark_path, read_mark
 from tinkertape.tape.reader import Reader, first_header
+from tinkertape.tape.removal import Removed, process_of, removed_in
 
 _TAIL = 64 * 1024  # bytes; an end line is far shorter
 
@@ -35,6 +37,12 @@ class Tape:
         self.torn = 0
         self.set_aside = 0
 
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The tape in a run's folder, also while no segment is there yet. Raises `TapeError`."""
+        with _reading(folder):
+            return cls(folder, segment_files(folder))
+
     def __iter__(self) -> Iterator[Event]:
         readers = [[Reader(segment) for segment in segments] for segments in self.processes().values()]
         streams = [_ordered(process) for process in readers]
@@ -47,7 +55,7 @@ class Tape:
         """The segments of each process, in order, by the process's id in their names."""
         found: dict[str, list[Path]] = {}
         for segment in self.segments:
-            found.setdefault(segment.name.removesuffix(SUFFIX).rpartition("-")[0], []).append(segment)
+            found.setdefault(process_of(segment), []).append(segment)
         return found
 
     @property
@@ -72,12 +80,27 @@ class Tape:
                 ends[process] = end
         return ends
 
+    @property
+    def removed(self) -> dict[Path, Removed]:
+        """The segments that were removed to make room, and what was in them."""
+        with _reading(self.path):
+            return removed_in(self.path) if self.path.is_dir() else {}
+
     def ledger(self, store: str | None = None) -> Ledger:
         """The count over all processes, from the tape alone; with a store's id, what that store has loaded is stored.
 
         Reads every line. See `tinkertape.tape.ledger` for what it means.
         """
-        return total(ledger_of(count_lines(segments, store), whole=True) for segments in self.processes().values())
+        return total(self.ledgers(store).values())
+
+    def ledgers(self, store: str | None = None) -> dict[str, Ledger]:
+        """The ledger of each process."""
+        places: dict[str, dict[Path, Removed | None]] = {}
+        for segment in self.segments:
+            places.setdefault(process_of(segment), {})[segment] = None
+        for segment, removed in self.removed.items():
+            places.setdefault(process_of(segment), {})[segment] = removed
+        return {process: ledger_of(count_lines(found, store), whole=True) for process, found in places.items()}
 
 
 def _ordered(readers: list[Reader]) -> Iterator[tuple[int, Event]]:
@@ -95,27 +118,50 @@ def _chained(streams: list[Iterator[tuple[int, Event]]]) -> Iterator[tuple[int, 
         yield from stream
 
 
-def count_lines(segments: list[Path], store: str | None = None) -> ProcessCount:
-    """What is on the tape of one process."""
+def count_lines(segments: Iterable[Path] | Mapping[Path, Removed | None], store: str | None = None) -> ProcessCount:
+    """What is on the tape of one process, and, for a segment that was removed, what was."""
     count = ProcessCount()
-    for segment in segments:
+    known = segments if isinstance(segments, Mapping) else {}
+    for segment in sorted(segments):
         loaded = read_mark(mark_path(segment, f"loaded-{store}")).get("offset", 0) if store else 0
-        reader = Reader(segment)
         count.said = None  # only the last segment's end line speaks for the process
-        for line, next_offset in reader:
-            if isinstance(line, End):
-                count.said = (line.recorded, line.dropped)
-            elif isinstance(line, Event):
-                if 0 <= line.index <= count.top_index:  # a file's order is the order of the indices
-                    count.repeated += 1
-                count.top_index = max(count.top_index, line.index)
-                if next_offset <= loaded:
-                    count.stored += 1
-                else:
-                    count.pending += 1
-        count.set_aside += reader.set_aside
-        count.torn += reader.torn
+        removed = known.get(segment)
+        if removed is None:
+            _count_segment(count, segment, loaded)
+        else:
+            _count_removed(count, removed, loaded)
     return count
+
+
+def _count_segment(count: ProcessCount, segment: Path, loaded: int) -> None:
+    reader = Reader(segment)
+    for line, next_offset in reader:
+        if isinstance(line, End):
+            count.said = (line.recorded, line.dropped)
+        elif isinstance(line, Event):
+            if 0 <= line.index <= count.top_index:  # a file's order is the order of the indices
+                count.repeated += 1
+            count.top_index = max(count.top_index, line.index)
+            if next_offset <= loaded:
+                count.stored += 1
+            else:
+                count.pending += 1
+    count.set_aside += reader.set_aside
+    count.torn += reader.torn
+
+
+def _count_removed(count: ProcessCount, removed: Removed, loaded: int) -> None:
+    """What somebody else has is pending as far as a tape knows: on its way into a store."""
+    if removed.elsewhere and loaded >= removed.had:
+        count.stored += removed.elsewhere
+    else:
+        count.pending += removed.elsewhere
+    count.space += removed.dropped
+    count.set_aside += removed.set_aside
+    count.torn += removed.torn
+    count.top_index = max(count.top_index, removed.top_index)
+    if removed.end is not None:
+        count.said = (removed.end.recorded, removed.end.dropped)
 
 
 def last_end(segment: Path) -> End | None:

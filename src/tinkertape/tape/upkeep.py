@@ -1,4 +1,4 @@
-"""What is done about a run's closed segments: they are compressed.
+"""What is done about a run's closed segments: they are compressed, and removed where the folder is to be no larger.
 
 Threads  "tinkertape-upkeep" does it; it begins when a segment is closed, and ends when nothing is left to do. `wake`
          runs in the thread that closed it, and only starts that thread.
@@ -11,19 +11,27 @@ Exit     nothing waits for it. A compression that is cut off leaves the plain se
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from pathlib import Path
 
 from tinkertape.guard import guarded
 from tinkertape.tape.compression import compress, remove_leftovers
-from tinkertape.tape.forms import segment_files
+from tinkertape.tape.removal import closed_segments, finish_removals, make_room, process_of
+from tinkertape.tape.tape import Tape
+
+_log = logging.getLogger("tinkertape")
 
 
 class Upkeep:
-    """Tends the closed segments of one process in a run's folder."""
+    """Tends the closed segments in a run's folder: compresses those of one process, and keeps the folder, with all
+    processes' files, within `most_bytes`. None: it may grow.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
         self._folder = folder
+        self._most_bytes = most_bytes
+        self._has_dropped = False
         self.start_over()
 
     def start_over(self) -> None:
@@ -62,8 +70,16 @@ class Upkeep:
 
     def _tend(self, current: Path) -> None:
         remove_leftovers(self._folder)
-        process = current.name.rpartition("-")[0]
-        for segment in segment_files(self._folder):
-            if segment.name.startswith(f"{process}-") and segment.name < current.name:
+        finish_removals(self._folder)
+        closed = closed_segments(self._folder, current, Tape.of(self._folder).ends)
+        for segment in closed:
+            if process_of(segment) == process_of(current):
                 with contextlib.suppress(OSError):  # a full disk: it stays as it is
                     compress(segment)
+        if self._most_bytes is not None:
+            self._say(make_room(self._folder, closed, self._most_bytes))
+
+    def _say(self, dropped: int) -> None:
+        if dropped and not self._has_dropped:
+            self._has_dropped = True
+            _log.warning("tinkertape: max_bytes is reached: the oldest undelivered events go (the ledger counts them)")

@@ -1,0 +1,157 @@
+"""Removes closed segments of a run where its folder may take no more space, and remembers what was in them.
+
+Beside a segment that is removed stands `<process>-<segment>.removed` from then on: how many events somebody else has
+(a collector acknowledged them, or a store loaded them), and how many are lost, for the reason `space`. It is written
+first: a segment that has one beside it is no segment any more, whether or not its file is still there.
+
+Which one goes: the oldest of those that somebody else has whole; where there is none, the oldest of the others. One
+that somebody holds (`hold`) stays, since what is being sent is neither lost nor safe. No thread, no lock but that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from tinkertape.context import Event
+from tinkertape.tape.format import End
+from tinkertape.tape.forms import REMOVED, compressed_path, segment_files, stored_bytes, stored_path
+from tinkertape.tape.hold import holding
+from tinkertape.tape.marks import mark_path, read_mark, write_mark
+from tinkertape.tape.reader import Reader
+
+SPACE = "space"
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What was in a segment: `elsewhere` events before the plain offset `had`, `dropped` ones after it."""
+
+    reason: str = SPACE
+    elsewhere: int = 0
+    dropped: int = 0
+    had: int = 0
+    set_aside: int = 0
+    torn: int = 0
+    top_index: int = -1
+    end: End | None = None
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A segment that may go."""
+
+    segment: Path
+    disk_bytes: int
+    written_ns: int
+    is_elsewhere: bool
+
+
+def make_room(folder: Path, closed: Iterable[Path], most_bytes: int) -> int:
+    """Remove segments from among the `closed` until the folder has at most so many bytes; how many events were dropped.
+
+    Raises `OSError`.
+    """
+    there = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    dropped = 0
+    for candidate in in_order([candidate_of(segment) for segment in closed] if there > most_bytes else []):
+        if there <= most_bytes:
+            break
+        removed = remove(candidate.segment)
+        if removed is not None:
+            there -= candidate.disk_bytes
+            dropped += removed.dropped
+        elif candidate.is_elsewhere:
+            break  # let go of in a moment: nothing is lost for its sake
+    return dropped
+
+
+def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Which goes first. Pure."""
+    return sorted(candidates, key=lambda each: (not each.is_elsewhere, each.written_ns, each.segment.name))
+
+
+def candidate_of(segment: Path) -> Candidate:
+    status = stored_path(segment).stat()
+    is_elsewhere = had_elsewhere(segment) >= stored_bytes(segment)
+    return Candidate(segment, status.st_size, status.st_mtime_ns, is_elsewhere)
+
+
+def had_elsewhere(segment: Path) -> int:
+    """Up to which plain offset a collector or a store has the segment."""
+    marks = [mark_path(segment, "ack"), *segment.parent.glob(f"{segment.stem}.loaded-*")]
+    offsets = [read_mark(mark).get("offset") for mark in marks]
+    return max((offset for offset in offsets if isinstance(offset, int)), default=0)
+
+
+def remove(segment: Path) -> Removed | None:
+    """Remove a closed segment; None while somebody holds it. What was in it is on the disk before it goes."""
+    with holding(segment) as file:
+        if file is None:
+            return None
+        removed = _content_of(segment)
+        write_mark(mark_path(segment, REMOVED), msgspec.to_builtins(removed))
+        _unlink(segment)
+        return removed
+
+
+def _content_of(segment: Path) -> Removed:
+    had, reader = had_elsewhere(segment), Reader(segment)
+    places: list[bool] = []
+    top_index, end = -1, None
+    for line, next_offset in reader:
+        if isinstance(line, Event):
+            places.append(next_offset <= had)
+            top_index = max(top_index, line.index)
+        elif isinstance(line, End):
+            end = line
+    return Removed(
+        elsewhere=sum(places),
+        dropped=len(places) - sum(places),
+        had=had,
+        set_aside=reader.set_aside,
+        torn=reader.torn,
+        top_index=top_index,
+        end=end,
+    )
+
+
+def _unlink(segment: Path) -> None:
+    for form in (segment, compressed_path(segment)):
+        form.unlink(missing_ok=True)
+
+
+def finish_removals(folder: Path) -> None:
+    """Remove the files of segments whose removal was cut off by a kill. Raises `OSError`."""
+    for path in folder.glob(f"*.{REMOVED}"):
+        _unlink(path.with_suffix(".jsonl"))
+
+
+def removed_in(folder: Path, process: str = "*") -> dict[Path, Removed]:
+    """The segments that were removed from a folder, and what was in them. Raises `OSError`."""
+    found = {}
+    for path in sorted(folder.glob(f"{process}-*.{REMOVED}")):
+        try:
+            found[path.with_suffix(".jsonl")] = msgspec.convert(read_mark(path), Removed)
+        except msgspec.ValidationError:
+            continue  # damaged: the indices that are missing say that something is gone
+    return found
+
+
+def closed_segments(folder: Path, current: Path, is_over: Iterable[str]) -> list[Path]:
+    """The segments to which nobody writes: those of this process before `current`, and of each other process all but
+    the last, or all if it `is_over`. Raises `OSError`."""
+    over = set(is_over)
+    segments = segment_files(folder)
+    last = {process_of(segment): segment for segment in segments}  # they are in order
+    return [
+        segment
+        for segment in segments
+        if segment.name < last[process_of(segment)].name
+        or (process_of(segment) in over and process_of(segment) != process_of(current))
+    ]
+
+
+def process_of(segment: Path) -> str:
+    """The process in a segment's name."""
+    return segment.stem.rpartition("-")[0]
