@@ -226,22 +226,25 @@ while True:
     for _ in range(20):
         recorder.record("my.event", {}, {"padding": os.urandom(200).hex()}, None)
     recorder.flush()
-    print(recorder.ledger().recorded, flush=True)
+    ledger = recorder.ledger()
+    print(ledger.recorded, ledger.dropped.get("space", 0), flush=True)
 """
 
 
-@pytest.mark.parametrize("lines", range(60, 120, 6))
+@pytest.mark.parametrize("lines", range(1, 51, 5))
 def test_a_process_killed_while_it_makes_room_still_accounts_for_everything(folder: Path, lines: int) -> None:
     with subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        flushed = [int(process.stdout.readline()) for _ in range(lines)][-1]
+        said = (line.split() for line in process.stdout)
+        next(numbers for numbers in said if int(numbers[1]))  # it has begun to make room
+        flushed = int([next(said) for _ in range(lines)][-1][0])
         process.send_signal(signal.SIGKILL)
 
     ledger = open_tape(folder).ledger()
 
     assert ledger.balanced
     assert ledger.recorded >= flushed
-    assert ledger.dropped.keys() - {"torn"} == {"space"}
+    assert ledger.dropped["space"] > 0 and ledger.dropped.keys() <= {"space", "torn"}
 
 
 def test_start_keeps_its_run_within_max_bytes(tmp_path: Path) -> None:
