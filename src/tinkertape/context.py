@@ -55,8 +55,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         Live, the time is now and the scope and trace ids are the caller's; in a replay all of it is the replayed
         line's. The severity is the event type's, or what `log` was given.
         """
-        replayed = _replayed.get()
-        if replayed is not None and replayed.name == event:
+        replayed = replayed_event(event)
+        if replayed is not None:
             return replayed
         span = current_span.get()
         return cls(
@@ -155,6 +155,12 @@ def replaying(event: Event) -> Iterator[None]:
 def is_replaying() -> bool:
     """Is the event that is executed now one of a replay?"""
     return _replayed.get() is not None
+
+
+def replayed_event(name: str) -> Event | None:
+    """The event that is being replayed, if it has this name."""
+    replayed = _replayed.get()
+    return replayed if replayed is not None and replayed.name == name else None
 
 
 @contextlib.contextmanager

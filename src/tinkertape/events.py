@@ -557,6 +557,31 @@ EXCEPTION_UNRAISABLE = _event(
     {**_EXCEPTION, "message": "Python's words", "where": "the function or class that it was ignored in"},
     "WARNING",
 )
+DIAGNOSIS_FINDING = _event(
+    "diagnosis.finding",
+    "a detector found a cause while the program runs, saw it end, or saw its cost double (`watch=True`)",
+    {
+        "cost": "ns that it cost up to now, as the detector knows it",
+        "since": "ns of perf_counter when it began",
+        "monotonic_time": "ns of perf_counter of the event that told it",
+    },
+    {
+        "cause": "the detector's code: capacity-pause, slow-service, …",
+        "owner": "you, network, service or none",
+        "severity": "info, warning or error",
+        "summary": "one sentence",
+        "state": "open: it goes on; over",
+        "step": "the step that is being taken, if there are steps",
+        "request_ids": "the service's ids of requests that it touched, 20 at most",
+        "key": "the same for a finding that is told again",
+    },
+    "WARNING",
+)
+
+
+def is_declared(name: str) -> bool:
+    """Is this the name of one event of the catalogue?"""
+    return name in _catalogue
 
 
 def catalogue() -> list[EventType]:

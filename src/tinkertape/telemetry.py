@@ -164,6 +164,8 @@ class Telemetry:
                 signals.forget()
 
     def _close_sources(self, status: Status, exit_status: int | None) -> None:
+        if self.watcher is not None:
+            self.watcher.close()
         if self._instrumented:
             process_source.uninstall()
             tinker_source.uninstall()
@@ -177,8 +179,6 @@ class Telemetry:
             self._bus.execute("telemetry.session.stop", measurements, {"status": status, **known})
         with contextlib.suppress(HandlerNotFound):
             self._bus.detach(HANDLER_ID)
-        if self.watcher is not None:
-            self.watcher.close()
 
     def __enter__(self) -> Self:
         self._depth += 1

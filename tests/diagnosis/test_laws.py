@@ -73,14 +73,15 @@ def any_events(seed: int) -> list[Event]:
     return script.events()
 
 
-def any_run(seed: int) -> list[Event]:
+def any_run(seed: int, calls: int | None = None) -> list[Event]:
     """Calls of several threads, as they overlap in life: pipelined, paused, claimed early, late or never."""
     rng = random.Random(seed)
     script = Script()
     script.start(0)
     at = 5.0
     sampled: dict[int, float] = {}
-    for number in range(rng.randint(2, 14)):
+    few = rng.randint(2, 14)
+    for number in range(calls or few):
         paused = (0.0, rng.uniform(300, 900)) if rng.random() < 0.15 else None
         name, family = rng.choice(
             [("forward_backward", "training"), ("optim_step", "training"), ("sample", "sampling")]

@@ -14,6 +14,7 @@ BY_NAME = {  # who executes events whose names, or whose bus, are known only at 
     "bus.py": "the failure of a handler is told on the bus that it was attached to",
     "capture.py": "an exception's event is named after the function that raised it",
     "cli/group.py": "the result of a command, no event",
+    "diagnosis/watcher.py": "a watcher tells what it found on the bus that it listens to",
     "instrument/poller.py": "a poller executes on the bus that it is given",
     "tape/replay.py": "a tape's events have the names that the tape has, on the bus that is given",
     "telemetry.py": "a run is recorded on the bus that `start` is given",

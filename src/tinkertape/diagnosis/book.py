@@ -7,15 +7,16 @@ those that this event settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.connections import FOLLOWED
 from tinkertape.diagnosis.fold import Fold
+from tinkertape.diagnosis.forgetting import forget
 from tinkertape.diagnosis.history import History, is_usual
 from tinkertape.diagnosis.parts import COMPUTE
 from tinkertape.diagnosis.process import Process
-from tinkertape.diagnosis.records import Operation
+from tinkertape.diagnosis.records import Operation, OperationKey
 from tinkertape.diagnosis.sdk_faults import SdkEvents
 from tinkertape.diagnosis.segments import Cutter, OperationCut
 
@@ -25,12 +26,15 @@ SETTLED = "operation.settled"
 
 
 class Book:
-    """The records of a run, and one history a process."""
+    """The records of a run, and one history a process. `most_named`: so many operations are named in one finding, with
+    what it cost each of them (None: all).
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_named: int | None = None) -> None:
         self.fold = Fold()
         self.sdk = SdkEvents()
         self.settled: Sequence[OperationCut] = ()
+        self.most_named = most_named
         self._histories: dict[str, History] = {}
 
     def feed(self, event: Event) -> None:
@@ -42,6 +46,12 @@ class Book:
         self.settled = ()
         if process.ended and _is_settled(process, process.ended[0]):
             self.settled = list(self._settle(process))
+
+    def forget(self, held: Collection[OperationKey] = ()) -> None:
+        """Drop what is settled, but for the operations that a detector may still ask for."""
+        self.sdk.forget()
+        for process in self.fold.processes.values():
+            forget(process, {number for of, number in held if of == process.id})
 
     @property
     def only_sdk(self) -> bool:

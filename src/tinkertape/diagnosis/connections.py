@@ -28,6 +28,9 @@ LOCAL_MIN_NS = 1_000_000_000
 JUDGED_AFTER_NS = 100_000_000  # the busy run that held a stamp ends, and is told, within that (book.SETTLE_NS)
 SILENT_NS = 20_000_000_000  # two heartbeats of the SDK: one of them would have been answered by then
 SILENT_AGAIN_NS = 5_000_000_000  # a second exchange was sent so much later: the SDK's loop was alive
+SPELLS_KEPT = 1000
+WAITS_KEPT = 4000
+OPEN_KEPT = 16_000  # exchanges, and things that are tried again
 POLLS = "/api/v1/retrieve_future"  # held for up to 45 s: no answer is no silence
 SETUP_PATHS = ("/api/v1/client/config", "/api/v1/client/dynamic_config", "/api/v1/auth/token", "/api/v1/create_session")
 NOT_CONNECTED = frozenset({"ConnectError", "ConnectTimeout", "ProxyError", "ConnectionRefusedError", "gaierror"})
@@ -107,12 +110,14 @@ class Spell:
     waits: dict[Hashable, Wait] = field(default_factory=dict)  # by what was tried again
 
     def add(self, made: Break) -> None:
+        """One more; of many things that were tried, the newest `WAITS_KEPT` are known."""
         self.last_ns = max(self.last_ns, made.at_ns)
         self.breaks += 1
         self.kinds[made.kind] += 1
         self.error_types[made.error_type] += bool(made.error_type)
         self.paths[made.path] += 1
         self.waits.setdefault(made.what, Wait(made.operation_id, made.path, made.began_ns, made)).last = made
+        keep_newest(self.waits, WAITS_KEPT)
 
     def length_ns(self, now_ns: int) -> int:
         return (now_ns if self.answered_ns is None else self.answered_ns) - self.began_ns
@@ -132,7 +137,8 @@ class Connections:
     """What is known of one process's connections."""
 
     def __init__(self) -> None:
-        self.spells: list[Spell] = []  # in the order in which they were judged
+        self.spells: list[Spell] = []  # the newest `SPELLS_KEPT`, in the order in which they were judged
+        self.spells_judged = 0
         self.spell: Spell | None = None  # the one that is open
         self.setup: list[Break] = []  # of exchanges for the whole client: a call may wait for them inside
         self.last_answer_ns = 0
@@ -164,6 +170,7 @@ class Connections:
         metadata = event.metadata
         opened = _Open(at_ns, str(metadata.get("path") or ""), metadata.get("operation_id"))
         self._open[metadata.get("http_id")] = opened
+        keep_newest(self._open, OPEN_KEPT)
         known = self._tried.pop(_what(event), None) if self._tried else None
         if known is not None:
             known.again_ns = at_ns
@@ -191,6 +198,7 @@ class Connections:
             _what(event),
         )
         self._tried[made.what] = made
+        keep_newest(self._tried, OPEN_KEPT)
         if made.operation_id is None and made.path in SETUP_PATHS:
             self.setup.append(made)
         if opened is None or not opened.silent:
@@ -245,15 +253,22 @@ class Connections:
     def _count(self, made: Break) -> None:
         spell = self.spell
         if self.last_answer_ns > made.at_ns:  # others were answered while this one waited: a spell of no length
-            alone = Spell(len(self.spells), made.at_ns, made.at_ns, answered_ns=made.at_ns)
-            self.spells.append(alone)
-            alone.add(made)
+            self._new(Spell(self.spells_judged, made.at_ns, made.at_ns, answered_ns=made.at_ns)).add(made)
             return
         if spell is None:
-            spell = self.spell = Spell(len(self.spells), made.at_ns, self.last_answer_ns or made.at_ns)
-            self.spells.append(spell)
+            spell = self.spell = self._new(Spell(self.spells_judged, made.at_ns, self.last_answer_ns or made.at_ns))
         spell.began_ns = min(spell.began_ns, made.at_ns)
         spell.add(made)
+
+    def _new(self, spell: Spell) -> Spell:
+        self.spells_judged += 1
+        self.spells.append(spell)
+        del self.spells[:-SPELLS_KEPT]
+        return spell
+
+    def spells_since(self, number: int) -> list[Spell]:
+        """Those with this number and greater ones, of those that are kept."""
+        return [spell for spell in self.spells if spell.number >= number] if number < self.spells_judged else []
 
     def _close(self, at_ns: int) -> None:
         self.last_answer_ns = max(self.last_answer_ns, at_ns)
@@ -261,6 +276,12 @@ class Connections:
         if spell is not None and at_ns > spell.began_ns:
             spell.answered_ns = at_ns
             self.spell = None
+
+
+def keep_newest(items: dict[Any, Any], most: int) -> None:
+    """Drop what was put in first, above so many."""
+    while len(items) > most:
+        del items[next(iter(items))]
 
 
 def kind_of(event: Event) -> Kind | None:

@@ -18,7 +18,7 @@ import msgspec
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.compose import Identity, compose, settled
-from tinkertape.diagnosis.findings import Finding
+from tinkertape.diagnosis.findings import TOLD_LIVE, Finding
 from tinkertape.diagnosis.report import Report, State, as_dict
 from tinkertape.diagnosis.run_state import is_healthy
 from tinkertape.diagnosis.runner import Runner
@@ -37,7 +37,10 @@ class Diagnoser:
         self._findings: list[Finding] = []
 
     def feed(self, event: Event) -> None:
-        """Take one event."""
+        """Take one event. What was found live and recorded is counted, and found anew."""
+        if event.name.startswith(TOLD_LIVE):
+            self._book.fold.events += 1
+            return
         self._book.feed(event)
         self._runner.feed(event)
 

@@ -19,6 +19,7 @@ OWN = "own_thread_s"
 """A figure of the report's: what of the cost was waited by the thread whose time is the run's."""
 WAITED_BY = "waited_by"
 """And the names of the other threads that waited for it; of what cost nothing, of those that waited meanwhile."""
+TOLD_LIVE = "diagnosis."  # begins the names of events that tell of findings: a diagnosis passes them over
 FindingOwner = Literal["you", "network", "service", "none"]
 Severity = Literal["info", "warning", "error"]
 

@@ -15,7 +15,7 @@ from typing import Any
 from tinkertape.context import Event
 from tinkertape.diagnosis.connections import NOT_CONNECTED, TIMEOUTS
 from tinkertape.diagnosis.failures import operation_failure, program_failure
-from tinkertape.diagnosis.process import Process
+from tinkertape.diagnosis.process import Process, insert
 from tinkertape.diagnosis.records import (
     Attempt,
     BusyRuns,
@@ -33,8 +33,6 @@ from tinkertape.diagnosis.waits import sampled_wait
 FAMILIES = ("training", "sampling", "service", "rest", "admin")
 OPERATION_FAILS = tuple(f"tinker.{family}.*.exception" for family in FAMILIES)  # for a detector's `LISTENS`
 POLL_PATHS = ("/api/v1/retrieve_future", "/api/v1/retrieve_futures")
-
-_began = attrgetter("began_ns")
 
 
 class Fold:
@@ -83,10 +81,7 @@ class Fold:
         if operation is None:
             name = str(event.metadata.get("operation") or parts[2])
             operation = Operation(process.id, number, parts[1], name, began_ns)
-            process.operations[number] = operation
-            _insert(process.order, operation)
-            if operation.family == "training":
-                _insert(process.training, operation)
+            process.add(operation)
         self._describe(operation, event)
         if is_new:
             process.called(operation, str(event.metadata.get("thread_name") or ""))
@@ -141,19 +136,21 @@ class Fold:
         _line_of_attempt(operation, event).attempts.append(attempt)
 
     def _http_end(self, process: Process, event: Event, at_ns: int) -> None:
-        operation = _operation_of(process, event)
-        if operation is None or event.metadata.get("path") in POLL_PATHS:
+        metadata = event.metadata
+        if metadata.get("operation_id") is None or metadata.get("path") in POLL_PATHS:
             return
         began_ns = at_ns - _int(event.measurements.get("duration"))
-        attempt = process.attempts.pop(event.metadata.get("http_id"), None)
+        attempt = process.attempts.pop(metadata.get("http_id"), None)
         if attempt is None:
-            attempt = Attempt(began_ns, str(event.metadata.get("path") or ""))
-            _line_of_attempt(operation, event).attempts.append(attempt)
+            attempt = Attempt(began_ns, str(metadata.get("path") or ""))
+            operation = _operation_of(process, event)
+            if operation is not None:
+                _line_of_attempt(operation, event).attempts.append(attempt)
         attempt.ended_ns = at_ns
         if "headers_duration" in event.measurements:
             attempt.headers_ns = min(at_ns, attempt.began_ns + _int(event.measurements["headers_duration"]))
         attempt.starved_ns = _int(event.measurements.get("starved"))
-        attempt.status_code = event.metadata.get("status_code")
+        attempt.status_code = metadata.get("status_code")
         attempt.failed = event.name.endswith(".exception") or (attempt.status_code or 0) >= 400
         attempt.connected = event.metadata.get("error_type") not in NOT_CONNECTED
         if not attempt.failed:
@@ -161,9 +158,6 @@ class Fold:
             process.round_trip_ns = min(took_ns, process.round_trip_ns or took_ns)
 
     def _poll_end(self, process: Process, event: Event, at_ns: int) -> None:
-        request = _request_of(process, event)
-        if request is None:
-            return
         began_ns = at_ns - _int(event.measurements.get("duration"))
         headers = event.measurements.get("headers_duration")
         headers_ns = at_ns if headers is None else min(at_ns, began_ns + _int(headers))
@@ -180,7 +174,9 @@ class Fold:
             _int(event.measurements.get("starved")),
             metadata.get("error_type") in TIMEOUTS,
         )
-        insort(request.polls, poll, key=attrgetter("headers_ns"))
+        request = _request_of(process, event)
+        if request is not None:
+            insort(request.polls, poll, key=attrgetter("headers_ns"))
         if outcome == "pending" and poll.paused is None:
             process.hold_ns = max(poll.held_ns, process.hold_ns or 0)
 
@@ -202,13 +198,13 @@ class Fold:
             request.decode_ns = _int(event.measurements.get("decode_duration"))
 
     def _claim_start(self, process: Process, event: Event, at_ns: int) -> None:
-        operation = _operation_of(process, event)
+        operation, thread = _operation_of(process, event), event.metadata.get("thread") or 0
+        process.seen_outside(thread, at_ns)
         if operation is None:
             return
-        claim = Claim(at_ns, operation, event.metadata.get("thread") or 0, event.metadata.get("loop"))
+        claim = Claim(at_ns, operation, thread, event.metadata.get("loop"))
         operation.claims.append(claim)
-        process.seen_outside(claim.thread, at_ns)
-        _insert(process.claims, claim)
+        insert(process.claims, claim)
         process.open_claims[event.metadata.get("claim_id")] = claim
 
     def _claim_end(self, process: Process, event: Event, at_ns: int) -> None:
@@ -322,6 +318,9 @@ _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {
 }
 
 
+FOLDED = tuple(_ACTIONS)  # and those of the families
+
+
 def _end_operation(process: Process, operation: Operation, event: Event, at_ns: int) -> None:
     if operation.ended_ns is not None:
         return  # it ended once; what says so again is a mistake
@@ -335,14 +334,6 @@ def _end_operation(process: Process, operation: Operation, event: Event, at_ns: 
     operation.status = str(event.metadata.get("status") or ("error" if failed else "success"))
     if failed:
         operation.failure = operation_failure(event, at_ns)
-
-
-def _insert(items: list[Any], item: Any) -> None:
-    """Keep `items` sorted by begin: nearly always it is the last."""
-    if not items or items[-1].began_ns <= item.began_ns:
-        items.append(item)
-    else:
-        insort(items, item, key=_began)
 
 
 def _operation_of(process: Process, event: Event) -> Operation | None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 from tinkertape.diagnosis.records import Operation
 
 KEPT = 512  # values a group: enough for a median, bounded for a run of a million steps
+GROUPS_KEPT = 256  # a run may train a new model, or sample from one, at each step
+
+T = TypeVar("T")
 
 
 class History:
@@ -23,10 +27,7 @@ class History:
 
     def add(self, operation: Operation, compute_ns: int) -> None:
         """Remember one call's compute."""
-        values = self._sorted.setdefault(group_of(operation), [])
-        insort(values, compute_ns)
-        if len(values) > KEPT:  # thin out both ends, the median stays
-            del values[0], values[-1]
+        keep_sorted(newest(self._sorted, group_of(operation), list), compute_ns, KEPT)
 
     def count(self, operation: Operation) -> int:
         """How many calls of the same operation and size are known."""
@@ -44,6 +45,22 @@ class History:
             return 0
         middle = median(values)
         return median(sorted(abs(value - middle) for value in values))
+
+
+def newest(groups: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
+    """The group of a key, made where there is none; of too many, the one that was not used for longest is dropped."""
+    group = groups.pop(key, None)
+    groups[key] = known = make() if group is None else group
+    if len(groups) > GROUPS_KEPT:
+        del groups[next(iter(groups))]
+    return known
+
+
+def keep_sorted(values: list[int], value: int, most: int) -> None:
+    """Put a value into a sorted list. Above `most`, both ends are thinned out: the median stays."""
+    insort(values, value)
+    if len(values) > most:
+        del values[0], values[-1]
 
 
 def median(values: list[int]) -> int:

@@ -8,7 +8,7 @@ the service computed cost nothing. What no operation waited for (a client is mad
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from tinkertape.diagnosis.connections import SETUP_PATHS, Spell, Wait
@@ -40,6 +40,12 @@ def lost_ns(cutter: Cutter, spells: Sequence[Spell], now_ns: int) -> dict[Operat
     if alone:
         costs[process.id, OUTSIDE] = sum(ended - began for began, ended in union(alone))
     return costs
+
+
+def touched(process: Process, spells: Sequence[Spell]) -> Iterator[OperationKey]:
+    """The operations that these spells may have cost something."""
+    waits = [wait for spell in spells for wait in spell.waits.values()]
+    return (operation.key for operation in _touched(process, waits))
 
 
 def is_settled(process: Process, spells: Sequence[Spell]) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.findings import Evidence
+from tinkertape.diagnosis.tallies import Covered, RequestIds
 
 PAUSES = ("tinker.queue.pause", "tinker.queue.resume", "clock.tick")  # for a detector's `LISTENS`; a tick: it grows
 PAUSE_MIN_S = 1.0
@@ -27,15 +28,17 @@ class Stretch:
     ended_ns: int
     text: str = ""  # the service's own words
     open: dict[str, int] = field(default_factory=dict)  # request → since
-    seen: dict[str, int] = field(default_factory=dict)  # request → the first answer that said so
-    requests: list[str] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)  # open request → the first answer that said so
+    requests: RequestIds = field(default_factory=RequestIds)
     operations: list[str] = field(default_factory=list)
-    best: list[tuple[int, int]] = field(default_factory=list)
-    least: list[tuple[int, int]] = field(default_factory=list)
+    best: Covered = field(default_factory=Covered)  # by the pauses that are over
+    least: Covered = field(default_factory=Covered)
 
     def length_s(self, now_ns: int) -> float:
         """How long it lasted, as best known; an open one until now."""
-        return _union(self.best + [(since, now_ns) for since in self.open.values()]) / 1e9
+        if not self.open:
+            return self.best.length_ns() / 1e9
+        return self.best.length_ns(now_ns, min(self.open.values())) / 1e9
 
     @property
     def operation(self) -> str:
@@ -51,15 +54,15 @@ class Stretch:
         """When, how long and which requests."""
         figures = {
             "length_s": self.length_s(now_ns),
-            "min_s": _union(self.least) / 1e9,
+            "min_s": self.least.length_ns() / 1e9,
             "max_s": ((now_ns if self.open else self.ended_ns) - self.began_ns) / 1e9,
-            "requests": len(self.requests),
+            "requests": self.requests.count,
         }
         return Evidence(
             began_ns=self.began_ns,
             ended_ns=None if self.open else self.ended_ns,
             process=self.process,
-            request_ids=tuple(self.requests),
+            request_ids=tuple(self.requests.first),
             operations=tuple(self.operations),
             figures=figures,
             part=f"queue:{self.reason}",
@@ -101,8 +104,7 @@ class Pauses:
         stretch.ended_ns = max(stretch.ended_ns, at)
         stretch.open[request], stretch.seen[request] = since, at
         stretch.text = stretch.text or str(event.metadata.get("reason_text") or "")
-        if request and request not in stretch.requests:
-            stretch.requests.append(request)
+        stretch.requests.add([request])
         name = str(event.metadata.get("operation") or "")
         if name and name not in stretch.operations:
             stretch.operations.append(name)
@@ -117,19 +119,10 @@ class Pauses:
         del stretch.open[request]
         stretch.ended_ns = max(stretch.ended_ns, at)
         least = _number(event, "duration_min")
-        stretch.best.append((at - duration, at))
-        seen = stretch.seen[request]
-        stretch.least.append((seen, seen + (duration if least is None else least)))
+        stretch.best.add(at - duration, at)
+        seen = stretch.seen.pop(request)
+        stretch.least.add(seen, seen + (duration if least is None else least))
         return stretch
-
-
-def _union(intervals: list[tuple[int, int]]) -> int:
-    total, reached = 0, 0
-    for began, ended in sorted(intervals):
-        began = max(began, reached)
-        total += max(0, ended - began)
-        reached = max(reached, ended)
-    return total
 
 
 def _number(event: Event, key: str) -> int | None:

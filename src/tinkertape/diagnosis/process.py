@@ -6,8 +6,9 @@ process's. No part is ever computed from two clocks.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
+from bisect import bisect_left, insort
+from collections import Counter, deque
+from operator import attrgetter
 from typing import Any
 
 from tinkertape.context import Event
@@ -27,6 +28,9 @@ class Process:
         self.operations: dict[int, Operation] = {}
         self.order: list[Operation] = []  # by c0
         self.training: list[Operation] = []  # those of the model's own queue, by c0
+        self.trained = 0  # how many of them there were
+        self.steps_before = Counter[str]()  # that ended with operations which are forgotten, by model
+        self.model_before: str | None = None  # the one that was trained last, of those operations
         self.inside: dict[int, Operation] = {}  # by thread: the call that it may still be in
         self.hold_ns: int | None = None  # how long the service holds a poll that it answers as pending
         self.round_trip_ns: int | None = None  # the shortest answer seen
@@ -62,6 +66,14 @@ class Process:
             call.returned_ns = at_ns
             del self.inside[thread]
 
+    def add(self, operation: Operation) -> None:
+        """An operation that was not known."""
+        self.operations[operation.operation_id] = operation
+        insert(self.order, operation)
+        if operation.family == "training":
+            operation.place = self.trained = self.trained + 1
+            insert(self.training, operation)
+
     def called(self, operation: Operation, thread_name: str) -> None:
         """A thread is inside this call, until it is seen outside."""
         self.seen_outside(operation.thread, operation.began_ns)
@@ -77,3 +89,11 @@ class Process:
     def wall_ns(self, monotonic_ns: int) -> int:
         """Wall time of a stamp of this process: to order processes, never to measure."""
         return monotonic_ns + self.offset_ns
+
+
+def insert(items: list[Any], item: Any) -> None:
+    """Keep `items` sorted by begin: nearly always it is the last."""
+    if not items or items[-1].began_ns <= item.began_ns:
+        items.append(item)
+    else:
+        insort(items, item, key=attrgetter("began_ns"))

@@ -177,6 +177,7 @@ class Operation:
     retries: int = 0
     hold_ns: int | None = None  # what was known of the service's polls when it ended (`Process.hold_ns`)
     round_trip_ns: int | None = None
+    place: int = 0  # among the operations of its family, by when they were first seen
     segments: Any = None  # cached by segments.py, once nothing can change it
 
     @property

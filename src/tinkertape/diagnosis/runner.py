@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+import msgspec
 
 from tinkertape.context import Event
 from tinkertape.diagnosis import detectors
 from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.findings import Finding
+from tinkertape.diagnosis.records import OperationKey
 from tinkertape.errors import ConfigError
 from tinkertape.guard import guarded
 
@@ -35,7 +38,9 @@ class _Running:
     def __init__(self, cause: str, module: ModuleType, book: Book) -> None:
         self.cause = cause
         self.listens: tuple[str, ...] = tuple(module.LISTENS)
-        self.detect: Callable[[Event], Iterator[Finding]] = _detect_of(module, book)
+        detector = _made(module, book)
+        self.detect: Callable[[Event], Iterator[Finding]] = detector.detect
+        self.held: Callable[[], Iterable[OperationKey]] | None = getattr(detector, "held", None)
         self.guarded = guarded(f"diagnosis.{cause}")
         self.broken = False
 
@@ -51,12 +56,13 @@ def _stands_for(listened: list[str], name: list[str]) -> bool:
 
 
 class Runner:
-    """Feeds the detectors. `only` is one cause, or several; None is all of them.
+    """Feeds the detectors. `only` is one cause, or several; None is all of them. `most`: so many findings are kept, the
+    newest; None: all.
 
     Raises `ConfigError` for a cause that nobody watches for.
     """
 
-    def __init__(self, book: Book, only: str | Iterable[str] | None = None) -> None:
+    def __init__(self, book: Book, only: str | Iterable[str] | None = None, *, most: int | None = None) -> None:
         known = causes()
         wanted = list(known) if only is None else [only] if isinstance(only, str) else list(only)
         for cause in wanted:
@@ -65,6 +71,7 @@ class Runner:
         self._book = book
         self._running = [_Running(cause, known[cause], book) for cause in wanted]
         self._listeners: dict[str, list[_Running]] = {}  # of each name that came
+        self._most = most
         self._found: dict[tuple[str, str], Finding] = {}
 
     @property
@@ -73,12 +80,29 @@ class Runner:
         return [running.cause for running in self._running]
 
     @property
+    def listens(self) -> set[str]:
+        """What the detectors listen to, as they say it."""
+        return {listened for running in self._running for listened in running.listens} - {SETTLED}
+
+    def held(self) -> set[OperationKey]:
+        """The operations that a detector may still ask for, beside those that are open or not settled."""
+        keys: set[OperationKey] = set()
+        for running in self._running:
+            if running.held is not None and not running.broken:
+                with running.guarded:
+                    keys.update(running.held())
+        return keys
+
+    @property
     def findings(self) -> list[Finding]:
         """What was found so far, in the order in which it was first seen, each in its last form."""
         return list(self._found.values())
 
-    def feed(self, event: Event) -> None:
-        """Show one event to every detector that listens to it; the book must have taken it before."""
+    def feed(self, event: Event) -> Sequence[Finding]:
+        """Show one event to every detector that listens to it; the book must have taken it before. What was found, or
+        has grown, comes back.
+        """
+        found: list[Finding] = []
         listeners = self._listeners_of(event.name)
         if self._book.settled:
             settled = self._listeners_of(SETTLED)
@@ -89,9 +113,15 @@ class Runner:
             done = False
             with running.guarded:
                 for finding in running.detect(event):
-                    self._keep(running.cause, finding)
+                    found.append(msgspec.structs.replace(finding, cause=running.cause))
                 done = True
             running.broken = not done
+        for finding in found:
+            self._found[finding.identity] = finding
+        if self._most is not None:
+            while len(self._found) > self._most:
+                del self._found[next(iter(self._found))]
+        return found
 
     def _listeners_of(self, name: str) -> list[_Running]:
         known = self._listeners.get(name)
@@ -101,22 +131,10 @@ class Runner:
                 self._listeners[name] = known
         return known
 
-    def _keep(self, cause: str, finding: Finding) -> None:
-        named = _with_cause(finding, cause)
-        self._found[named.identity] = named
 
-
-def _with_cause(finding: Finding, cause: str) -> Finding:
-    fields: dict[str, Any] = {name: getattr(finding, name) for name in finding.__struct_fields__ if name != "owner"}
-    return Finding(finding.owner, **{**fields, "cause": cause})
-
-
-def _detect_of(module: ModuleType, book: Book) -> Callable[[Event], Iterator[Finding]]:
+def _made(module: ModuleType, book: Book) -> Any:
+    """The detector of a module: what has `detect`, and may have `held`."""
     made = getattr(module, "Detector", None)
     if made is None:
-        detect: Callable[[Event], Iterator[Finding]] = module.detect
-        return detect
-    wants_book = "book" in inspect.signature(made).parameters
-    detector = made(book) if wants_book else made()
-    bound: Callable[[Event], Iterator[Finding]] = detector.detect
-    return bound
+        return module
+    return made(book) if "book" in inspect.signature(made).parameters else made()

@@ -24,6 +24,7 @@ USER_ERROR = "user_error"
 UNHANDLED = "unhandled_exception"
 SDK_KEY = "sdk:"  # begins the key of a finding that is made of them
 NAMES = (POLL, SUBMIT, SAMPLE, USER_ERROR, UNHANDLED)
+TOLD_TOGETHER = 16  # the same fault is looked for among so many
 AGAIN_NS = 2_000_000_000
 _LAYERS = {SUBMIT: 0, SAMPLE: 1, USER_ERROR: 2, UNHANDLED: 2}  # how far out; a poll is 0
 _CLOSING = ("_finish_session", "_close_submit")
@@ -85,6 +86,10 @@ class SdkEvents:
         elif not (known or fault).closing:
             self._ended_by.pop(event.process, None)  # the program went on
 
+    def forget(self) -> None:
+        """Keep only those that may be told again."""
+        del self.faults[:-TOLD_TOGETHER]
+
     @property
     def ended_by(self) -> SdkFault | None:
         """The exception that nobody caught, if nothing but a good-bye came after it."""
@@ -96,7 +101,7 @@ class SdkEvents:
         return self._last_kind == "SESSION_END"
 
     def _same(self, fault: SdkFault) -> SdkFault | None:
-        for known in reversed(self.faults[-16:]):
+        for known in reversed(self.faults[-TOLD_TOGETHER:]):
             if known.process != fault.process or known.layer >= fault.layer:
                 continue
             if abs(fault.time_ns - known.time_ns) <= AGAIN_NS and _alike(known.failure, fault.failure):

@@ -138,17 +138,9 @@ class Cutter:
         return self._is_settled(cut.operation) and not cut.cut.split_by_history
 
     def _ahead(self, operation: Operation, first: int) -> list[tuple[int, OperationCut]]:
-        """Operations of the same model, handed over before and not ended when this one was: it takes them in order."""
-        if operation.family != "training" or not operation.requests:
-            return []
-        training = self.process.training
-        index = bisect_left(training, operation.began_ns, key=attrgetter("began_ns"))
+        """What stands before it in the model's queue, with the time at which each of them was ready."""
         out = []
-        for other in training[max(0, index - LOOK_BACK) : index]:
-            if other.model_id and operation.model_id and other.model_id != operation.model_id:
-                continue
-            if other.ended_ns is not None and other.ended_ns <= first:
-                continue
+        for other in ahead_of(self.process, operation, first):
             ready = _ready_ns(other, self.now_ns)
             if ready is not None:
                 cut = self.cut(other)
@@ -176,6 +168,21 @@ class Cutter:
                 if submit.serialise_ns is None and (following := process.next_submit_ns(submit.began_ns)) is not None:
                     around.next_submit[submit.began_ns] = following
         return around
+
+
+def ahead_of(process: Process, operation: Operation, first_ns: int) -> list[Operation]:
+    """Operations of the same model, handed over before and not ended when this one was: it takes them in order."""
+    if operation.family != "training" or not operation.requests:
+        return []
+    training = process.training
+    index = bisect_left(training, operation.began_ns, key=attrgetter("began_ns"))
+    out = []
+    for other in training[max(0, index - LOOK_BACK) : index]:
+        if operation.place - other.place > LOOK_BACK or (other.ended_ns is not None and other.ended_ns <= first_ns):
+            continue
+        if not other.model_id or not operation.model_id or other.model_id == operation.model_id:
+            out.append(other)
+    return out
 
 
 def claimed(result: OperationCut, now_ns: int) -> list[Segment]:

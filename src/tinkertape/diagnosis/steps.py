@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from tinkertape.diagnosis.process import Process
@@ -233,6 +234,24 @@ def _rhythm(loop: Sequence[Operation], ended_ns: int, live: bool, cut_short: boo
         end = ended_ns if live or None in ends else max(each for each in ends if each is not None)
         out.append(Stretch(members[0].began_ns, end, None, True, is_open, False, members))
     return out
+
+
+def steps_ended(training: Sequence[Operation]) -> Counter[str]:
+    """How many steps ended with one of these operations, by model."""
+    loop = [operation for operation in training if operation.name in TRAINING]
+    ended = Counter(each.model_id for each in loop if each.name == "optim_step" and each.ended_ns is not None)
+    ended.update(one.model_id for one, following in pairwise(loop) if _skipped(one, following))
+    return ended
+
+
+def step_now(process: Process) -> int | None:
+    """The step that is being taken: what the program said last, else of the model trained last; None: no step yet."""
+    said = next((operation.step for operation in reversed(process.order) if operation.step is not None), None)
+    if said is not None:
+        return said if isinstance(said, int) else None
+    models = [operation.model_id for operation in process.training if operation.name in TRAINING]
+    model = models[-1] if models else process.model_before
+    return None if model is None else process.steps_before[model] + steps_ended(process.training)[model] + 1
 
 
 def _skipped(operation: Operation, following: Operation | None) -> bool:

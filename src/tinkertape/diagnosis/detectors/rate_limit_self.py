@@ -19,15 +19,18 @@ from dataclasses import dataclass, field
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.findings import Evidence, Finding
-from tinkertape.diagnosis.losses import Interval, is_due, within
+from tinkertape.diagnosis.losses import SETTLED_NS, Interval, is_due, within
 from tinkertape.diagnosis.parts import SDK_LOOP, SEND, WAIT_LOCAL
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import OperationKey
+from tinkertape.diagnosis.segments import Cutter
+from tinkertape.diagnosis.tallies import Costs
 from tinkertape.diagnosis.words import count
 
 LISTENS = ("tinker.submit.exception", "tinker.retry", "clock.tick", "telemetry.session.stop", SETTLED)
 WAITED_MIN_NS = 1_000_000_000
 SAME_STRETCH_NS = 30_000_000_000
+COUNT_EACH_NS = 500_000_000
 COUNTED_MAX = 4096  # of the newest calls
 ANSWERS_MAX = 256  # of the newest
 STAMPED_WITHIN_NS = 50_000_000  # answers to one burst come in any order
@@ -43,13 +46,18 @@ class _Stretch:
     process: str
     began_ns: int
     last_ns: int
+    costs: Costs  # of operations that are over for long
     answers: int = 0
-    answered_ns: deque[int] = field(default_factory=lambda: deque(maxlen=ANSWERS_MAX))
+    answered_ns: deque[int] = field(default_factory=lambda: deque(maxlen=ANSWERS_MAX))  # not yet counted at
     in_flight: int = 0
     taken: int = 0
+    counted_ns: int = 0
     told_ns: int = 0
     waits: dict[int, list[Interval]] = field(default_factory=dict)  # by operation: until it was sent again
     open: dict[int, int] = field(default_factory=dict)  # operations that wait, since
+    waited: int = 0  # how often the operations that are over for long waited
+    waited_ns: int = 0
+    names: Counter[str] = field(default_factory=Counter)  # of those operations
 
     def spans(self, now: int) -> dict[int, list[Interval]]:
         """By operation, with the waits that are not over."""
@@ -66,6 +74,11 @@ class Detector:
         self._book = book
         self._stretches: dict[str, _Stretch] = {}
 
+    def held(self) -> Iterator[OperationKey]:
+        """The operations that it may still ask for."""
+        for process, stretch in self._stretches.items():
+            yield from ((process, number) for number in (*stretch.waits, *stretch.open))
+
     def detect(self, event: Event) -> Iterator[Finding]:
         """A finding when the waits are long enough, again as they grow, and as what they cost gets known."""
         process = self._book.fold.processes[event.process]
@@ -78,7 +91,10 @@ class Detector:
         if stretch is None:
             return
         is_over, now = event.name == "telemetry.session.stop", process.last_ns
-        if is_over or is_due(stretch.told_ns, stretch.began_ns, now):
+        is_told = is_over or is_due(stretch.told_ns, stretch.began_ns, now)
+        if stretch.answered_ns and (is_told or now - stretch.counted_ns >= COUNT_EACH_NS):
+            _count(process, stretch, now)
+        if is_told:
             yield from self._told(process, stretch, now)
         if now - stretch.last_ns > 2 * SAME_STRETCH_NS and not stretch.open:
             del self._stretches[event.process]
@@ -103,7 +119,7 @@ class Detector:
     def _stretch(self, process: Process, at: int) -> _Stretch:
         stretch = self._stretches.get(process.id)
         if stretch is None or at - stretch.last_ns > SAME_STRETCH_NS:
-            stretch = self._stretches[process.id] = _Stretch(process.id, at, at)
+            stretch = self._stretches[process.id] = _Stretch(process.id, at, at, Costs(self._book.most_named))
         stretch.last_ns = max(stretch.last_ns, at)
         return stretch
 
@@ -113,14 +129,28 @@ class Detector:
             stretch.waits.setdefault(number, []).append(
                 (stretch.open.pop(number), process.operations[number].ended_ns or 0)
             )
-        spans = stretch.spans(now)
-        if sum(high - low for each in spans.values() for low, high in each) < WAITED_MIN_NS:
-            return
-        stretch.in_flight, stretch.taken = _at_once(process, stretch, now)
         cutter = self._book.cutter(process)
+        _forget(process, stretch, cutter, now)
+        spans = stretch.spans(now)
+        if stretch.waited_ns + sum(high - low for each in spans.values() for low, high in each) < WAITED_MIN_NS:
+            return
         known = {number: process.operations[number] for number in spans if number in process.operations}
         costs = {each.key: within(cutter.cut(each), PARTS, spans[number]) for number, each in known.items()}
-        yield _finding(process, stretch, costs)
+        yield _finding(stretch, costs, stretch.names + Counter(each.name for each in known.values()))
+
+
+def _forget(process: Process, stretch: _Stretch, cutter: Cutter, now: int) -> None:
+    """Add up what the operations waited that are over for long: nothing more gets known of them."""
+    for number in list(stretch.waits):
+        operation = process.operations.get(number)
+        if operation is not None and (operation.ended_ns is None or now < operation.ended_ns + SETTLED_NS):
+            continue
+        waits = stretch.waits.pop(number)
+        stretch.waited += len(waits)
+        stretch.waited_ns += sum(high - low for low, high in waits)
+        if operation is not None:
+            stretch.names[operation.name] += 1
+            stretch.costs.add(operation.key, within(cutter.cut(operation), PARTS, waits))
 
 
 def _is_over(process: Process, number: int) -> bool:
@@ -128,8 +158,12 @@ def _is_over(process: Process, number: int) -> bool:
     return operation is not None and operation.ended_ns is not None
 
 
-def _at_once(process: Process, stretch: _Stretch, now: int) -> tuple[int, int]:
-    """The most calls in flight when one was answered 429, and the most of them that the service had taken by then."""
+def _count(process: Process, stretch: _Stretch, now: int) -> None:
+    """Keep the most calls in flight when one was answered 429, and the most of them that the service had taken by then.
+
+    The answers of the last moment are counted at again: those to one burst are stamped in any order.
+    """
+    stretch.counted_ns = now
     flights: list[Interval] = []
     taken: list[Interval] = []
     for operation in process.order[-COUNTED_MAX:]:
@@ -137,7 +171,10 @@ def _at_once(process: Process, stretch: _Stretch, now: int) -> tuple[int, int]:
         flights.append((operation.began_ns, ended))
         accepted = [submit.accepted_ns for line in operation.lines.values() for submit in line.submits]
         taken += [(at, ended) for at in accepted[-1:] if at is not None]
-    return _most(flights, stretch.answered_ns, 0), _most(taken, stretch.answered_ns, STAMPED_WITHIN_NS)
+    stretch.in_flight = max(stretch.in_flight, _most(flights, stretch.answered_ns, 0))
+    stretch.taken = max(stretch.taken, _most(taken, stretch.answered_ns, STAMPED_WITHIN_NS))
+    while stretch.answered_ns and stretch.answered_ns[0] < now - STAMPED_WITHIN_NS:
+        stretch.answered_ns.popleft()
 
 
 def _most(intervals: list[Interval], instants: Iterable[int], late_ns: int) -> int:
@@ -146,13 +183,14 @@ def _most(intervals: list[Interval], instants: Iterable[int], late_ns: int) -> i
     return max((bisect_right(begins, at + late_ns) - bisect_right(ends, at) for at in instants), default=0)
 
 
-def _finding(process: Process, stretch: _Stretch, costs: dict[OperationKey, int]) -> Finding:
-    names = Counter(process.operations[number].name for _, number in costs)
+def _finding(stretch: _Stretch, newest: dict[OperationKey, int], names: Counter[str]) -> Finding:
+    costs = Counter(stretch.costs.by_operation)
+    costs.update(newest)
     figures = {
         "answers": stretch.answers,
         "in_flight": stretch.in_flight,
         "taken": stretch.taken,
-        "waits": sum(map(len, stretch.waits.values())) + len(stretch.open),
+        "waits": stretch.waited + sum(map(len, stretch.waits.values())) + len(stretch.open),
     }
     by_number = stretch.in_flight > FEW
     most = f"it took {stretch.taken} at once" if by_number else "another run may have used the limit up"
@@ -173,7 +211,7 @@ def _finding(process: Process, stretch: _Stretch, costs: dict[OperationKey, int]
             parts=PARTS,
         ),
         confidence=0.9 if by_number else 0.5,
-        cost_s=sum(costs.values()) / 1e9,
+        cost_s=(stretch.costs.total_ns + sum(newest.values())) / 1e9,
         advice=advice,
     )
 

@@ -21,8 +21,8 @@ from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Evidence, Finding, FindingOwner
 from tinkertape.diagnosis.fold import OPERATION_FAILS
-from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
+from tinkertape.diagnosis.tallies import Costs, RequestIds
 from tinkertape.diagnosis.words import count, first_line, listed
 from tinkertape.faults import INTERRUPTIONS
 
@@ -47,14 +47,13 @@ class _Stretch:
     owner: FindingOwner
     began_ns: int
     last_ns: int
+    costs: Costs  # of operations that failed, all of it; else their failed attempts and back-off
     attempts: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)  # operations that failed, by name
+    failed: Counter[str] = field(default_factory=Counter)  # operations that failed, by name
     message: str = ""
-    requests: list[str] = field(default_factory=list)
+    requests: RequestIds = field(default_factory=RequestIds)
     operations: Counter[str] = field(default_factory=Counter)
-    attempt_ns: Counter[OperationKey] = field(default_factory=Counter)  # failed attempts and back-off
-    whole_ns: dict[OperationKey, int] = field(default_factory=dict)  # operations that failed
 
 
 class Detector:
@@ -88,19 +87,19 @@ class Detector:
                 stretch.attempts += 1
                 stretch.statuses[str(status)] += 1
                 if not str(event.metadata.get("path") or "").startswith(POLLS):
-                    stretch.attempt_ns[key] += int(event.measurements.get("duration") or 0)
+                    stretch.costs.add(key, int(event.measurements.get("duration") or 0))
                 yield _finding(stretch)
         elif event.name == "tinker.retry":
             if is_error:
                 stretch = self._stretch(event, at)
-                stretch.attempt_ns[key] += int(event.measurements.get("delay") or 0)
+                stretch.costs.add(key, int(event.measurements.get("delay") or 0))
                 yield _finding(stretch)
         elif event.name.endswith(".exception") and (is_services(event) or is_unexplained(event)):
             stretch = self._stretch(event, at, owner="service" if is_services(event) else "none")
             name = str(event.metadata.get("operation") or event.name.split(".")[2])
-            stretch.failed.append(name)
+            stretch.failed[name] += 1
             stretch.message = stretch.message or first_line(str(event.metadata.get("reason") or ""))
-            stretch.whole_ns[key] = int(event.measurements.get("duration") or 0)
+            stretch.costs.put(key, int(event.measurements.get("duration") or 0))
             yield _finding(stretch)
 
     def _of_sdk(self, fault: SdkFault, event: Event, at: int) -> Finding:
@@ -112,7 +111,7 @@ class Detector:
             stretch.attempts += 1
             stretch.statuses[str(fault.failure.status_code or fault.failure.error_type)] += 1
         else:
-            stretch.failed.append(fault.operation or "a call")
+            stretch.failed[fault.operation or "a call"] += 1
             stretch.message = stretch.message or first_line(fault.failure.message)
         found = _finding(stretch)
         return msgspec.structs.replace(found, cost_s=None, key=SDK_KEY + found.key)
@@ -123,13 +122,12 @@ class Detector:
         stretch = self._stretches.get((event.process, owner))
         began = at - int(event.measurements.get("duration") or event.measurements.get("delay") or 0)
         if stretch is None or began - stretch.last_ns > gap_ns:
-            stretch = self._stretches[event.process, owner] = _Stretch(event.process, owner, began, at)
+            costs = Costs(self._book.most_named)
+            stretch = self._stretches[event.process, owner] = _Stretch(event.process, owner, began, at, costs)
         stretch.began_ns = min(stretch.began_ns, began) if not stretch.attempts else stretch.began_ns
         stretch.last_ns = max(stretch.last_ns, at)
         stretch.operations[str(event.metadata.get("operation") or "")] += 1
-        for request_id in event.metadata.get("request_ids") or [event.metadata.get("request_id")]:
-            if request_id and request_id not in stretch.requests:
-                stretch.requests.append(request_id)
+        stretch.requests.add(event.metadata.get("request_ids") or [event.metadata.get("request_id")])
         return stretch
 
 
@@ -150,12 +148,11 @@ def is_unexplained(event: Event) -> bool:
 
 
 def _finding(stretch: _Stretch) -> Finding:
-    costs = {**stretch.attempt_ns, **stretch.whole_ns}
     names = [name for name, _ in stretch.operations.most_common() if name]
     answered = listed(sorted(stretch.statuses))
     sentences = []
     if stretch.failed:
-        failed = listed([f"`{name}`" for name in dict.fromkeys(stretch.failed)])
+        failed = listed([f"`{name}`" for name in stretch.failed])
         message = f": {stretch.message}" if stretch.message else ""
         unsaid = ", and did not say whose mistake it was" if stretch.owner == "none" else ""
         sentences.append(f"The service failed {failed}{unsaid}{message}.")
@@ -172,13 +169,17 @@ def _finding(stretch: _Stretch) -> Finding:
             began_ns=stretch.began_ns,
             ended_ns=stretch.last_ns,
             process=stretch.process,
-            request_ids=tuple(stretch.requests[:20]),
+            request_ids=tuple(stretch.requests.first),
             operations=tuple(names),
-            figures={"attempts": stretch.attempts, "failed": len(stretch.failed), "statuses": dict(stretch.statuses)},
-            costs_ns=costs,
+            figures={
+                "attempts": stretch.attempts,
+                "failed": stretch.failed.total(),
+                "statuses": dict(stretch.statuses),
+            },
+            costs_ns=stretch.costs.by_operation,
         ),
         severity="error" if stretch.failed else "warning",
-        cost_s=sum(costs.values()) / 1e9,
+        cost_s=stretch.costs.total_ns / 1e9,
         advice=again if stretch.failed else "",
         key=f"{stretch.process}:{stretch.owner}:{stretch.began_ns}",
     )

@@ -13,23 +13,25 @@ Wrong if  the work grew in a way that its size does not show (another sequence l
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Hashable, Iterator
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.findings import Evidence, Finding
-from tinkertape.diagnosis.history import group_of, is_usual, median
+from tinkertape.diagnosis.history import group_of, is_usual, keep_sorted, median, newest
 from tinkertape.diagnosis.parts import COMPUTE, SEND
-from tinkertape.diagnosis.records import Operation
+from tinkertape.diagnosis.records import Operation, OperationKey
 from tinkertape.diagnosis.segments import OperationCut
+from tinkertape.diagnosis.tallies import IDS_SHOWN, Costs, RequestIds
 from tinkertape.diagnosis.words import seconds
 
 LISTENS = (SETTLED, "telemetry.session.stop")
 HISTORY_MIN = 5
 HISTORY_MAX = 256
+ABOVE_MAX = 256
 IN_A_ROW = 3
 USUAL_AGAIN = 2
 FACTOR = 1.5
@@ -38,9 +40,15 @@ SPREADS = 4
 GROWTH = 1.05  # told anew when it grew so much: a finding names all its calls
 
 
-@dataclass
+@dataclass(slots=True)
 class _Call:
-    cut: OperationCut
+    """A call above usual; not its records, which may be many and are forgotten."""
+
+    key: OperationKey
+    name: str
+    request_ids: tuple[str, ...]
+    began_ns: int
+    ended_ns: int
     compute_ns: int
     usual_ns: int
     certain: bool  # slow even at the least that it may have computed
@@ -52,17 +60,50 @@ class _Group:
 
     compute: list[int] = field(default_factory=list)  # sorted
     send: list[int] = field(default_factory=list)  # sorted
-    above: list[_Call] = field(default_factory=list)  # slow or unclear, since the last usual one
+    above: deque[_Call] = field(default_factory=lambda: deque(maxlen=ABOVE_MAX))  # since the last usual one
+
+
+@dataclass
+class _Named:
+    """The calls of one operation in a stretch."""
+
+    compute: list[int] = field(default_factory=list)  # sorted
+    usual: list[int] = field(default_factory=list)  # sorted
+    compute_ns: int = 0
+    usual_ns: int = 0
+    cost_ns: int = 0
 
 
 @dataclass
 class _Stretch:
+    """Calls above usual, one after the other."""
+
     opened_by: Hashable
-    calls: list[_Call]  # those that surely belong to it
-    tail: list[_Call] = field(default_factory=list)  # since its last sure one: a stall looks like them
+    costs: Costs
+    requests: RequestIds = field(default_factory=RequestIds)
+    named: dict[str, _Named] = field(default_factory=dict)
+    began_ns: int = 1 << 62
+    ended_ns: int = 0
+    calls: int = 0  # that surely belong to it
+    tail: deque[_Call] = field(default_factory=lambda: deque(maxlen=ABOVE_MAX))  # since: a stall looks like them
     usual: int = 0  # calls of the group that opened it, usual since the last sure one
     row: int = 0  # and slow ones since the last usual one
     told: int = 0  # calls in its last finding
+
+    def take(self, calls: Iterable[_Call]) -> None:
+        """These belong to it."""
+        for call in calls:
+            cost = max(0, call.compute_ns - call.usual_ns)
+            named = self.named.setdefault(call.name, _Named())
+            keep_sorted(named.compute, call.compute_ns, HISTORY_MAX)
+            keep_sorted(named.usual, call.usual_ns, HISTORY_MAX)
+            named.compute_ns += call.compute_ns
+            named.usual_ns += call.usual_ns
+            named.cost_ns += cost
+            self.calls += 1
+            self.costs.add(call.key, cost)
+            self.requests.add(call.request_ids)
+            self.began_ns, self.ended_ns = min(self.began_ns, call.began_ns), max(self.ended_ns, call.ended_ns)
 
     def above(self, call: _Call, *, opening: bool) -> None:
         """A slow or unclear call. After a usual one, only two slow ones of the opening group go on with the stretch."""
@@ -70,14 +111,15 @@ class _Stretch:
         if opening and call.certain:
             self.row += 1
             if self.usual == 0 or self.row >= USUAL_AGAIN:
-                self.calls += self.tail
-                self.tail, self.usual = [], 0
+                self.take(self.tail)
+                self.tail.clear()
+                self.usual = 0
 
     def usual_again(self, operation: Operation) -> bool:
         """A usual call of the opening group: is the stretch over?"""
         if self.usual == 0:
-            self.calls += [call for call in self.tail if call.cut.operation.began_ns < operation.began_ns]
-            self.tail = []
+            self.take(call for call in self.tail if call.began_ns < operation.began_ns)
+            self.tail.clear()
         self.usual, self.row = self.usual + 1, 0
         return self.usual >= USUAL_AGAIN
 
@@ -87,7 +129,7 @@ class Detector:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._groups: dict[Hashable, _Group] = {}
+        self._groups: dict[str, dict[Hashable, _Group]] = {}  # by process, operation and size
         self._stretches: dict[str, _Stretch] = {}
 
     def detect(self, event: Event) -> Iterator[Finding]:
@@ -100,42 +142,43 @@ class Detector:
             yield _finding(event.process, stretch, goes_on=True)
 
     def _call(self, process: str, cut: OperationCut) -> Iterator[Finding]:
-        key = (process, group_of(cut.operation))
-        group = self._groups.setdefault(key, _Group())
+        key = group_of(cut.operation)
+        group = newest(self._groups.setdefault(process, {}), key, _Group)
         compute, sent = cut.nanoseconds(COMPUTE), cut.nanoseconds(SEND)
         kind = _kind(group, cut, compute, sent)
         stretch = self._stretches.get(process)
         if kind == "usual":
-            _remember(group, compute, sent)
+            keep_sorted(group.compute, compute, HISTORY_MAX)
+            keep_sorted(group.send, sent, HISTORY_MAX)
             group.above.clear()
             if stretch is not None and stretch.opened_by == key and stretch.usual_again(cut.operation):
                 del self._stretches[process]
                 yield _finding(process, stretch, goes_on=False)
             return
-        call = _Call(cut, compute, median(group.compute), kind == "slow")
+        call = _call(cut.operation, compute, median(group.compute), certain=kind == "slow")
         if stretch is not None:
             stretch.above(call, opening=stretch.opened_by == key)
         else:
             group.above.append(call)
             if sum(each.certain for each in group.above) >= IN_A_ROW:
-                stretch = self._stretches[process] = _Stretch(key, self._above_since(process, group.above))
-        if stretch is not None and len(stretch.calls) >= GROWTH * stretch.told:
-            stretch.told = len(stretch.calls)
+                stretch = self._stretches[process] = _Stretch(key, Costs(self._book.most_named))
+                stretch.take(self._above_since(process, group.above))
+        if stretch is not None and stretch.calls >= GROWTH * stretch.told:
+            stretch.told = stretch.calls
             yield _finding(process, stretch, goes_on=True)
 
-    def _above_since(self, process: str, row: list[_Call]) -> list[_Call]:
+    def _above_since(self, process: str, row: Iterable[_Call]) -> list[_Call]:
         """The calls above usual of every operation since the first certain one of this row."""
-        began = next(call for call in row if call.certain).cut.operation.began_ns
-        calls = [call for _, group in self._groups_of(process) for call in group.above]
-        return sorted(
-            (call for call in calls if (call.cut.operation.ended_ns or 0) > began),
-            key=lambda call: call.cut.operation.began_ns,
-        )
+        began = next(call for call in row if call.certain).began_ns
+        calls = [call for group in self._groups[process].values() for call in group.above]
+        return sorted((call for call in calls if call.ended_ns > began), key=lambda call: call.began_ns)
 
-    def _groups_of(self, process: str) -> Iterator[tuple[tuple[str, Hashable], _Group]]:
-        for key, group in self._groups.items():
-            if isinstance(key, tuple) and key[0] == process:
-                yield key, group
+
+def _call(operation: Operation, compute_ns: int, usual_ns: int, *, certain: bool) -> _Call:
+    ids, ended_ns = operation.request_ids, operation.ended_ns or 0
+    return _Call(
+        operation.key, operation.name, ids[:IDS_SHOWN], operation.began_ns, ended_ns, compute_ns, usual_ns, certain
+    )
 
 
 def _kind(group: _Group, cut: OperationCut, compute: int, sent: int) -> Literal["usual", "slow", "unclear"]:
@@ -153,43 +196,29 @@ def _kind(group: _Group, cut: OperationCut, compute: int, sent: int) -> Literal[
     return "unclear" if compute + more - usual >= excess else "usual"
 
 
-def _remember(group: _Group, compute: int, sent: int) -> None:
-    for values, value in ((group.compute, compute), (group.send, sent)):
-        insort(values, value)
-        if len(values) > HISTORY_MAX:
-            del values[0], values[-1]
-
-
 def _finding(process: str, stretch: _Stretch, *, goes_on: bool) -> Finding:
-    costs = {call.cut.operation.key: max(0, call.compute_ns - call.usual_ns) for call in stretch.calls}
-    by_name: dict[str, list[_Call]] = {}
-    for call in stretch.calls:
-        by_name.setdefault(call.cut.operation.name, []).append(call)
-    names = sorted(by_name, key=lambda name: -sum(costs[call.cut.operation.key] for call in by_name[name]))
-    worst = by_name[names[0]]
-    usual = median(sorted(call.usual_ns for call in worst)) / 1e9
-    now = median(sorted(call.compute_ns for call in worst)) / 1e9
-    times = sum(call.compute_ns for call in worst) / max(1, sum(call.usual_ns for call in worst))
-    ends = [call.cut.operation.ended_ns or 0 for call in stretch.calls]
+    names = sorted(stretch.named, key=lambda name: -stretch.named[name].cost_ns)
+    worst = stretch.named[names[0]]
+    usual, now = median(worst.usual) / 1e9, median(worst.compute) / 1e9
     return Finding(
         "service",
         summary=f"Compute of `{names[0]}` rose from {seconds(usual)} to {seconds(now)} at the same size.",
         evidence=Evidence(
-            began_ns=min(call.cut.operation.began_ns for call in stretch.calls),
-            ended_ns=None if goes_on else max(ends),
+            began_ns=stretch.began_ns,
+            ended_ns=None if goes_on else stretch.ended_ns,
             process=process,
-            request_ids=tuple(r for call in stretch.calls for r in call.cut.operation.request_ids)[:20],
+            request_ids=tuple(stretch.requests.first),
             operations=tuple(names),
             figures={
                 "usual_s": usual,
                 "now_s": now,
-                "factor": times,
-                "calls": len(stretch.calls),
+                "factor": worst.compute_ns / max(1, worst.usual_ns),
+                "calls": stretch.calls,
             },
             part=COMPUTE,
-            costs_ns=costs,
+            costs_ns=stretch.costs.by_operation,
         ),
         confidence=0.9,
-        cost_s=sum(costs.values()) / 1e9,
+        cost_s=stretch.costs.total_ns / 1e9,
         advice="Nothing to change in your code: the same work takes the service longer.",
     )

@@ -22,8 +22,9 @@ from tinkertape.context import Event
 from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.connections import KIND_WORDS, UNREACHABLE_KINDS, Spell
 from tinkertape.diagnosis.findings import Evidence, Finding
-from tinkertape.diagnosis.losses import NETWORK, is_due, is_settled, lost_ns
+from tinkertape.diagnosis.losses import NETWORK, is_due, is_settled, lost_ns, touched
 from tinkertape.diagnosis.process import Process
+from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.words import count, listed, seconds
 
 LISTENS = ("tinker.http.request.exception", "tinker.retry", "clock.tick", "telemetry.session.stop", SETTLED)
@@ -50,15 +51,18 @@ class Detector:
         self._seen: dict[str, int] = {}  # spells of a process that were taken in
         self._watched: dict[str, list[_Watched]] = {}
 
+    def held(self) -> Iterator[OperationKey]:
+        """The operations that it may still ask for."""
+        for process, watched in self._watched.items():
+            yield from touched(self._book.fold.processes[process], [each.spell for each in watched])
+
     def detect(self, event: Event) -> Iterator[Finding]:
         """A finding when a spell is long enough, again as it grows, and as what it cost gets known."""
         process = self._book.fold.processes[event.process]
-        spells = process.connections.spells
         watched = self._watched.setdefault(process.id, [])
-        seen = self._seen.get(process.id, 0)
-        if len(spells) > seen:
-            watched += [_Watched(spell) for spell in spells[seen:]]
-            self._seen[process.id] = len(spells)
+        for spell in process.connections.spells_since(self._seen.get(process.id, 0)):
+            watched.append(_Watched(spell))
+            self._seen[process.id] = spell.number + 1
         for each in list(watched):
             now, spell = process.last_ns, each.spell
             is_over = is_settled(process, [spell])

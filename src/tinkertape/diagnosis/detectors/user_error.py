@@ -22,12 +22,13 @@ from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.fold import OPERATION_FAILS
-from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
+from tinkertape.diagnosis.tallies import Costs, RequestIds
 from tinkertape.diagnosis.words import first_line
 from tinkertape.faults import INTERRUPTIONS
 
 LISTENS = (*OPERATION_FAILS, *NAMES)
+KINDS_MAX = 200  # messages may have ids in them
 CANCELLED = INTERRUPTIONS | {"TimeoutError"}
 _HEAD = re.compile(r"^([ |+]*)(?:Exception Group )?Traceback \(most recent call last\):$", re.MULTILINE)
 _FRAME = re.compile(r'^[ |]*File "([^"]+)", line (\d+)', re.MULTILINE)
@@ -44,9 +45,9 @@ class _Same:
     began_ns: int
     last_ns: int
     where: str
+    costs: Costs
     count: int = 0
-    requests: list[str] = field(default_factory=list)
-    costs_ns: dict[OperationKey, int] = field(default_factory=dict)
+    requests: RequestIds = field(default_factory=RequestIds)
     status_code: int | None = None
     category: str | None = None
     error_type: str = ""
@@ -72,32 +73,41 @@ class Detector:
         message = first_line(str(metadata.get("reason") or ""))
         at = event.measurements.get("monotonic_time", event.monotonic_ns)
         duration = int(event.measurements.get("duration") or 0)
-        key = (event.process, name, error_type, re.sub(r"\d+", "#", message))
+        key = self._key(event.process, name, error_type, message)
         same = self._seen.get(key)
         if same is None:
             where = code_line(str(metadata.get("stacktrace") or ""), str(metadata.get("reason") or ""))
-            same = self._seen[key] = _Same(event.process, name, message, at - duration, at, where)
+            same = self._seen[key] = _Same(event.process, name, message, at - duration, at, where, self._costs())
         same.count += 1
         same.last_ns = at
         same.error_type = error_type
         same.status_code, same.category = metadata.get("status_code"), metadata.get("error_category")
-        same.requests += [each for each in metadata.get("request_ids") or () if each not in same.requests]
+        same.requests.add(metadata.get("request_ids") or ())
         if metadata.get("operation_id") is not None:
-            same.costs_ns[event.process, metadata["operation_id"]] = duration
+            same.costs.put((event.process, metadata["operation_id"]), duration)
         yield _finding(same, "|".join(key), duration)
 
     def _of_sdk(self, fault: SdkFault, at: int) -> Finding:
         """Of an event of the SDK's own, where it is all that is known."""
         failure = fault.failure
         message = first_line(failure.message)
-        key = (fault.process, fault.operation, failure.error_type, re.sub(r"\d+", "#", message))
+        key = self._key(fault.process, fault.operation, failure.error_type, message)
         where = code_line(failure.traceback, failure.message)
-        same = self._seen.setdefault(key, _Same(fault.process, fault.operation, message, at, at, where))
+        made = _Same(fault.process, fault.operation, message, at, at, where, self._costs())
+        same = self._seen.setdefault(key, made)
         same.count += 1
         same.last_ns, same.error_type = at, failure.error_type
         same.status_code, same.category = failure.status_code, failure.category
-        same.requests += [fault.request_id] * (bool(fault.request_id) and fault.request_id not in same.requests)
+        same.requests.add([fault.request_id])
         return msgspec.structs.replace(_finding(same, SDK_KEY + "|".join(key), 0), cost_s=None)
+
+    def _key(self, process: str, operation: str, error_type: str, message: str) -> tuple[str, str, str, str]:
+        """What makes it the same error: its message, too, as long as there are not too many of them."""
+        key = (process, operation, error_type, re.sub(r"\d+", "#", message))
+        return key if key in self._seen or len(self._seen) < KINDS_MAX else (process, operation, error_type, "")
+
+    def _costs(self) -> Costs:
+        return Costs(self._book.most_named)
 
 
 def is_yours(event: Event) -> bool:
@@ -155,13 +165,13 @@ def _finding(same: _Same, key: str, duration: int) -> Finding:
             began_ns=same.began_ns,
             ended_ns=same.last_ns,
             process=same.process,
-            request_ids=tuple(same.requests[:20]),
+            request_ids=tuple(same.requests.first),
             operations=(same.operation,) * bool(same.operation),
             figures={name: value for name, value in figures.items() if value not in (None, "")},
-            costs_ns=same.costs_ns,
+            costs_ns=same.costs.by_operation,
         ),
         severity="error",
-        cost_s=sum(same.costs_ns.values()) / 1e9 or duration / 1e9,
+        cost_s=same.costs.total_ns / 1e9 or duration / 1e9,
         advice=f"Look at `{same.where}`." if same.where else "Check what the call was given.",
         key=key,
     )
