@@ -10,8 +10,8 @@ page.
     carrier               delivery
     sources and handlers  instrument · metrics · diagnosis · log_handler
     tape                  tape
-    bus                   events · spans, over bus · traced · scopes · trace_context, over context · dispatch ·
-                          failure_log; signals · workers
+    bus                   events · spans, over bus · traced · scopes · trace_context, over failures, over context ·
+                          dispatch · event_name · exception_record; signals · workers
     stone                 guard · faults · redact · config · wire · figures · version, over errors
 
 This module is the list of public names. Each is imported when it is first used, so that `import tinkertape` costs next

@@ -13,11 +13,8 @@ Fork     a child keeps the handlers and makes its locks anew.
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -25,19 +22,19 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from tinkertape.dispatch import Attachment as Attachment
-from tinkertape.dispatch import Call, call_each, call_of, dispatch_of
+from tinkertape.dispatch import Call as Call
 from tinkertape.dispatch import Dispatch as Dispatch
 from tinkertape.dispatch import HandlerFunction as HandlerFunction
+from tinkertape.dispatch import call_each, call_of, check_handler, dispatch_of
 from tinkertape.errors import EventNameError, HandlerExists, HandlerNotFound
-from tinkertape.failure_log import FailureLog, stack_of
+from tinkertape.event_name import event_name as event_name
+from tinkertape.event_name import prefix_name as prefix_name
+from tinkertape.failures import FailureLog, failure_metadata, make_room, now
 from tinkertape.guard import count_failure, guarded
 
 NAMES_MAX = 10_000  # names whose call is kept: a program that makes names up must not fill the memory
 OnFailure = Literal["detach", "keep"]
 HANDLER_FAILURE = "telemetry.handler.failure"
-ROOM = 100  # calls, to detach, to format a traceback and to log it
-
-_NAME = re.compile(r"[^\s.]+(\.[^\s.]+)*\Z")  # `Telemetry.log` takes any such name, so one must be able to attach to it
 
 
 class Execute(Protocol):
@@ -84,7 +81,7 @@ class Bus:
         self._attachments: dict[object, Attachment] = {}  # in attach order
         self.heard_by: dict[str, tuple[Attachment, ...]] = {}  # of the names that are in `_calls`
         self._calls: dict[Any, Call | None] = {}
-        self.execute = _named_execute(self._calls, self._call_of, self._failed)
+        self.execute = _named_execute(self._calls, self.call_of, self.handler_failed)
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._failures = FailureLog()
         self.span_dispatch: dict[Any, Any] = {}  # prefix → what runs its three events; filled and read by `span`
@@ -146,7 +143,7 @@ class Bus:
         config: Any,
         on_failure: OnFailure,
     ) -> None:
-        _check_handler(handler_id, function)
+        check_handler(handler_id, function)
         if on_failure not in ("detach", "keep"):
             raise ValueError(f"cannot attach {handler_id!r}: on_failure is {on_failure!r}; use 'detach' or 'keep'")
         attachment = Attachment(handler_id, names, prefix, function, config, on_failure == "keep")
@@ -177,8 +174,11 @@ class Bus:
             if changed.hears(listener.name):
                 self._inform(listener)
 
-    def _call_of(self, event: str | Sequence[str]) -> Call | None:
-        """What runs the handlers of an event that is not in the table, or whose name was given in segments."""
+    def call_of(self, event: str | Sequence[str]) -> Call | None:
+        """What runs the handlers of an event now; whoever calls it guards it by `handler_failed`.
+
+        For spans, and for `execute` of a name that is not in the table or was given in segments.
+        """
         try:
             name = event if isinstance(event, str) else ".".join(event)
             if not name:
@@ -192,7 +192,7 @@ class Bus:
 
     def _resolve(self, name: str) -> Call | None:
         handlers = tuple(attachment for attachment in self._attachments.values() if attachment.hears(name))
-        call = call_of(name, handlers, self._failed)
+        call = call_of(name, handlers, self.handler_failed)
         if len(self._calls) >= NAMES_MAX:
             self._calls.clear()  # names that are in use come back at their next execute
             self.heard_by.clear()
@@ -202,13 +202,16 @@ class Bus:
 
     def handlers_of(self, event: str) -> tuple[Attachment, ...]:
         """Who hears events of this name now, in attach order."""
-        with self._lock:
-            self._call_of(event)
-            return self.heard_by[event]
+        handlers = self.heard_by.get(event)
+        if handlers is None:
+            with self._lock:
+                self.call_of(event)
+                handlers = self.heard_by.get(event, ())
+        return handlers
 
     def _inform(self, listener: Listener) -> None:
         handlers = self.handlers_of(listener.name)
-        listener.inform(handlers, dispatch_of(listener.name, handlers, self._failed))
+        listener.inform(handlers, dispatch_of(listener.name, handlers, self.handler_failed))
 
     def keep_current(self, listener: Listener) -> None:
         """Inform the listener now and at every later attach and detach, as long as the
@@ -242,9 +245,9 @@ class Bus:
         metadata: Mapping[str, Any],
     ) -> None:
         """Call these handlers in order; what one raises is told to the bus, never to the caller."""
-        call_each(handlers, self._failed, name, measurements, metadata)
+        call_each(handlers, self.handler_failed, name, measurements, metadata)
 
-    def _failed(
+    def handler_failed(
         self,
         handler: Attachment | None,
         event: str,
@@ -256,11 +259,11 @@ class Bus:
         if handler is None:  # no handler's: the program's own recursion was too deep to call any
             return count_failure("bus.execute", error)
         if isinstance(error, RecursionError):
-            make_room(ROOM)
+            make_room()
         if not handler.keep:
             self._detach_failed(handler)
         with guarded("bus.failure"):
-            self.execute(HANDLER_FAILURE, _now(), failure_metadata(handler, event, measurements, metadata, error))
+            self.execute(HANDLER_FAILURE, now(), failure_metadata(handler, event, measurements, metadata, error))
             self._failures.failed(handler.id, event, "was kept" if handler.keep else "has been detached", error)
 
     def _detach_failed(self, handler: Attachment) -> None:
@@ -278,40 +281,6 @@ class Bus:
             self.heard_by.clear()
             for listener in list(self._listeners):
                 self._inform(listener)
-
-
-def make_room(frames: int) -> None:
-    """Raises `RecursionError` if so many calls cannot be made from here.
-
-    At the end of the stack nothing can be done about a failure. So it goes on outwards, to a call of `execute` around
-    this one, until there is room to detach the handler, and to tell of it, whole.
-    """
-    if frames:
-        make_room(frames - 1)
-
-
-def _now() -> dict[str, int]:
-    return {"monotonic_time": time.perf_counter_ns(), "system_time": time.time_ns()}
-
-
-def failure_metadata(
-    handler: Attachment,
-    event: str,
-    measurements: Mapping[str, Any],
-    metadata: Mapping[str, Any],
-    error: Exception,
-) -> dict[str, Any]:
-    """What `telemetry.handler.failure` says: the handler, the error, and the event that it failed on, whole."""
-    return {
-        "handler_id": handler.id,
-        "handler_config": handler.config,
-        "event_name": event,
-        "event_measurements": measurements,
-        "event_metadata": metadata,
-        "kind": "error",
-        "reason": error,
-        "stacktrace": stack_of(error),
-    }
 
 
 def _named_execute(
@@ -353,43 +322,6 @@ def _start_over() -> None:
 os.register_at_fork(after_in_child=_start_over)
 
 default_bus = Bus()
-
-
-def event_name(event: str | Sequence[str]) -> str:
-    """The one form of an event name: segments joined by dots, lower-case where it is declared.
-
-    Raises `EventNameError`, saying what is wrong with it.
-    """
-    if isinstance(event, str):
-        name = event
-    elif isinstance(event, Sequence) and all(isinstance(segment, str) for segment in event):
-        name = ".".join(event)
-    else:
-        raise EventNameError(f"an event name is a string or a sequence of strings, got {event!r}")
-    if not _NAME.match(name):
-        raise EventNameError(f"{name!r} is no event name: use segments joined by single dots, 'my.thing.done'")
-    return name
-
-
-def prefix_name(prefix: str | Sequence[str]) -> str:
-    """As `event_name`; nothing at all stands for every name."""
-    return "" if isinstance(prefix, Sequence) and not prefix else event_name(prefix)
-
-
-def _check_handler(handler_id: object, function: HandlerFunction) -> None:
-    if not callable(function):
-        raise TypeError(f"cannot attach {handler_id!r}: {function!r} is not callable")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # written in C: it does not say
-        return
-    try:
-        signature.bind("event", {}, {}, None)
-    except TypeError:
-        raise TypeError(
-            f"cannot attach {handler_id!r}: a handler is called as (event, measurements, metadata, config), "
-            f"this one takes {signature}"
-        ) from None
 
 
 attach = default_bus.attach

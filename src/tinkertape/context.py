@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -73,48 +74,66 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpanIds:
-    """The ids of one span, made when somebody asks: 64 random bits of its own, 128 that it shares with its parent.
+    """The ids of one span, made when somebody asks: 64 random bits of its own, 128 that its whole trace shares.
 
-    Both are hexadecimal, as W3C Trace Context has them.
+    Both are hexadecimal, as W3C Trace Context has them. A span holds no other: a program whose tasks each begin the
+    next one would keep them all.
     """
 
-    __slots__ = ("_own", "_trace", "parent")
+    __slots__ = ("_own", "_trace")
 
-    parent: SpanIds | None
     _own: str
-    _trace: str
+    _trace: tuple[str, bool]
 
     @property
     def span_id(self) -> str:
         try:
             return self._own
         except AttributeError:
-            self._own = "%016x" % _random_bits(64)  # noqa: UP031  two thirds of the time of an f-string
+            with _making:  # a span that was carried into several threads has one id
+                if not hasattr(self, "_own"):
+                    self._own = _random_bits(64).to_bytes(8).hex()
             return self._own
 
     @property
-    def trace_id(self) -> str:
+    def trace(self) -> tuple[str, bool]:
+        """The trace's id, and whether it is "sampled": as whoever began it said, and ours all are."""
         try:
             return self._trace
         except AttributeError:
-            self._trace = self.parent.trace_id if self.parent is not None else f"{_random_bits(128):032x}"
+            with _making:
+                if not hasattr(self, "_trace"):
+                    self._trace = (_random_bits(128).to_bytes(16).hex(), True)
             return self._trace
+
+    @property
+    def trace_id(self) -> str:
+        return self.trace[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is what it is for its children: two ids."""
-        return SpanIds.known, (self.trace_id, self.span_id)
+        return SpanIds.known, (*self.trace, self.span_id)
 
     @staticmethod
-    def known(trace_id: str, span_id: str) -> SpanIds:
+    def known(trace_id: str, sampled: bool, span_id: str) -> SpanIds:
         """A span of elsewhere."""
         span = SpanIds()
-        span.parent, span._trace, span._own = None, trace_id, span_id
+        span._trace, span._own = (trace_id, sampled), span_id
         return span
 
 
+_making = threading.Lock()
 _random = random.Random()  # not the module's: a program that seeds that one would get the same ids every time
 _random_bits = _random.getrandbits
-os.register_at_fork(after_in_child=_random.seed)
+
+
+def _start_over() -> None:
+    global _making
+    _making = threading.Lock()
+    _random.seed()
+
+
+os.register_at_fork(after_in_child=_start_over)
 
 current_scope: ContextVar[Mapping[str, Any]] = ContextVar("tinkertape_scope", default=NO_SCOPE)
 current_span: ContextVar[SpanIds | None] = ContextVar("tinkertape_span", default=None)

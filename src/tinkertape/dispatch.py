@@ -8,6 +8,7 @@ shared by all, each event would spoil the caches of the others (1.2 x with 64 ev
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType
 from typing import Any, Protocol
@@ -46,6 +47,23 @@ Call = tuple[str, HandlerFunction, Any, Attachment | None]
 """What runs all handlers of an event: its name, a function, that function's config, and whose it is. With one handler
 it is that handler itself, and whoever calls it guards it; with more, a function that guards each.
 """
+
+
+def check_handler(handler_id: object, function: HandlerFunction) -> None:
+    """Raises `TypeError` for what cannot be called as a handler is, if it says so."""
+    if not callable(function):
+        raise TypeError(f"cannot attach {handler_id!r}: {function!r} is not callable")
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # written in C: it does not say
+        return
+    try:
+        signature.bind("event", {}, {}, None)
+    except TypeError:
+        raise TypeError(
+            f"cannot attach {handler_id!r}: a handler is called as (event, measurements, metadata, config), "
+            f"this one takes {signature}"
+        ) from None
 
 
 def nobody(measurements: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:

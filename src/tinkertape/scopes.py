@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
-from tinkertape.context import SpanIds, current_scope, current_span
+from tinkertape.context import NO_SCOPE, SpanIds, current_scope, current_span
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +61,7 @@ class scope:
             if current.before is here:
                 current.before = here.before
             current = current.before
+        here.before = NO_SCOPE  # it would keep the scope before alive, and that one the one before
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:

@@ -22,13 +22,6 @@ _FORM = re.compile(
 _SAMPLED = 0x01
 
 
-class RemoteSpan(SpanIds):
-    """A span of another process, known by its ids."""
-
-    __slots__ = ("sampled",)
-    sampled: bool
-
-
 def traceparent() -> str | None:
     """The value of the header that makes what the other side does a child of the current span.
 
@@ -37,20 +30,11 @@ def traceparent() -> str | None:
     span = current_span.get()
     if span is None:
         return None
-    return f"00-{span.trace_id}-{span.span_id}-{'01' if _is_sampled(span) else '00'}"
+    trace_id, sampled = span.trace
+    return f"00-{trace_id}-{span.span_id}-{_SAMPLED if sampled else 0:02x}"
 
 
-def _is_sampled(span: SpanIds) -> bool:
-    """As whoever began the trace said; we record all of ours."""
-    root: SpanIds | None = span
-    while root is not None:
-        if isinstance(root, RemoteSpan):
-            return root.sampled
-        root = root.parent
-    return True
-
-
-def parse_traceparent(header: str | bytes | None) -> RemoteSpan | None:
+def parse_traceparent(header: str | bytes | None) -> SpanIds | None:
     """The span that the header names; None for one that is not of the form, or of a version that cannot be.
 
     Of a later version the four fields that this one has are read.
@@ -62,10 +46,7 @@ def parse_traceparent(header: str | bytes | None) -> RemoteSpan | None:
         return None
     if not found["trace"].strip("0") or not found["span"].strip("0"):
         return None
-    remote = RemoteSpan()
-    remote.parent, remote._trace, remote._own = None, found["trace"], found["span"]
-    remote.sampled = bool(int(found["flags"], 16) & _SAMPLED)
-    return remote
+    return SpanIds.known(found["trace"], bool(int(found["flags"], 16) & _SAMPLED), found["span"])
 
 
 class scope_from:

@@ -46,8 +46,15 @@ def _plain(function: Callable[..., Any], audience: Audience, open_span: Open) ->
     def call(*args: Any, **kwargs: Any) -> Any:
         if not audience.heard:
             return function(*args, **kwargs)
-        with open_span():
-            return function(*args, **kwargs)
+        span = open_span()
+        span.__enter__()  # as `with`, which costs a tenth more: it calls from C
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            span.__exit__(type(error), error, error.__traceback__)
+            raise
+        span.__exit__(None, None, None)
+        return result
 
     return call
 

@@ -10,7 +10,7 @@ import pytest
 from tests.bus.hearing import Heard, fail
 
 from tinkertape.bus import HANDLER_FAILURE, Bus
-from tinkertape.failure_log import KEPT_MAX, REPEATS_S, FailureLog
+from tinkertape.failures import KEPT_MAX, REPEATS_S, FailureLog
 from tinkertape.guard import failures, forget_failures
 
 
@@ -165,7 +165,7 @@ def test_a_recursion_too_deep_to_call_anybody_is_no_handlers_failure(bus: Bus, h
     bus.attach("second", "e.x", Heard())
     forget_failures("bus.execute")
 
-    bus._failed(None, "e.x", {}, {}, RecursionError())
+    bus.handler_failed(None, "e.x", {}, {}, RecursionError())
 
     assert failures()["bus.execute", "RecursionError"] == 1
     assert len(bus.list_handlers()) == 2

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -15,7 +18,9 @@ from tinkertape import spans
 from tinkertape.bus import Bus
 from tinkertape.context import Event, current_span
 from tinkertape.errors import EventNameError
+from tinkertape.scopes import carry, scope
 from tinkertape.spans import span
+from tinkertape.trace_context import traceparent
 
 
 @pytest.fixture
@@ -265,6 +270,54 @@ def test_a_span_that_ends_in_a_copied_or_foreign_context_harms_nobody(bus: Bus, 
     assert current_span.get() is None
 
 
+def test_tasks_that_each_make_the_next_inside_a_span_and_a_scope_keep_none_of_those_before(
+    bus: Bus, heard: Heard
+) -> None:
+    made: list[weakref.ref[Any]] = []
+
+    class Payload:
+        """What a span's metadata keep alive."""
+
+    async def turn(left: int, done: asyncio.Future[None]) -> None:
+        payload = Payload()
+        made.append(weakref.ref(payload))
+        with scope(left=left, payload=payload), span("my.turn", {"payload": payload}, bus=bus):
+            if left:
+                asyncio.get_running_loop().call_soon(follow, left - 1, done)
+            else:
+                done.set_result(None)
+
+    tasks: set[Any] = set()
+
+    def follow(left: int, done: asyncio.Future[None]) -> None:
+        task = asyncio.ensure_future(turn(left, done))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def main() -> int:
+        done = asyncio.get_running_loop().create_future()
+        await turn(100, done)
+        await done
+        heard.clear()
+        gc.collect()
+        return sum(reference() is not None for reference in made)
+
+    assert asyncio.run(main()) <= 3
+
+
+def test_one_span_carried_into_many_threads_has_one_id_and_one_trace(bus: Bus, heard: Heard) -> None:
+    together = threading.Barrier(8)
+
+    def ask() -> str | None:
+        together.wait()
+        return traceparent()
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(50):
+            with span("my.work", bus=bus):
+                assert len({found.result() for found in [pool.submit(carry(ask)) for _ in range(8)]}) == 1
+
+
 # --- generators ---
 
 
@@ -319,11 +372,12 @@ def test_between_two_items_the_current_span_is_the_callers(bus: Bus, events: dic
     seen = []
     for inside in rows():
         seen.append((inside, current_span.get()))
-        with span("callers.work", bus=bus) as mine:
-            assert mine.parent is None  # type: ignore[attr-defined]
+        with span("callers.work", bus=bus):
+            pass
 
     assert all(inside is not None and outside is None for inside, outside in seen)
     assert current_span.get() is None
+    assert "parent_span_id" not in events["callers.work.start"].metadata
     for number in range(2):
         assert events[f"my.row_{number}.start"].metadata["parent_span_id"] == events["my.rows.start"].span_id
 

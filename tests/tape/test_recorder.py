@@ -88,7 +88,6 @@ def test_scope_span_and_severity_are_those_of_the_caller(recorder: Recorder) -> 
     bus = Bus()
     recorder.attach(bus)
     ids = SpanIds()
-    ids.parent = None
     scope, span = current_scope.set({"step": 3}), current_span.set(ids)
     bus.execute("a", {}, {})
     with with_severity("WARNING"):

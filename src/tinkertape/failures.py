@@ -1,4 +1,4 @@
-"""What the log says of handlers that fail: each failure once, its repeats at most once a minute, with their number.
+"""What is told of handlers that fail: each failure on the bus; in the log once, its repeats at most once a minute.
 
 Threads  any.
 Locks    `_lock`: to count one failure, never while the log is written.
@@ -11,13 +11,52 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tinkertape.dispatch import Attachment
 
 REPEATS_S = 60.0
 RECURSION_CALLS = 20
+ROOM = 100  # calls, to detach, to format a traceback and to log it
 KEPT_MAX = 1_000  # failures remembered; a program with more different ones sees some of them again
 
 _log = logging.getLogger("tinkertape")
+
+
+def now() -> dict[str, int]:
+    """What a failure is measured by."""
+    return {"monotonic_time": time.perf_counter_ns(), "system_time": time.time_ns()}
+
+
+def failure_metadata(
+    handler: Attachment,
+    event: str,
+    measurements: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    error: Exception,
+) -> dict[str, Any]:
+    """What `telemetry.handler.failure` says: the handler, the error, and the event that it failed on, whole."""
+    return {
+        "handler_id": handler.id,
+        "handler_config": handler.config,
+        "event_name": event,
+        "event_measurements": measurements,
+        "event_metadata": metadata,
+        "kind": "error",
+        "reason": error,
+        "stacktrace": stack_of(error),
+    }
+
+
+def make_room(frames: int = ROOM) -> None:
+    """Raises `RecursionError` if so many calls cannot be made from here.
+
+    At the end of the stack nothing can be done about a failure. So it goes on outwards, to a call of `execute` around
+    this one, until there is room to detach the handler, and to tell of it, whole.
+    """
+    if frames:
+        make_room(frames - 1)
 
 
 class FailureLog:
