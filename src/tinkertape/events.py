@@ -468,7 +468,7 @@ PROCESS_STALL = _event(
         "left_out_duration": "ns that those took",
     },
     {
-        "cause": "gil, gc (the collector of cycles), contention (several computed), loop, or unknown (nobody did)",
+        "cause": "gil, gc (the collector of cycles), starved (the holder had no processor), contention, unknown, loop",
         "thread": "ident of the thread that held it, if it was one",
         "thread_name": "its name",
         "loop": "id of the event loop that it runs, if it is watched",
@@ -476,6 +476,20 @@ PROCESS_STALL = _event(
         "stack": "its stack, innermost first: file:line in function",
         "stack_taken": "during: in the stall; after: in the instant that it ended, the call has just returned",
     },
+)
+PROCESS_STALL_WINDOW = _event(
+    "process.stall.window",
+    "a second in which the fine probe was late: many short waits for the GIL, or for a processor",
+    {
+        "duration": "ns from its begin to its end",
+        "wakes": "how often it woke: each 20 ms while something is in flight",
+        "count": "how often it was over 2 ms late",
+        "total": "ns that these were late",
+        "longest": "ns of the latest",
+        "starved": "ns that it waited for a processor, of all its wakes: the machine, not the GIL",
+        "monotonic_time": "ns of perf_counter at its end",
+    },
+    severity="DEBUG",
 )
 CLOCK_TICK = _event(
     "clock.tick",

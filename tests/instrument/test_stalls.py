@@ -24,6 +24,8 @@ from tinkertape.instrument.stalls import timers
 from tinkertape.instrument.stalls.evidence import Seen, held_ns
 from tinkertape.instrument.stalls.frames import STACK_MAX, likest, stack_of, stacks_in
 from tinkertape.instrument.stalls.monitor import TOLD_MAX, Budget
+from tinkertape.instrument.stalls.threads import Computed
+from tinkertape.instrument.stalls.window import Window
 from tinkertape.instrument.tinker import loop
 
 MS = 1_000_000
@@ -140,7 +142,7 @@ stalls(in_thread, found=lambda stall: stall["thread_name"] == "the-guilty")
     ids=["idle", "busy in Python"],
 )
 def test_a_program_that_lets_others_run_has_no_stall(program):
-    assert [stall for stall in told_by(program) if stall["cause"] != "contention"] == []
+    assert [stall for stall in told_by(program) if stall["cause"] in ("gil", "gc", "loop")] == []
 
 
 @linux
@@ -364,6 +366,60 @@ def test_too_many_stalls_are_summed_up_in_the_next_one_told():
     assert budget.allows(60_000_000_001, 50 * MS)
     assert budget.left_out() == {"left_out": 2, "left_out_duration": 150 * MS}
     assert budget.left_out() == {}
+
+
+def test_a_second_of_the_fine_probe_sums_up_its_late_wakes_and_the_next_begins_anew():
+    window = Window()
+    wakes = [(100 + 20 * number, 100 + 20 * number + late) for number, late in enumerate([1, 2, 7, 3, 0])]
+    over = [window.add(asked * MS, woke * MS, 20 * MS) for asked, woke in wakes]
+
+    assert over == [False] * 5
+    seen = window.close()
+    assert seen is not None
+    assert (seen["wakes"], seen["count"], seen["total"], seen["longest"]) == (5, 2, 10 * MS, 7 * MS)
+    assert (seen["duration"], seen["monotonic_time"]) == (100 * MS, 180 * MS)
+    assert window.add(2_000 * MS, 2_001 * MS, 20 * MS) is False
+    assert window.add(3_000 * MS, 3_000 * MS, 20 * MS) is True
+    assert window.close() is None
+
+
+def test_threads_that_take_turns_for_the_gil_are_told_by_the_second_while_something_is_in_flight():
+    told = told_by(
+        """
+from tinkertape.events import operation_events
+from tinkertape.instrument.tinker.flight import Operation
+windows = []
+tinkertape.attach("windows", "process.stall.window", lambda name, measured, *_: windows.append(dict(measured)))
+def spin():
+    while not windows: sum(range(1000))
+for _ in range(3): threading.Thread(target=spin, daemon=True).start()
+operation = Operation("sample", operation_events("sampling", "sample"), 0, 0, is_coroutine=False)
+wait_until(lambda: windows)
+operation.close()
+told.append(windows[0])
+"""
+    )
+
+    window = told[-1]
+    assert 1 <= window["count"] <= window["wakes"]
+    assert window["longest"] <= window["total"]
+
+
+@pytest.mark.parametrize(
+    ("most_ms", "before_ms", "all_ms", "held_ms", "cause"),
+    [
+        pytest.param(300, 50, 310, 300, "gil", id="computed all the while"),
+        pytest.param(120, 50, 130, 400, "gil", id="computed on a full machine, for longer than Python would"),
+        pytest.param(60, 50, 70, 100, "starved", id="may have computed before, and had no processor then"),
+        pytest.param(100, 50, 210, 200, "contention", id="one of two"),
+        pytest.param(5, 50, 6, 200, "unknown", id="nobody"),
+    ],
+)
+def test_who_held_the_gil_is_told_by_who_computed(most_ms, before_ms, all_ms, held_ms, cause):
+    computed = Computed(threading.main_thread(), most_ms * MS, before_ms * MS, all_ms * MS)
+
+    assert computed.cause(held_ms * MS) == cause
+    assert (computed.holder(held_ms * MS) is not None) == (cause in ("gil", "starved"))
 
 
 @linux

@@ -2,5 +2,5 @@
 
 monitor.py   the thread that watches, and tells     evidence.py  was it the GIL?
 threads.py   who computed                           timers.py    stacks written while the GIL is held
-frames.py    stacks as text
+frames.py    stacks as text                         window.py    many short waits, by the second
 """

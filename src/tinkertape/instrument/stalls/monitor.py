@@ -1,9 +1,10 @@
 """Stalls: nobody could run, because one thread held the GIL, or an event loop could not, because a callback held it.
 
-A thread that sleeps 50 ms and wakes late knows for how long it could not run, and whether the GIL was why
-(evidence.py). Processor time says who held it (threads.py); the stack was written while it did (timers.py), or is
-looked at in the instant the GIL is free again: the call that held it has just returned. Loops say themselves when they
-last asked for something to do (loop.py); one that runs callbacks for 50 ms is looked at while it does.
+A thread that sleeps 50 ms, or 20 while something is in flight, and wakes late knows for how long it could not run, and
+whether the GIL was why (evidence.py). Processor time says who held it (threads.py); the stack was written while it did
+(timers.py), or is looked at in the instant the GIL is free again: the call that held it has just returned. Loops say
+themselves when they last asked for something to do (loop.py); one that runs callbacks for 50 ms is looked at while it
+does. Many short waits are summed up by the second (window.py).
 
 What is told is certain. A stall's `duration` counts from the monitor's own wake, so the stall was at least so long, and
 `duration_max` at most; one of under 100 ms may pass unseen. TOLD_MAX a minute are told, those left out are summed up in
@@ -23,7 +24,7 @@ import time
 from collections import deque
 from typing import Any
 
-from tinkertape.events import PROCESS_STALL
+from tinkertape.events import PROCESS_STALL, PROCESS_STALL_WINDOW
 from tinkertape.guard import disabled, guard
 from tinkertape.instrument import pauses
 from tinkertape.instrument.event_loops import running_loops
@@ -31,11 +32,14 @@ from tinkertape.instrument.stalls.evidence import Evidence, held_ns
 from tinkertape.instrument.stalls.frames import likest, stack_of
 from tinkertape.instrument.stalls.threads import Threads
 from tinkertape.instrument.stalls.timers import make_timers
+from tinkertape.instrument.stalls.window import Window
 from tinkertape.instrument.tinker import loop
+from tinkertape.instrument.tinker.flight import in_flight
 
 PERIOD_NS = 50_000_000
+FINE_NS = 20_000_000  # while something is in flight
 STALL_MIN_NS = 50_000_000
-LOOK_EACH = 3  # turns: processor times are read, and timers put off
+LOOK_EACH_NS = 140_000_000  # processor times are read, and timers put off
 CALM_NS = 10_000_000_000  # after we were late and it was no stall, no timer could be relied on for so long
 LOOPS_EACH = 7  # looks: loops that are new are found once a second
 USED_MIN_NS = 2_000_000  # of processor time by all threads: below it there is nothing new to remember
@@ -57,7 +61,10 @@ class Monitor:
         self._timers = make_timers()
         self._late: deque[tuple[int, int]] = deque(maxlen=_INTERVALS_MAX)
         self._budget = Budget()
+        self._window = Window()
+        self._starved_ns: int | None = None  # when the window began
         self._turns = self._looks = 0
+        self._look_ns = 0  # when next
         self._used_ns = -USED_MIN_NS
         self._calm_ns = 0  # no timers before
 
@@ -73,20 +80,26 @@ class Monitor:
 
     def _run(self) -> None:
         self._begin()
-        period_s = PERIOD_NS / 1e9
         asleep = self._stopped
         now_ns = time.perf_counter_ns
-        watched = loop.watched
+        watched, window = loop.watched, self._window
         while True:
-            asked_ns = now_ns() + PERIOD_NS
-            if asleep.acquire(timeout=period_s):
+            fine = in_flight() > 0
+            if fine and not window.wakes:
+                self._begin_window()
+            period_ns = FINE_NS if fine else PERIOD_NS
+            asked_ns = now_ns() + period_ns
+            if asleep.acquire(timeout=period_ns / 1e9):
                 break
             woke_ns = now_ns()
             self._turns += 1
-            if self._turns >= LOOK_EACH or watched or woke_ns - asked_ns >= STALL_MIN_NS:  # else no more than this
-                self._turn(asked_ns, woke_ns)
+            if window.add(asked_ns, woke_ns, period_ns) if fine else window.wakes:
+                self._tell_window()
+            if watched or woke_ns >= self._look_ns or woke_ns - asked_ns >= STALL_MIN_NS:  # else no more than this
+                self._turn(asked_ns, woke_ns, period_ns)
                 if disabled(PLACE):
                     break
+            self._threads.wake(woke_ns)
         self._close()
 
     @guard(PLACE)
@@ -95,14 +108,28 @@ class Monitor:
         self._look()
 
     @guard(PLACE)
-    def _turn(self, asked_ns: int, woke_ns: int) -> None:
+    def _turn(self, asked_ns: int, woke_ns: int, period_ns: int) -> None:
         if woke_ns - asked_ns >= STALL_MIN_NS:
-            self._was_late(asked_ns, woke_ns)
-            self._turns = LOOK_EACH  # what comes next is measured against now
+            self._was_late(asked_ns, woke_ns, period_ns)
+            self._look_ns = 0  # what comes next is measured against now
         if loop.watched:
             self._look_at_loops(woke_ns)
-        if self._turns >= LOOK_EACH:
+        if woke_ns >= self._look_ns:
+            self._look_ns = woke_ns + LOOK_EACH_NS
             self._look()
+
+    @guard(PLACE)
+    def _begin_window(self) -> None:
+        self._starved_ns = self._evidence.now().starved_ns
+
+    @guard(PLACE)
+    def _tell_window(self) -> None:
+        seen = self._window.close()
+        if seen is not None and PROCESS_STALL_WINDOW.handlers:
+            starved_ns = self._evidence.now().starved_ns
+            if starved_ns is not None and self._starved_ns is not None:
+                seen["starved"] = starved_ns - self._starved_ns
+            PROCESS_STALL_WINDOW.execute(seen)
 
     @guard(PLACE)
     def _close(self) -> None:
@@ -127,7 +154,7 @@ class Monitor:
             for found in running_loops():
                 found.watch()
 
-    def _was_late(self, asked_ns: int, woke_ns: int) -> None:
+    def _was_late(self, asked_ns: int, woke_ns: int, period_ns: int) -> None:
         """We could not run for a while: was it the GIL, and who held it?"""
         late_ns = woke_ns - asked_ns
         frames = sys._current_frames()  # first of all: the holder goes on as soon as we let it
@@ -135,7 +162,7 @@ class Monitor:
         frames.clear()
         self._late.append((asked_ns, woke_ns))
         held = held_ns(late_ns, self._before, self._evidence.now(), self._turns, sys.getswitchinterval())
-        computed = self._threads.computed()
+        computed = self._threads.computed(woke_ns - held)
         holder = computed.holder(held)
         dumped = self._timers.take() if self._timers is not None else []
         if self._timers is not None and (held < STALL_MIN_NS or holder is None):  # others kept us from putting it off
@@ -148,7 +175,7 @@ class Monitor:
         self._tell(
             {
                 "duration": held,
-                "duration_max": held + PERIOD_NS,
+                "duration_max": held + period_ns,
                 "cpu": computed.most_ns,
                 "monotonic_time": woke_ns,
             },
