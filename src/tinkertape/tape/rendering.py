@@ -38,6 +38,7 @@ _SEQUENCES: tuple[type, ...] = (
     type({}.values()),
     type({}.items()),
 )
+_FAILED = object()
 _NAMED = (datetime.timedelta, complex)
 _NUMBER_WORDS = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}  # as protobuf's JSON says them
 
@@ -63,12 +64,25 @@ class _Rendering:
         self.nodes -= 1
         if value is None or value is True or value is False:
             return value
+        kind = type(value)
+        if kind is str:
+            return self.text(value)
+        if kind is int:
+            return _integer(value)
+        if kind is float:
+            return _number(value)
+        rendered: Any = _FAILED
+        with guarded("tape.rendering"):  # what follows runs code of the value's own type; `isinstance` may, too
+            rendered = self.other(value, depth)
+        return _name_of(value) if rendered is _FAILED else rendered
+
+    def other(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             return self.text(str.__str__(value))
         if isinstance(value, int) and not isinstance(value, enum.Enum):
-            return _integer(int(value))
+            return _integer(int.__int__(value))
         if isinstance(value, float) and not isinstance(value, enum.Enum):
-            return _number(float(value))
+            return _number(float.__float__(value))
         if isinstance(value, bytes | bytearray):
             return self.text(bytes(value[: 4 * TEXT_MAX]).decode("utf-8", "backslashreplace"))
         if depth > DEPTH_MAX or self.nodes <= 0:
@@ -76,11 +90,10 @@ class _Rendering:
         if id(value) in self.inside:
             return "… (contains itself)"
         self.inside.add(id(value))
-        rendered: Any = f"… ({type(value).__name__} that cannot be shown)"
-        with guarded("tape.rendering"):  # what follows runs code of the value's own type
-            rendered = self.whole(value, depth + 1)
-        self.inside.discard(id(value))
-        return rendered
+        try:
+            return self.whole(value, depth + 1)
+        finally:
+            self.inside.discard(id(value))
 
     def whole(self, value: Any, depth: int) -> Any:
         if isinstance(value, Mapping):
@@ -161,6 +174,13 @@ def _fields(value: Any) -> Mapping[Any, Any] | None:
         dumped = value.model_dump()
         return dumped if isinstance(dumped, Mapping) else {"root": dumped}
     return None
+
+
+def _name_of(value: Any) -> str:
+    name = "value"
+    with guarded("tape.rendering"):
+        name = str(type(value).__name__)
+    return f"… ({name} that cannot be shown)"
 
 
 def _shown(value: Any) -> str:
