@@ -15,6 +15,7 @@ _ROUNDS = 8
 
 verdicts: dict[Any, int] = {}  # by key
 clean: dict[str, None] = {}  # texts without a secret
+harmless_forms: dict[bytes, None] = {}  # forms (see `form_of`) of texts that hold nothing to look at
 
 
 def verdict_on(key: Any) -> int:
@@ -118,6 +119,28 @@ def _closing_bracket(text: str, start: int) -> int:
     return len(text)
 
 
+_TO_FORM = bytes.maketrans(b"123456789abcdef", b"0" * 15)
+
+
+def form_of(text: str) -> bytes:
+    """The text with its digits, and the letters that stand for digits, all alike: ids of one kind have one form.
+
+    What marks a secret, in the form too, is looked for there: a form without any such mark is that of texts without.
+    """
+    return text.encode().translate(_TO_FORM)
+
+
+_MARKS = re.compile(b"|".join(re.escape(form_of(trigger)) for shape in SHAPES for trigger in shape.triggers))
+_PAIR_MARKS = re.compile(b"|".join(map(form_of, _PAIR_WORDS.pattern.split("|"))))
+_MAY_HOLD_PAIR_FORM = re.compile(form_of(_MAY_HOLD_PAIR.pattern))
+
+
+def _is_harmless(form: bytes) -> bool:
+    if _MARKS.search(form):
+        return False
+    return not (_MAY_HOLD_PAIR_FORM.search(form) and _PAIR_MARKS.search(form.lower().translate(_TO_FORM)))
+
+
 _ANY_SHAPE = re.compile("|".join(re.escape(trigger) for shape in SHAPES for trigger in shape.triggers))
 
 
@@ -125,6 +148,16 @@ def redact_text(text: str) -> str:
     """The text with every secret in it replaced by the mark; the same object if there is none."""
     if len(text) < SHORTEST or text in clean:
         return text
+    short = len(text) <= CACHED_CHARS
+    if short and text.isascii():
+        form = text.encode().translate(_TO_FORM)
+        if form in harmless_forms:
+            return text
+        if _is_harmless(form):
+            if len(harmless_forms) >= CACHE_MAX:
+                harmless_forms.clear()
+            harmless_forms[form] = None
+            return text
     redacted = _redact_once(text)
     if redacted != text:
         for _ in range(_ROUNDS):  # a mark may lay bare what stood glued to a secret
@@ -132,7 +165,7 @@ def redact_text(text: str) -> str:
             if redacted == before:
                 break
         return redacted
-    if len(text) <= CACHED_CHARS:
+    if short:
         if len(clean) >= CACHE_MAX:
             clean.clear()
         clean[text] = None
