@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkertape.redact import MARK, redact, redact_bytes, redact_text
+from tinkertape.redact import MARK, redact, redact_bytes, redact_text, texts
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\nq0nM4vPq\n-----END RSA PRIVATE KEY-----"
@@ -259,3 +259,10 @@ def test_a_source_line_that_ends_a_quote_after_a_secret_key_hides_no_other_line(
 
     assert redact_text(text).splitlines()[1] == f"ConnectionError: refused: api_key={MARK}"
     assert "hunter2" not in redact_text(text)
+
+
+@given(st.text("0123456789abcdefxyzABKSIskrotemlhpnj_-.:=% ", max_size=60), st.sampled_from([text for text, _ in SECRET_TEXTS]))
+def test_what_is_known_by_its_form_is_what_a_full_look_finds(text: str, secret: str) -> None:
+    for tried in (text, f"{text} {secret}", f"{secret}{text}"):
+        if len(tried) <= texts.CACHED_CHARS:
+            assert redact_text(tried) == texts._redact_fully(tried)

@@ -8,9 +8,11 @@ from typing import Any
 from tinkertape.redact.forms import is_argument, is_secret_flag
 from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, PAIRED, RENAME, SECRET
 from tinkertape.redact.shapes import MARK, looks_random
-from tinkertape.redact.texts import clean, redact_bytes, redact_text, verdict_on, verdicts
+from tinkertape.redact.texts import CACHE_MAX, CACHED_CHARS, clean, redact_bytes, redact_text, verdict_on, verdicts
 
 _NAMES = ("name", "key", "Name", "Key", "NAME", "KEY")
+_KEYS_MAX = 64  # keys of a dict whose keys are remembered together
+plain_keys: dict[tuple[Any, ...], None] = {}  # keys of dicts, no one of which says anything about its value
 _USER_FLAGS = ("-u", "--user", "-U", "--proxy-user")
 
 
@@ -35,6 +37,31 @@ def redact(value: Any) -> Any:
 
 
 def _redact_dict(values: dict[Any, Any]) -> dict[Any, Any]:
+    keys = tuple(values)
+    if keys in plain_keys or _are_plain(keys):  # events of one name have the same keys
+        for value in values.values():
+            kind = value.__class__
+            if kind is int or kind is float or value is None or (kind is str and value in clean):
+                continue
+            if redact(value) is not value:
+                break
+        else:
+            return values
+    return _redact_pairs(values)
+
+
+def _are_plain(keys: tuple[Any, ...]) -> bool:
+    """Does no key say anything about its value? Remembered; no secret is, in a key, since such a one is renamed."""
+    if len(keys) > _KEYS_MAX or any(verdict_on(key) != KEEP for key in keys):
+        return False
+    if all(len(key) <= CACHED_CHARS for key in keys if isinstance(key, str | bytes)):
+        if len(plain_keys) >= CACHE_MAX:
+            plain_keys.clear()
+        plain_keys[keys] = None
+    return True
+
+
+def _redact_pairs(values: dict[Any, Any]) -> dict[Any, Any]:
     changed: dict[Any, Any] | None = None
     renamed = False
     for key, value in values.items():
@@ -88,6 +115,9 @@ def _redact_list(values: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, 
     for place, value in enumerate(values):
         kind = value.__class__
         if kind is int or kind is float:
+            before = ""
+            continue
+        if kind is dict and _redact_dict(value) is value:
             before = ""
             continue
         redacted = redact(value)

@@ -136,9 +136,15 @@ _MAY_HOLD_PAIR_FORM = re.compile(form_of(_MAY_HOLD_PAIR.pattern))
 
 
 def _is_harmless(form: bytes) -> bool:
+    """Is there no mark of a secret in the form? Remembered."""
     if _MARKS.search(form):
         return False
-    return not (_MAY_HOLD_PAIR_FORM.search(form) and _PAIR_MARKS.search(form.lower().translate(_TO_FORM)))
+    if _MAY_HOLD_PAIR_FORM.search(form) and _PAIR_MARKS.search(form.lower().translate(_TO_FORM)):
+        return False
+    if len(harmless_forms) >= CACHE_MAX:
+        harmless_forms.clear()
+    harmless_forms[form] = None
+    return True
 
 
 _ANY_SHAPE = re.compile("|".join(re.escape(trigger) for shape in SHAPES for trigger in shape.triggers))
@@ -148,28 +154,29 @@ def redact_text(text: str) -> str:
     """The text with every secret in it replaced by the mark; the same object if there is none."""
     if len(text) < SHORTEST or text in clean:
         return text
-    short = len(text) <= CACHED_CHARS
-    if short and text.isascii():
+    if len(text) > CACHED_CHARS:
+        return _redact_fully(text)
+    if text.isascii():
         form = text.encode().translate(_TO_FORM)
-        if form in harmless_forms:
+        if form in harmless_forms or _is_harmless(form):
             return text
-        if _is_harmless(form):
-            if len(harmless_forms) >= CACHE_MAX:
-                harmless_forms.clear()
-            harmless_forms[form] = None
-            return text
-    redacted = _redact_once(text)
-    if redacted != text:
-        for _ in range(_ROUNDS):  # a mark may lay bare what stood glued to a secret
-            before, redacted = redacted, _redact_once(redacted)
-            if redacted == before:
-                break
-        return redacted
-    if short:
+    redacted = _redact_fully(text)
+    if redacted is text:
         if len(clean) >= CACHE_MAX:
             clean.clear()
         clean[text] = None
-    return text
+    return redacted
+
+
+def _redact_fully(text: str) -> str:
+    redacted = _redact_once(text)
+    if redacted == text:
+        return text
+    for _ in range(_ROUNDS):  # a mark may lay bare what stood glued to a secret
+        before, redacted = redacted, _redact_once(redacted)
+        if redacted == before:
+            break
+    return redacted
 
 
 def _redact_once(text: str) -> str:
