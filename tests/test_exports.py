@@ -35,6 +35,7 @@ PUBLIC = [
     "metrics",
     "open_tape",
     "record",
+    "redact",
     "replay",
     "scope",
     "scope_from",

@@ -261,7 +261,10 @@ def test_a_source_line_that_ends_a_quote_after_a_secret_key_hides_no_other_line(
     assert "hunter2" not in redact_text(text)
 
 
-@given(st.text("0123456789abcdefxyzABKSIskrotemlhpnj_-.:=% ", max_size=60), st.sampled_from([text for text, _ in SECRET_TEXTS]))
+@given(
+    st.text("0123456789abcdefxyzABKSIskrotemlhpnj_-.:=% ", max_size=60),
+    st.sampled_from([text for text, _ in SECRET_TEXTS]),
+)
 def test_what_is_known_by_its_form_is_what_a_full_look_finds(text: str, secret: str) -> None:
     for tried in (text, f"{text} {secret}", f"{secret}{text}"):
         if len(tried) <= texts.CACHED_CHARS:

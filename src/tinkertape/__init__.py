@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tinkertape import collector as collector
     from tinkertape import instrument as instrument
     from tinkertape import metrics as metrics
+    from tinkertape import redact as redact
     from tinkertape import testing as testing
     from tinkertape.bus import Bus as Bus
     from tinkertape.bus import attach as attach
@@ -80,6 +81,7 @@ _HOMES = {
     "metrics": "tinkertape.metrics",
     "open_tape": "tinkertape.tape",
     "record": "tinkertape.telemetry",
+    "redact": "tinkertape.redact",
     "replay": "tinkertape.tape",
     "scope": "tinkertape.scopes",
     "scope_from": "tinkertape.trace_context",

@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "name": "TINKERTAPE_NAME",
     "run": "TINKERTAPE_RUN",
     "off": "TINKERTAPE_OFF",
+    "redact_emails": "TINKERTAPE_REDACT_EMAILS",
 }
 OFF_VALUES = frozenset({"", "0", "false", "no", "off"})
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # ULID's alphabet: no I, L, O, U
@@ -34,7 +35,8 @@ class Settings(msgspec.Struct, frozen=True):
     """What `load_settings` found.
 
     `directory` holds `tapes/`, `inbox/` and `store/`. `url` is a collector's address, None: the tape waits for one.
-    `run` is the id that a parent process handed down. `off` switches recording off altogether.
+    `run` is the id that a parent process handed down. `off` switches recording off altogether;
+    `redact_emails` takes e-mail addresses out, too.
     """
 
     directory: Path
@@ -43,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True):
     name: str | None = None
     run: str | None = None
     off: bool = False
+    redact_emails: bool = False
 
     @property
     def tapes(self) -> Path:
@@ -88,6 +91,7 @@ def load_settings(
         name=found.get("name"),
         run=found.get("run"),
         off=found.get("off", "").strip().lower() not in OFF_VALUES,
+        redact_emails=found.get("redact_emails", "").strip().lower() not in OFF_VALUES,
     )
 
 

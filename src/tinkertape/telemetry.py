@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from tinkertape import signals
+from tinkertape import redact, signals
 from tinkertape.bus import Bus, default_bus
 from tinkertape.config import Settings, check_start, is_run_id, load_settings, new_ulid, private_folder
 from tinkertape.context import with_severity
@@ -253,6 +253,8 @@ def start(
         telemetry = Telemetry(run, session_id, settings.tapes / run, bus or default_bus)
         if settings.off:
             return telemetry
+        if settings.redact_emails:
+            redact.add(emails=True)
         _make_folder(telemetry.tape)
         telemetry._exit_timeout_s = exit_timeout_s
         header = _header(settings, project, session_id, metadata, tags)

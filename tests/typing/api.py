@@ -106,6 +106,12 @@ def captured_by(number: int) -> str:
     return str(number)
 
 
+def use_redaction() -> None:
+    tinkertape.redact.add(secret_keys=["corp_pin"], secret_shapes=[r"corp-\d+"], emails=True)
+    text: str = tinkertape.redact.redact_text("x")
+    print(text, tinkertape.redact.redact({"a": 1}))
+
+
 def use_the_exception_hooks() -> None:
     tinkertape.instrument.exceptions.install()
     tinkertape.instrument.exceptions.uninstall()

@@ -9,11 +9,12 @@ The mark never echoes what it replaced. Redacting twice changes nothing. Every s
 here can be made to backtrack by hostile data. The caches hold only keys and texts in which nothing was found, and are
 bounded; whatever thread calls, their worst race is a value worked out twice.
 
-`keys`, `shapes` and `forms` say what a secret is, `texts` and `data` take it out.
+`keys`, `shapes` and `forms` say what a secret is, `texts` and `data` take it out; `add` says what else is one here.
 """
 
+from tinkertape.redact.additions import add
 from tinkertape.redact.data import redact
 from tinkertape.redact.shapes import MARK
 from tinkertape.redact.texts import is_secret_key, redact_bytes, redact_text
 
-__all__ = ["MARK", "is_secret_key", "redact", "redact_bytes", "redact_text"]
+__all__ = ["MARK", "add", "is_secret_key", "redact", "redact_bytes", "redact_text"]

@@ -29,6 +29,8 @@ _TOKEN_OF = set_of(
     "vault wandb webhook xsrf",
 )
 _TOKENS_OF = set_of("access api auth bearer csrf oauth refresh")
+added_keys: list[re.Pattern[str]] = []  # by `additions.add`: of the words of a key, joined by "-"
+added_words: list[str] = []  # one word of each, in lower case
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 
@@ -42,6 +44,8 @@ def verdict_of(key: str) -> int:
     words = words_of(key)
     if not words or key in ("PWD", "OLDPWD"):  # the shell's working folder
         return KEEP
+    if added_keys and any(pattern.fullmatch("-".join(words)) for pattern in added_keys):
+        return SECRET
     flat, last, before = "".join(words), words[-1], words[-2] if len(words) > 1 else ""
     if (
         any(part in flat for part in _SECRET_PARTS)

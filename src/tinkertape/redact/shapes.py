@@ -117,3 +117,5 @@ SHAPES: tuple[Shape, ...] = (
         rf"\1{MARK}",
     ),
 )
+
+added_shapes: list[re.Pattern[str]] = []  # by `additions.add`

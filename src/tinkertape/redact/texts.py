@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from tinkertape.redact.forms import FORMS, HARMLESS, block_end, replaced
-from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, RENAME, SECRET, verdict_of, words_of
-from tinkertape.redact.shapes import SHAPES, SHORTEST, looks_random
+from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, RENAME, SECRET, added_words, verdict_of, words_of
+from tinkertape.redact.shapes import MARK, SHAPES, SHORTEST, added_shapes, looks_random
 
 CACHE_MAX = 8192  # entries; a cache that is full begins anew
 CACHED_CHARS = 120  # longer texts are rarely seen twice
@@ -156,7 +156,7 @@ def redact_text(text: str) -> str:
         return text
     if len(text) > CACHED_CHARS:
         return _redact_fully(text)
-    if text.isascii():
+    if text.isascii() and not added_shapes and not added_words:
         form = text.encode().translate(_TO_FORM)
         if form in harmless_forms or _is_harmless(form):
             return text
@@ -185,9 +185,11 @@ def _redact_once(text: str) -> str:
         for shape in SHAPES:
             if any(trigger in redacted for trigger in shape.triggers):
                 redacted = shape.pattern.sub(shape.replacement, redacted)
+    for pattern in added_shapes:
+        redacted = pattern.sub(MARK, redacted)
     if _MAY_HOLD_PAIR.search(text):
         lower = text.lower()
-        if _PAIR_WORDS.search(lower):
+        if _PAIR_WORDS.search(lower) or any(word in lower for word in added_words):
             redacted = replaced(redacted, _PAIR, _pair_span)
             for form in FORMS:
                 if form.trigger in lower:
