@@ -16,7 +16,9 @@ from typing import NamedTuple
 from tinkertape.redact.keys import BY_VALUE, NOT_COUNTS, SECRET, set_of, verdict_of, words_of
 from tinkertape.redact.shapes import MARK, looks_random
 
-HARMLESS = frozenset({"None", "null", "True", "true", "False", "false", "..."})
+HARMLESS = frozenset(
+    {"None", "null", "True", "true", "False", "false", "...", "os.environ[", "os.environ.get(", "os.getenv("}
+)
 _PROSE = set_of(
     "a an and are argument be but can cannot does flag for from has if in instead is it missing must needs not on",
     "option or required requires should takes the to twice was were when which will with without",
