@@ -296,3 +296,25 @@ def test_importing_costs_no_large_package() -> None:
 
 def test_the_telemetry_of_the_public_surface_is_the_one_of_the_room() -> None:
     assert tinkertape.Telemetry is Telemetry
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        ("telemetry.close(); telemetry.close('errored'); telemetry.close()", "success"),
+        ("telemetry.close('interrupted')\nwith telemetry: pass", "interrupted"),
+        ("with telemetry:\n    with telemetry: pass\ntelemetry.close('errored')", "success"),
+        ("tinkertape.start(); tinkertape.start(); raise ValueError", "errored"),
+        ("telemetry.record_fatal(ValueError()); telemetry.flush(); telemetry.log('after')", "success"),
+    ],
+)
+def test_a_session_has_one_start_and_one_end_however_often_it_is_closed(
+    directory: Path, ending: str, status: str
+) -> None:
+    run_script(directory, f"import tinkertape\ntelemetry = tinkertape.start(instrument=False)\n{ending}")
+
+    [folder] = (directory / "tapes").iterdir()
+    ends = [line for line in lines_of(folder) if line.get("event") in ("SESSION_START", "SESSION_END")]
+    assert [line["event"] for line in ends] == ["SESSION_START", "SESSION_END"]
+    assert ends[1]["metadata"]["status"] == status
+    assert ends[1]["measurements"]["duration"] > 0
