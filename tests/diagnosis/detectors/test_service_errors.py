@@ -71,3 +71,13 @@ def test_errors_close_to_each_other_are_one_finding() -> None:
         attempt(script, number, at, 500)
 
     assert [finding.evidence.figures["attempts"] for finding in diagnose(script.events())] == [3, 1]
+
+
+def test_two_failures_are_one_finding_though_the_second_to_end_began_first() -> None:
+    script = Script()
+    for number, (began, ended) in enumerate(((5, 700), (0, 710)), 1):
+        metadata = {"operation_id": number, "operation": "optim_step", "fault_owner": "service", "request_ids": ["r"]}
+        measured = {"duration": (ended - began) * MS, "monotonic_time": ended * MS}
+        script.event("tinker.training.optim_step.exception", ended, measured, metadata)
+
+    assert [finding.evidence.figures["failed"] for finding in diagnose(script.events())] == [2]

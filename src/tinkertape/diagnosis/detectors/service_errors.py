@@ -45,7 +45,8 @@ class _Stretch:
 
     process: str
     owner: FindingOwner
-    began_ns: int
+    first_ns: int  # when the first that was heard of began: its name, which stays
+    began_ns: int  # the earliest
     last_ns: int
     costs: Costs  # of operations that failed, all of it; else their failed attempts and back-off
     attempts: int = 0
@@ -123,7 +124,7 @@ class Detector:
         began = at - int(event.measurements.get("duration") or event.measurements.get("delay") or 0)
         if stretch is None or began - stretch.last_ns > gap_ns:
             costs = Costs(self._book.most_named)
-            stretch = self._stretches[event.process, owner] = _Stretch(event.process, owner, began, at, costs)
+            stretch = self._stretches[event.process, owner] = _Stretch(event.process, owner, began, began, at, costs)
         stretch.began_ns = min(stretch.began_ns, began) if not stretch.attempts else stretch.began_ns
         stretch.last_ns = max(stretch.last_ns, at)
         stretch.operations[str(event.metadata.get("operation") or "")] += 1
@@ -181,7 +182,7 @@ def _finding(stretch: _Stretch) -> Finding:
         severity="error" if stretch.failed else "warning",
         cost_s=stretch.costs.total_ns / 1e9,
         advice=again if stretch.failed else "",
-        key=f"{stretch.process}:{stretch.owner}:{stretch.began_ns}",
+        key=f"{stretch.process}:{stretch.owner}:{stretch.first_ns}",
     )
 
 
