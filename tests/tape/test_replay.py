@@ -10,7 +10,7 @@ import pytest
 from tests.tape.test_reader import HEAD, line
 
 from tinkertape.bus import Bus
-from tinkertape.context import Event
+from tinkertape.context import Event, current_severity
 from tinkertape.errors import TapeNotFound
 from tinkertape.tape import Recorder, Replayed, open_tape, replay
 
@@ -57,3 +57,22 @@ def test_at_a_speed_the_replay_waits_as_long_as_it_took(tmp_path: Path) -> None:
 def test_a_tape_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TapeNotFound):
         replay(tmp_path / "missing", Bus())
+
+
+def test_a_handler_of_a_replay_sees_the_severity_that_was_given_to_log(folder: Path) -> None:
+    recorder = Recorder(folder, "run-1")
+    recorder.log("my.event", {}, "WARNING")
+    recorder.close()
+    bus = Bus()
+    seen: list[str | None] = []
+    bus.attach("seen", "my.event", lambda *_: seen.append(current_severity()))
+
+    replay(folder, bus)
+
+    assert seen == ["WARNING"]
+
+
+@pytest.mark.parametrize("speed", [0, -1, float("nan")])
+def test_a_speed_that_cannot_be_meant_is_refused(tmp_path: Path, speed: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        replay(tmp_path, Bus(), speed=speed)

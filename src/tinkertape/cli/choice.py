@@ -9,12 +9,13 @@ import click
 from click.shell_completion import CompletionItem
 from rich.text import Text
 
-from tinkertape.cli.source import Source
+from tinkertape.cli.source import Source, resolve
 from tinkertape.cli.tapes import TapesSource
 from tinkertape.cli.terminal import talk
 from tinkertape.cli.text import escaped
 from tinkertape.config import load_settings
-from tinkertape.errors import DeliveryError, TinkertapeError
+from tinkertape.errors import DeliveryError, TapeNotFound, TinkertapeError
+from tinkertape.tape import Tape, open_tape, unreadable_tapes
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 COMPLETED_MAX = 50  # runs offered to a shell
@@ -49,6 +50,17 @@ def source_at(url: str | None) -> Source:
             )
         talk().print(Text(f"no collector answers at {escaped(settings.url)}: reading the tapes", style="dim"))
     return TapesSource(settings.tapes)
+
+
+def tape_named(word: str) -> Tape:
+    """The tape on this machine that RUN means, also one of which no header can be read. Raises `TapeNotFound`."""
+    folder = load_settings().tapes
+    try:
+        return open_tape(folder / resolve(word, TapesSource(folder)))
+    except TapeNotFound:
+        if word in (path.name for path in unreadable_tapes(folder)):
+            return open_tape(folder / word)
+        raise
 
 
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

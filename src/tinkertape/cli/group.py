@@ -21,6 +21,8 @@ COMMANDS = {
     "show": "tinkertape.cli.show",
     "tail": "tinkertape.cli.tail",
     "diagnose": "tinkertape.cli.diagnose",
+    "replay": "tinkertape.cli.replay",
+    "tape": "tinkertape.cli.verify",
     "events": "tinkertape.cli.events",
 }
 # click 8.2 and later raise the help text as an error where nothing is asked for; earlier ones print it

@@ -1,7 +1,8 @@
 """The tape: the event stream on disk; also the collector's inbox.
 
 `format` says what a line is, `ledger` what adds up (both pure); `recorder` and `writer` bring events to a file,
-`reader` and `tape` read them back, `replay` executes them again; `marks` is how far somebody came.
+`reader` and `tape` read them back, `replay` executes them again; `marks` is how far somebody came. A closed segment is
+compressed (`compression`, `forms`) or removed (`removal`) by `upkeep`, under `hold`; `verify` says what is damaged.
 """
 
 from tinkertape.tape.format import End, Header, decode_line, encode_line
@@ -12,8 +13,10 @@ from tinkertape.tape.recorder import Recorder
 from tinkertape.tape.replay import Replayed, replay
 from tinkertape.tape.segment import SegmentFile
 from tinkertape.tape.tape import Tape, find_tapes, open_tape, unreadable_tapes
+from tinkertape.tape.verify import Damage, Verified
 
 __all__ = [
+    "Damage",
     "End",
     "Header",
     "Ledger",
@@ -23,6 +26,7 @@ __all__ = [
     "Replayed",
     "SegmentFile",
     "Tape",
+    "Verified",
     "decode_line",
     "encode_line",
     "find_tapes",

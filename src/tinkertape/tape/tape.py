@@ -21,6 +21,7 @@ from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 from tinkertape.tape.marks import mark_path, read_mark
 from tinkertape.tape.reader import Reader, first_header
 from tinkertape.tape.removal import Removed, process_of, removed_in
+from tinkertape.tape.verify import ProcessCheck, Verified
 
 _TAIL = 64 * 1024  # bytes; an end line is far shorter
 
@@ -95,12 +96,33 @@ class Tape:
 
     def ledgers(self, store: str | None = None) -> dict[str, Ledger]:
         """The ledger of each process."""
+        return {
+            process: ledger_of(count_lines(found, store), whole=True) for process, found in self._with_removed().items()
+        }
+
+    def verify(self) -> Verified:
+        """Read every line, and say what is damaged. Raises `TapeError` for what may not be read."""
+        ledgers = self.ledgers()
+        checks = []
+        for process, places in self._with_removed().items():
+            checks.append(check := ProcessCheck(process))
+            check.check(places)
+            check.finish(ledgers[process])
+        return Verified(
+            ledger=total(ledgers.values()),
+            damage=[damage for check in checks for damage in check.damage],
+            notes=[note for check in checks for note in check.notes],
+            more=sum(check.more for check in checks),
+        )
+
+    def _with_removed(self) -> dict[str, dict[Path, Removed | None]]:
+        """The segments of each process; those that were removed with what was in them."""
         places: dict[str, dict[Path, Removed | None]] = {}
         for segment in self.segments:
             places.setdefault(process_of(segment), {})[segment] = None
         for segment, removed in self.removed.items():
             places.setdefault(process_of(segment), {})[segment] = removed
-        return {process: ledger_of(count_lines(found, store), whole=True) for process, found in places.items()}
+        return places
 
 
 def _ordered(readers: list[Reader]) -> Iterator[tuple[int, Event]]:

@@ -1,0 +1,144 @@
+"""Is a tape whole? What is damaged in it, with the places.
+
+Damaged is what was on the tape, or should be, and cannot be read: bad lines, a torn last one, a compressed segment that
+does not decompress, a segment or indices that are missing without a reason, lines that are there twice. What was
+dropped for a reason that the process wrote down is no damage, nor is a segment that went for lack of space: the ledger
+names both. A process that was killed may leave a torn line; that it never closed its tape is a note. No thread, no
+lock; a tape that is being written is read as far as it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tinkertape.context import Event
+from tinkertape.errors import BadLine
+from tinkertape.tape.format import End, Header
+from tinkertape.tape.ledger import Ledger
+from tinkertape.tape.reader import Reader, Record
+from tinkertape.tape.removal import Removed
+
+Kind = Literal["bad line", "torn line", "no header", "compression", "missing segment", "missing indices", "repeated"]
+SHOWN_MAX = 1_000  # damages that are kept of one process
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """One damage: in which segment, what, at which line (from 1; None: no one line), and in words."""
+
+    segment: str
+    kind: Kind
+    line: int | None
+    said: str
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What `Tape.verify` found. `notes` are no damage: processes without an end, segments that went for space.
+
+    `more` damages are not in the list, which is bounded.
+    """
+
+    ledger: Ledger
+    damage: list[Damage]
+    notes: list[str] = []
+    more: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is damaged, and the ledger adds up."""
+        return not self.damage and self.ledger.balanced
+
+
+class ProcessCheck:
+    """Follows the tape of one process, segment by segment in order; then ask `finish`."""
+
+    def __init__(self, process: str) -> None:
+        self.process = process
+        self.damage: list[Damage] = []
+        self.notes: list[str] = []
+        self.more = 0
+        self._next_segment = 1
+        self._next_index = 0
+        self._missing: list[range] = []
+        self._end: End | None = None
+        self._last = ""
+
+    def check(self, segments: Mapping[Path, Removed | None]) -> None:
+        """Read these segments; of one that was removed only what is known of it."""
+        for segment in sorted(segments):
+            self._number(segment)
+            self._end = None
+            removed = segments[segment]
+            if removed is None:
+                self._read(segment)
+            else:
+                self.notes.append(f"{segment.name}: removed to make room, {removed.dropped} events lost")
+                self._next_index = max(self._next_index, removed.top_index + 1)
+                self._end = removed.end
+
+    def _number(self, segment: Path) -> None:
+        number = segment.stem.rpartition("-")[2]
+        self._last = segment.name
+        if number.isdecimal():
+            for missing in range(self._next_segment, int(number)):
+                self._add("missing segment", None, f"segment {missing} of process {self.process} is not there")
+            self._next_segment = int(number) + 1
+
+    def _read(self, segment: Path) -> None:
+        reader = Reader(segment)
+        line = offset = 0
+        has_header = False
+        for record in reader.records():
+            line += 1 + record.offset - offset  # an empty line is one byte, and no record
+            offset = record.next_offset
+            has_header = has_header or isinstance(record.line, Header)
+            if line == 1 and not has_header:
+                self._add("no header", 1, "the first line is no header")
+            self._take(record, line)
+        if reader.torn:
+            self._add("torn line", line + 1, f"cut short at byte {reader.offset}")
+        if reader.damage:
+            self._add("compression", line + 1, f"cannot be decompressed further: {reader.damage}")
+
+    def _take(self, record: Record, line: int) -> None:
+        said = record.line
+        if isinstance(said, BadLine):
+            self._add("bad line", line, str(said))
+        elif isinstance(said, End):
+            self._end = said
+        elif isinstance(said, Event) and said.index >= 0:
+            if said.index < self._next_index:
+                self._add("repeated", line, f"index {said.index} was there before")
+                return
+            self._skip_to(said.index)
+            self._next_index = said.index + 1
+
+    def _skip_to(self, index: int) -> None:
+        if index > self._next_index:
+            self._missing.append(range(self._next_index, index))
+
+    def _add(self, kind: Kind, line: int | None, said: str) -> None:
+        if len(self.damage) < SHOWN_MAX:
+            self.damage.append(Damage(self._last, kind, line, said))
+        else:
+            self.more += 1
+
+    def finish(self, ledger: Ledger) -> None:
+        """The ledger of the process says whether the missing indices have a reason."""
+        closed = self._end is not None and bool(self._end.status)
+        if self._end is not None:
+            self._skip_to(self._end.recorded)
+        if not closed:
+            self.notes.append(f"{self._last}: its process never closed its tape: it was killed, or still records")
+        unexplained = ledger.dropped.get("damaged", 0) + ledger.dropped.get("unknown", 0)
+        if unexplained:
+            self._add("missing indices", None, f"{unexplained} events are missing, among {spans(self._missing)}")
+
+
+def spans(ranges: list[range], most: int = 20) -> str:
+    """Ranges of indices in words: `3, 7–9`."""
+    said = [str(each[0]) if len(each) == 1 else f"{each[0]}–{each[-1]}" for each in ranges[:most]]
+    return ", ".join([*said, f"{len(ranges) - most} more ranges"] if len(ranges) > most else said)
