@@ -237,6 +237,20 @@ def test_L16_a_measurement_that_has_nothing_to_say_is_silent_and_stays(bus, hear
     assert poller.list()[0].failures == 0
 
 
+@item("L17")
+def test_L17_start_polls_the_clock_and_the_process_by_itself_and_can_be_told_not_to(tmp_path, monkeypatch):
+    def polled(**settings):
+        with tinkertape.start("run", directory=tmp_path, **settings) as telemetry:
+            poller = telemetry._poller
+            return None if poller is None else {polled.name: polled.period_s for polled in poller.list()}
+
+    process = {f"process.{name}": 10.0 for name in ("memory", "cpu", "counts", "gc", "run_queue")}
+    assert polled() == {"clock": 1.0, **process}
+    assert polled(instrument=False) == {"clock": 1.0}
+    monkeypatch.setenv("TINKERTAPE_OFF", "1")
+    assert polled() is None
+
+
 @item(
     "L18",
     beat="ticks lie on a fixed grid and a slow one delays no other; BEAM's run in sequence, timed from the last end",

@@ -72,6 +72,11 @@ class Script:
         duration = {"duration": round((ended - began) * MS)}
         self.event("process.loop.busy", ended, duration, {"owner": owner, "loop": loop})
 
+    def stall(self, began: float, ended: float, *, cause: str = "gil", certain: float | None = None) -> None:
+        least = ended - began if certain is None else certain
+        measured = {"duration": round(least * MS), "duration_max": round((ended - began) * MS)}
+        self.event("process.stall", ended, measured, {"cause": cause})
+
     def claim(
         self, call: Call, began: float, ended: float | None, *, loop: int | None = None, thread: int = USER
     ) -> None:

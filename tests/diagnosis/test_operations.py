@@ -107,6 +107,34 @@ def test_a_stamp_at_the_end_of_a_busy_run_may_be_as_old_as_its_begin() -> None:
     assert cut_of(script.events()).doubt_ns("compute") == (round(156.5 * MS), 0)
 
 
+def test_a_stamp_at_the_end_of_a_stall_may_be_as_old_as_the_stalls_earliest_begin() -> None:
+    script = Script()
+    script.call("forward_backward", 0, compute=300)  # accepted at 6.5, ready at 306.5
+    script.stall(100, 300, certain=150)
+
+    cut = cut_of(script.events())
+
+    assert cut.doubt_ns("compute") == (round(206.5 * MS), 0)
+    assert cut.cut.doubts[-1].method == "nobody could run just before: the GIL was held"
+
+
+def test_a_stall_across_acceptance_and_one_long_before_leave_the_end_alone() -> None:
+    script = Script()
+    script.call("forward_backward", 0, compute=300, send=100)  # accepted at 106.5 or so
+    script.stall(20, 108)
+    script.stall(150, 250)
+
+    assert cut_of(script.events()).doubt_ns("compute")[0] == 0
+
+
+def test_a_callback_that_held_another_loop_says_nothing_of_the_sdks_stamps() -> None:
+    script = Script()
+    script.call("forward_backward", 0, compute=300)
+    script.stall(100, 306, cause="loop")
+
+    assert cut_of(script.events()).doubt_ns("compute") == (0, 0)
+
+
 def test_a_pipelined_call_computes_after_its_predecessor() -> None:
     script = Script()
     script.call("forward_backward", 0, compute=300)  # ready at 306.5

@@ -25,6 +25,7 @@ class Surroundings:
     held_until: int | None = None  # the end of the predecessors' pause, as best known
     silent_from: Sequence[int] = ()  # when spells began in which nothing got through, while a poll was out
     next_submit: dict[int, int] = field(default_factory=dict)  # e → the next e of any request
+    stalls: BusyRuns = field(default_factory=BusyRuns)  # times in which the GIL was held
 
 
 @dataclass(slots=True)

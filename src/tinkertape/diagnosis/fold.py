@@ -270,6 +270,10 @@ class Fold:
         else:
             process.user_busy.setdefault(event.metadata.get("loop") or 0, BusyRuns()).add(began_ns, at_ns)
 
+    def _stall(self, process: Process, event: Event, at_ns: int) -> None:
+        if event.metadata.get("cause") != "loop":  # that loop's own busy run tells
+            process.stalls.add(at_ns - _int(event.measurements.get("duration_max")), at_ns)
+
     def _session_create(self, process: Process, event: Event, at_ns: int) -> None:
         session_id = event.metadata.get("session_id")
         if session_id and session_id not in self.sessions:
@@ -311,6 +315,7 @@ _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {
     "tinker.queue.resume": Fold._queue_resume,
     "tinker.retry": Fold._retry,
     "process.loop.busy": Fold._loop_busy,
+    "process.stall": Fold._stall,
     "tinker.session.create": Fold._session_create,
     "telemetry.session.start": Fold._session_start,
     "telemetry.session.stop": Fold._session_stop,

@@ -44,7 +44,7 @@ def forget(process: Process, held: Collection[int] = ()) -> None:
         for request in operation.requests.values():
             thin_polls(request)
     since_ns = min((operation.began_ns for operation in process.order), default=process.last_ns - KEPT_NS)
-    for runs in (process.sdk_busy, *process.user_busy.values()):
+    for runs in (process.sdk_busy, process.stalls, *process.user_busy.values()):
         _forget_runs(runs, since_ns - BEFORE_NS)
     index = bisect_left(process.submit_starts, since_ns)
     del process.submit_starts[: max(index, len(process.submit_starts) - SUBMITS_KEPT)]

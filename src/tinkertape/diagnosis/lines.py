@@ -136,7 +136,9 @@ def _cut_send(cut: Cut, each: _Round, cursor: int, end: int, around: Surrounding
     if span > 0 and busy_ns(around.busy, last.began_ns, end) > LOOP_BUSY_SHARE * span:
         cut.doubt(SEND, COMPUTE, last.began_ns, last.began_ns, end, "inferred", "counted from the last send: busy loop")
         return cut.add(SEND, cursor, last.began_ns)
-    low, method = earliest(around.busy, end, last.starved_ns, "the SDK's loop was busy when it was accepted")
+    low, method = earliest(
+        around.busy, around.stalls, end, last.starved_ns, "the SDK's loop was busy when it was accepted"
+    )
     unanswered = next((attempt for attempt in attempts if attempt.broken and attempt.connected), None)
     if unanswered is not None:
         low = min(low, unanswered.began_ns + around.round_trip_ns // 2)

@@ -46,6 +46,7 @@ class Process:
         self.retries: list[Retry] = []
         self.failures: list[Failure] = []  # of the program, not of an operation
         self.sdk_busy = BusyRuns()
+        self.stalls = BusyRuns()  # of the GIL
         self.connections = Connections()
         self.user_busy: dict[int, BusyRuns] = {}
         self.session_began_ns: int | None = None

@@ -156,6 +156,7 @@ class Cutter:
             process.hold_ns if operation.ended_ns is None else operation.hold_ns,
             (process.round_trip_ns if operation.ended_ns is None else operation.round_trip_ns) or 0,
         )
+        around.stalls = process.stalls
         if process.connections.spells and was_hidden(operation):
             around.silent_from = [spell.began_ns for spell in process.connections.spells]
         if ahead:

@@ -1,8 +1,9 @@
-"""How late a stamp may be: the SDK's loop ran something else, or had no processor.
+"""How late a stamp may be: the SDK's loop ran something else, had no processor, or could not get the GIL.
 
 A stamp is taken when the loop runs its callback, not when the answer came. Two things delay it, one after the other:
 the threads of the exchange wait for a processor (`starved`, the kernel's count over the whole exchange: what of it came
-after the answer is at most that), and the loop is in a busy run that began before (facts/partition.md §7.4).
+after the answer is at most that), and the loop is in a busy run that began before (facts/partition.md §7.4). While a
+thread holds the GIL no stamp is taken at all: one taken when the stall ends may be as old as its begin.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import NamedTuple
 from tinkertape.diagnosis.records import BusyRuns
 
 STAMP_LAG_NS = 3_000_000  # a stamp this soon after a busy run was held up by it (below 3 ms is noise there)
+STALL_LAG_NS = 20_000_000  # who waited for the GIL gets it after a stall, but not at once, nor the monitor first
 STARVED = "the SDK's loop waited for a processor"
+STALLED = "nobody could run just before: the GIL was held"
 
 
 class Earliest(NamedTuple):
@@ -23,9 +26,12 @@ class Earliest(NamedTuple):
     method: str
 
 
-def earliest(runs: BusyRuns, stamp: int, starved_ns: int, busy: str) -> Earliest:
+def earliest(runs: BusyRuns, stalls: BusyRuns, stamp: int, starved_ns: int, busy: str) -> Earliest:
     """A stamp of an exchange whose threads waited for a processor that long; `busy` says what a busy run means."""
     free_ns = earliest_ns(runs, stamp)
+    held_ns = earliest_ns(stalls, stamp, STALL_LAG_NS)
+    if held_ns < free_ns - starved_ns:
+        return Earliest(held_ns, STALLED)
     return Earliest(free_ns - starved_ns, STARVED if starved_ns > stamp - free_ns else busy)
 
 
@@ -47,10 +53,10 @@ def runs_within(runs: BusyRuns, began: int, ended: int) -> list[tuple[int, int]]
     return out
 
 
-def earliest_ns(runs: BusyRuns, stamp: int) -> int:
+def earliest_ns(runs: BusyRuns, stamp: int, lag_ns: int = STAMP_LAG_NS) -> int:
     """When the thing stamped at `stamp` may have happened at the earliest, the loop's busy runs considered."""
     index = bisect_right(runs.began_ns, stamp) - 1
-    if index < 0 or stamp - runs.ended_ns[index] > STAMP_LAG_NS:
+    if index < 0 or stamp - runs.ended_ns[index] > lag_ns:
         return stamp
     low = runs.began_ns[index]
     inside = runs.ended_ns[index] >= stamp

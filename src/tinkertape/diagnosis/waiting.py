@@ -221,7 +221,9 @@ def _doubt_ready(cut: Cut, waiting: Sequence[Poll], result: Poll, accepted: int,
     ready = result.headers_ns
     known = [poll for poll in waiting if not _is_unknown(poll)]
     pending = max(accepted, known[-1].headers_ns - known[-1].starved_ns) if known else accepted
-    low, method = earliest(around.busy, ready, result.starved_ns, "the SDK's loop was busy when it was ready")
+    low, method = earliest(
+        around.busy, around.stalls, ready, result.starved_ns, "the SDK's loop was busy when it was ready"
+    )
     after_error = bool(waiting) and _is_unknown(waiting[-1])
     if waiting and waiting[-1].paused is not None:
         pass  # where in that interval it was ready is the doubt about the pause's end
