@@ -9,7 +9,7 @@ import pytest
 from tests.diagnosis.builder import Script
 
 from tinkertape.context import Event
-from tinkertape.diagnosis import runner
+from tinkertape.diagnosis import diagnose, runner
 from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.findings import Finding
 
@@ -56,3 +56,14 @@ def test_a_star_stands_for_any_segment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settled_stands_for_the_event_that_settled_an_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert heard(monkeypatch, SETTLED) == ["clock.tick"]
     assert heard(monkeypatch, SETTLED, "clock.tick") == ["clock.tick"]
+
+
+def test_a_detector_that_failed_is_not_said_to_have_seen_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def detect(event: Event) -> Iterator[Finding]:
+        raise TypeError(event.name)
+
+    module = ModuleType("made")
+    module.LISTENS, module.detect = ("clock.tick",), detect  # type: ignore[attr-defined]
+    monkeypatch.setattr(runner, "causes", lambda: {"made": module})
+
+    assert diagnose(one_call()).report.checked == []

@@ -76,8 +76,8 @@ class Runner:
 
     @property
     def causes(self) -> list[str]:
-        """What is watched for."""
-        return [running.cause for running in self._running]
+        """What is watched for; not what a detector that failed would have seen."""
+        return [running.cause for running in self._running if not running.broken]
 
     @property
     def listens(self) -> set[str]:
