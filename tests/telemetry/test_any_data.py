@@ -34,7 +34,7 @@ def refuse(*_: Any) -> Any:
 
 class Zone(datetime.tzinfo):
     def utcoffset(self, moment: Any) -> Any:
-        raise ValueError
+        raise Refused
 
     dst = tzname = utcoffset
 

@@ -24,7 +24,7 @@ from tinkertape.tape.rendering import safe_json
 
 PAIR_EVERY_NS = 50_000_000
 SNAPSHOT_MAX = 1 << 20  # bytes; a larger one is made again, cut
-UNENCODABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+UNENCODABLE = (Exception,)  # a value's own code runs while it is encoded (a time zone's), and may raise what it likes
 _ODD_FLOAT = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")  # how NaN and the infinities begin in MessagePack
 _EMPTY: dict[str, Any] = {}
 
