@@ -18,6 +18,7 @@ from tinkertape.context import Event, SpanIds, current_scope, current_span, repl
 from tinkertape.errors import TapeError
 from tinkertape.tape import Recorder, encode_line, open_tape
 from tinkertape.tape.ledger import Ledger
+from tinkertape.tape.segment import Disk
 
 
 def events_of(recorder: Recorder) -> list[Event]:
@@ -368,6 +369,33 @@ def test_the_disk_is_synced_where_power_may_fail(folder: Path) -> None:
     assert recorder.flush(10)
     assert disk.synced >= 1
     recorder.close()
+
+
+def test_a_segment_that_is_closed_is_synced_where_power_may_fail(folder: Path) -> None:
+    unsynced: set[int] = set()
+
+    class Watched(Disk):
+        def write(self, file: int, data: bytes) -> int:
+            unsynced.add(file)
+            return super().write(file, data)
+
+        def sync(self, file: int) -> None:
+            super().sync(file)
+            unsynced.discard(file)
+
+        def close(self, file: int) -> None:
+            assert file not in unsynced
+            super().close(file)
+
+    recorder = Recorder(folder, "run-1", durability="power", segment_max=2_000, disk=Watched())
+    for number in range(100):
+        recorder.log("my.event", {"number": number})
+        assert recorder.flush(10)
+        assert not unsynced  # what `flush` says is in the file is on the disk
+    recorder.close()
+
+    assert len(open_tape(folder).segments) > 5
+    assert [event.metadata["number"] for event in open_tape(folder)] == list(range(100))
 
 
 def test_what_was_logged_is_known_as_such_and_its_line_comes_out_as_it_went_in(recorder: Recorder) -> None:
