@@ -419,6 +419,7 @@ def test_who_held_the_gil_is_told_by_who_computed(most_ms, before_ms, all_ms, he
     computed = Computed(threading.main_thread(), most_ms * MS, before_ms * MS, all_ms * MS)
 
     assert computed.cause(held_ms * MS) == cause
+    assert computed.cause(held_ms * MS, dumped=True) == ("gil" if cause == "starved" else cause)
     assert (computed.holder(held_ms * MS) is not None) == (cause in ("gil", "starved"))
 
 

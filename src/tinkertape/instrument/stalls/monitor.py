@@ -162,7 +162,7 @@ class Monitor:
         frames.clear()
         self._late.append((asked_ns, woke_ns))
         held = held_ns(late_ns, self._before, self._evidence.now(), self._turns, sys.getswitchinterval())
-        computed = self._threads.computed(woke_ns - held)
+        computed = self._threads.computed(asked_ns)
         holder = computed.holder(held)
         dumped = self._timers.take() if self._timers is not None else []
         if self._timers is not None and (held < STALL_MIN_NS or holder is None):  # others kept us from putting it off
@@ -180,7 +180,9 @@ class Monitor:
                 "monotonic_time": woke_ns,
             },
             {
-                "cause": "gc" if self._collected(asked_ns, woke_ns) >= held / 2 else computed.cause(held),
+                "cause": "gc"
+                if self._collected(asked_ns, woke_ns) >= held / 2
+                else computed.cause(held, dumped=bool(during)),
                 **_who(holder),
                 **_loop_of(holder),
                 "stack": during or stack,

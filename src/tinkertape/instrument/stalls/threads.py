@@ -35,12 +35,15 @@ class Computed(NamedTuple):
         enough_ns = max(COMPUTED_SHARE * self.all_ns, HELD_SHARE * held_ns)
         return self.most if self.most_ns >= enough_ns else None
 
-    def cause(self, held_ns: int) -> str:
-        """gil: it was busy with it; starved: it had the GIL and no processor; contention: several; unknown: nobody."""
+    def cause(self, held_ns: int, *, dumped: bool = False) -> str:
+        """gil: it was busy with it; starved: it had the GIL and no processor; contention: several; unknown: nobody.
+
+        `dumped`: its stack was written for it had used up its budget meanwhile, so it computed.
+        """
         if self.holder(held_ns) is None:
             return "contention" if self.all_ns >= HELD_SHARE * held_ns else "unknown"
         is_busy = self.most_ns >= SURE_SHARE * held_ns or self.most_ns - self.before_ns >= C_CODE_NS
-        return "gil" if is_busy else "starved"
+        return "gil" if is_busy or dumped else "starved"
 
 
 class Threads:
@@ -75,7 +78,7 @@ class Threads:
         return self._clocks.keys()
 
     def computed(self, began_ns: int) -> Computed:
-        """Who has computed since the last wake, or look, and how much; the stall began at `began_ns`."""
+        """Who has computed since the last wake, or look, and how much; the stall began at `began_ns` at the latest."""
         self._find()
         before = {**self._used_ns, **self._busy_ns}
         used = {native_id: _read(clock) - before.get(native_id, 0) for native_id, clock in self._clocks.items()}
