@@ -218,6 +218,21 @@ def test_what_of_the_cost_lies_in_send_is_said_in_the_head_of_the_findings():
     assert "1.3\u202fs of it in send" in text_of(page_of(report))
 
 
+def test_what_was_lost_and_waited_at_once_counts_once():
+    report = made_run("twice", pause_at=5)
+    finding = report["findings"][0]
+    wall = report["wall_s"]
+    at_once = {**finding, "cost_s": wall * 0.7, "evidence": {**finding["evidence"], "began_s": 1.0, "ended_s": wall}}
+    report["findings"] = [at_once, at_once]
+    report["retries"] = [
+        {"at_s": 9.0, "operation": name, "delay_s": 4.0} for name in ("optim_step", "forward_backward")
+    ]
+    text = text_of(page_of(report))
+
+    assert f"together ≤{figures.THIN}{figures.seconds(wall)} of {figures.seconds(wall)}" in text
+    assert f"{figures.seconds(4.0)} spent backing off" in text
+
+
 def test_a_run_that_only_the_sdk_told_of_is_not_called_healthy():
     row = {"run": "a", "name": "plain", "state": "ended", "began": "2026-11-24T10:00:00Z", "events": 3, "parts": {}}
     rows = [row_of({**row, "steps": 0})]

@@ -298,12 +298,25 @@ def pause_line(held: list[Pause], began: datetime | None, wall_s: float) -> Paus
 
 
 def _together(report: Report) -> str:
-    costs = [finding.cost_s for finding in report.findings if finding.cost_s]
+    costly = [finding for finding in report.findings if finding.cost_s]
+    costs = [finding.cost_s or 0.0 for finding in costly]
     in_send = [finding.evidence.figures.get("in_send_s") for finding in report.findings]
     sent = sum(amount for amount in in_send if isinstance(amount, int | float))
-    said = [f"together ≈{THIN}{seconds(sum(costs))} of {seconds(report.wall_s)}"] if len(costs) > 1 else []
+    spans = [(each.evidence.began_s or 0.0, each.evidence.ended_s or report.wall_s) for each in costly]
+    apart = _covered(spans) >= sum(max(0.0, ended - began) for began, ended in spans) - 1e-6
+    figure = f"≈{THIN}{seconds(sum(costs))}" if apart else f"≤{THIN}{seconds(min(sum(costs), report.wall_s))}"
+    said = [f"together {figure} of {seconds(report.wall_s)}"] if len(costs) > 1 else []
     said += [f"{seconds(sent)} of it in send"] if sent > 0 and costs else []
     return ", ".join(said)
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """How long at least one of them lasts: what two calls wait at once counts once."""
+    total = until = 0.0
+    for began, ended in sorted(spans):
+        total += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return total
 
 
 def _errors_said(report: Report) -> str:
@@ -323,7 +336,8 @@ def _retries_said(report: Report) -> str:
         for (name, status, error), number in by.most_common(4)
         for why in [" ".join(word for word in (str(status or ""), error) if word)]
     ]
-    number, waited = len(report.retries), sum(retry.delay_s or 0 for retry in report.retries)
+    number = len(report.retries)
+    waited = _covered([(retry.at_s - (retry.delay_s or 0.0), retry.at_s) for retry in report.retries])
     return f"{number} {'retry' if number == 1 else 'retries'}: {'; '.join(kinds)}. {seconds(waited)} spent backing off."
 
 
