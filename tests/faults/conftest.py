@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.faults.processes import Collector
-
-from tinkertape.sim import Scenario, Sim, start
+from tests.services import Start, services
 
 
 @pytest.fixture
@@ -20,14 +19,7 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
 
 
 @pytest.fixture
-def sim_of(tmp_path: Path) -> Iterator[Callable[[Scenario], Sim]]:
-    """Starts services by their scenarios; each has a truth file; all are closed after the test."""
-    running: list[Sim] = []
-
-    def begin(scenario: Scenario) -> Sim:
-        running.append(start(scenario, truth=tmp_path / f"truth-{len(running)}.jsonl"))
-        return running[-1]
-
-    yield begin
-    for service in running:
-        service.close()
+def sim_of(tmp_path: Path) -> Iterator[Start]:
+    """Starts services by their scenarios; all are closed after the test."""
+    with services(tmp_path) as begin:
+        yield begin

@@ -8,25 +8,19 @@ from typing import Any
 
 import pytest
 import tinker
-from tests.instrument.watching import Events, scenario, service_client
+from tests.instrument.watching import Events, installed, scenario, service_client
+from tests.services import services
 
-from tinkertape import bus, sim
-from tinkertape.guard import failures, forget_failures
+from tinkertape import sim
+from tinkertape.guard import failures
 from tinkertape.instrument import tinker as source
 
 
 @pytest.fixture
 def start_service(tmp_path: Path) -> Iterator[Callable[..., sim.Sim]]:
     """Start a service that behaves as told; its truth is in `sim.truth`."""
-    running: list[sim.Sim] = []
-
-    def start(**changes: Any) -> sim.Sim:
-        running.append(sim.start(scenario(**changes), truth=tmp_path / f"truth-{len(running)}.jsonl"))
-        return running[-1]
-
-    yield start
-    for service in running:
-        service.close()
+    with services(tmp_path) as begin:
+        yield lambda **changes: begin(scenario(**changes))
 
 
 @pytest.fixture
@@ -46,11 +40,6 @@ def connect(start_service: Callable[..., sim.Sim]) -> Iterator[Callable[..., tin
 @pytest.fixture
 def events() -> Iterator[Events]:
     """The source is installed, and every event is heard; none of our hooks may have failed."""
-    heard = Events()
-    forget_failures()
-    bus.attach_all("test", heard.hear)
-    source.install()
-    yield heard
-    source.uninstall()
-    bus.detach("test")
+    with installed(source) as heard:
+        yield heard
     assert failures() == {}

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.instrument.watching import Events
+from tests.instrument.watching import Events, installed
 
 import tinkertape
-from tinkertape import bus
-from tinkertape.guard import failures, forget_failures
+from tinkertape.guard import failures
 from tinkertape.instrument import exceptions
 
 HOOKS = ((sys, "excepthook"), (threading, "excepthook"), (sys, "unraisablehook"))
@@ -36,13 +35,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.fixture
 def heard(said: list[Any]) -> Iterator[Events]:
-    heard = Events()
-    forget_failures()
-    bus.attach_all("test", heard.hear)
-    exceptions.install()
-    yield heard
-    exceptions.uninstall()
-    bus.detach("test")
+    with installed(exceptions) as events:
+        yield events
     assert failures() == {}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tinker
-from tests.instrument.watching import MODEL, Events, adam, service_client
+from tests.instrument.watching import MODEL, Events, adam, installed, service_client
 
 from tinkertape import bus
 from tinkertape.guard import disabled, failures, forget_failures
@@ -32,13 +32,8 @@ def broken(*args: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture
 def watched() -> Iterator[Events]:
-    heard = Events()
-    forget_failures()
-    bus.attach_all("test", heard.hear)
-    source.install()
-    yield heard
-    source.uninstall()
-    bus.detach("test")
+    with installed(source) as heard:
+        yield heard
     forget_failures()
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import tinker
 from tests.waiting import wait_until
 from tinker import types
 
+from tinkertape import bus
+from tinkertape.guard import forget_failures
 from tinkertape.sim import Scenario, Sim
 
 SECRET = "tml-plantedsecret0123456789"
@@ -45,6 +48,24 @@ class Events(list[Heard]):
         found = self.named(name, **metadata)
         assert len(found) == 1, f"{len(found)} events {name} {metadata}: {[e.name for e in self]}"
         return found[0]
+
+
+class Source(Protocol):
+    def install(self) -> None: ...
+
+    def uninstall(self) -> None: ...
+
+
+@contextlib.contextmanager
+def installed(source: Source) -> Iterator[Events]:
+    """While inside, the source is installed and every event is heard; failures of our hooks are counted from here."""
+    heard = Events()
+    forget_failures()
+    bus.attach_all("test", heard.hear)
+    source.install()
+    yield heard
+    source.uninstall()
+    bus.detach("test")
 
 
 StartService = Callable[..., Sim]

@@ -1,3 +1,5 @@
+"""Simulated services, a client of the real SDK and one of the bare wire."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -5,28 +7,22 @@ from pathlib import Path
 
 import pytest
 import tinker
+from tests.services import Start, services
 from tests.sim.client import Wire
 
-from tinkertape.sim import Scenario, Sim, start
+from tinkertape.sim import Scenario, Sim
 
 
 @pytest.fixture
-def sim_of(tmp_path: Path) -> Iterator[Callable[[Scenario], Sim]]:
-    """Starts services by their scenarios; each has a truth file; all are closed after the test."""
-    started: list[Sim] = []
-
-    def begin(scenario: Scenario) -> Sim:
-        started.append(start(scenario, truth=tmp_path / f"truth-{len(started)}.jsonl"))
-        return started[-1]
-
-    yield begin
-    for sim in started:
-        sim.close()
+def sim_of(tmp_path: Path) -> Iterator[Start]:
+    """Starts services by their scenarios; all are closed after the test."""
+    with services(tmp_path) as begin:
+        yield begin
 
 
 @pytest.fixture
 def service_of(
-    sim_of: Callable[[Scenario], Sim], monkeypatch: pytest.MonkeyPatch
+    sim_of: Start, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[Scenario], tuple[Sim, tinker.ServiceClient]]]:
     """A service and the real SDK's client of it."""
     monkeypatch.setenv("TINKER_API_KEY", "tml-anything")
@@ -43,7 +39,7 @@ def service_of(
 
 
 @pytest.fixture
-def wire_of(sim_of: Callable[[Scenario], Sim]) -> Iterator[Callable[[Scenario], Wire]]:
+def wire_of(sim_of: Start) -> Iterator[Callable[[Scenario], Wire]]:
     """A service and a client that shows the bare wire."""
     wires: list[Wire] = []
 

@@ -90,8 +90,8 @@ class Pause(Part, frozen=True):
     after_s: float = 0.0
 
 
-class SubmitFault(Part, frozen=True):
-    """The first `times` attempts to submit the nth request of a type are answered with this HTTP status."""
+class StatusFault(Part, frozen=True):
+    """The first `times` attempts at something for the nth request of a type are answered with this HTTP status."""
 
     nth: int
     status: int
@@ -99,6 +99,10 @@ class SubmitFault(Part, frozen=True):
     request_type: RequestType = "ForwardBackward"
     message: str = "the service is overloaded"
     retry_after_s: float | None = None
+
+
+class SubmitFault(StatusFault, frozen=True):
+    """An attempt to submit it."""
 
 
 class FutureFault(Part, frozen=True):
@@ -110,15 +114,10 @@ class FutureFault(Part, frozen=True):
     message: str = "the worker was lost"
 
 
-class PollFault(Part, frozen=True):
-    """The first `times` polls for the nth request of a type are answered with this HTTP status."""
+class PollFault(StatusFault, frozen=True):
+    """A poll for it."""
 
-    nth: int
-    status: int
-    times: int = 1
-    request_type: RequestType = "ForwardBackward"
     message: str = "upstream did not answer"
-    retry_after_s: float | None = None
 
 
 class ConnectionFault(Part, frozen=True):
