@@ -12,9 +12,9 @@ from tests.waiting import wait_until
 
 from tinkertape.collector import reports as module
 from tinkertape.collector.reports import Reports
-from tinkertape.collector.run_row import rfc3339
 from tinkertape.context import Event
 from tinkertape.store import LedgerRow, ProcessRow, Summary
+from tinkertape.tape.format import timestamp
 from tinkertape.tape.ledger import Ledger
 
 MINUTE_NS = 60 * 10**9
@@ -89,7 +89,7 @@ def test_a_run_goes_on_by_the_earlier_of_event_and_arrival(store, event_ns, arri
     row = reports_of(store).run("r")["run"]
 
     assert row["state"] == state
-    assert row["last_event"] == rfc3339(min(event_ns, arrival))
+    assert row["last_event"] == timestamp(min(event_ns, arrival))
 
 
 def test_a_run_that_is_put_aside_meanwhile_keeps_its_cursor_and_its_last_event(store, monkeypatch):
@@ -103,13 +103,13 @@ def test_a_run_that_is_put_aside_meanwhile_keeps_its_cursor_and_its_last_event(s
         return Ledger()
 
     reports = Reports(store, ledger_of, lambda run, events, state: None)
-    assert reports.run("r")["run"]["last_event"] == rfc3339(now_ns)
+    assert reports.run("r")["run"]["last_event"] == timestamp(now_ns)
     reports.start()
     wait_until(lambda: store.noted)
     reports.close()
 
     assert {summary.arrival for summary in store.noted} == {now_ns}
-    assert {summary.summary["last_event"] for summary in store.noted} == {rfc3339(now_ns)}
+    assert {summary.summary["last_event"] for summary in store.noted} == {timestamp(now_ns)}
 
 
 def test_a_silent_run_is_looked_at_without_the_store_until_its_state_changes(store, monkeypatch):

@@ -246,7 +246,7 @@ def test_a_run_that_grew_since_it_was_summed_up_is_known(store: Store, run):
     store.insert(events_of(run, 3))
     assert run in store.runs_behind()
 
-    store.note_summary(Summary(run, 1, store.extent(run).last_arrival, {}))
+    store.note_summary(Summary(run, 1, store.events(run)[-1][0], {}))
 
     assert run not in store.runs_behind()
 

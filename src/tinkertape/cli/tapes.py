@@ -1,4 +1,6 @@
-"""Runs read from this machine's tapes: no collector, no server extra, nothing written."""
+"""Runs read from this machine's tapes: no collector, no server extra; written is only a row beside the tape of a run
+that is over (`kept_rows.py`).
+"""
 
 from __future__ import annotations
 

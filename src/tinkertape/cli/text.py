@@ -19,11 +19,6 @@ def escaped(text: str) -> str:
     return "".join(_shown(character) for character in text)
 
 
-def escaped_lines(text: str) -> str:
-    """Like `escaped`, keeping line breaks: for tracebacks."""
-    return "\n".join(escaped(line.expandtabs(4)) for line in text.split("\n"))
-
-
 def _shown(character: str) -> str:
     category = unicodedata.category(character)
     if category not in HIDDEN:

@@ -6,7 +6,7 @@ Answers are JSON, or one line of text that says what is wrong. Blocking work run
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -23,8 +23,6 @@ OURS_HEADER = {"Tinkertape-Collector": "1"}  # a sender that sees it sends whole
 NUMBER_MAX = 2**63 - 1
 NO_STORE = {"cache-control": "no-store"}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def api_routes(source: StoreSource, hub: Hub, metrics_text: Callable[[], str], content_type: str) -> list[BaseRoute]:

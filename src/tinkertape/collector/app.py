@@ -7,7 +7,6 @@ the receiving.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -34,7 +33,6 @@ from tinkertape.store import Store
 from tinkertape.wire import TELEMETRY_PATH
 
 Pages = Callable[[StoreSource], Sequence[BaseRoute]]
-_log = logging.getLogger("tinkertape")
 
 
 class Collector:
@@ -111,9 +109,8 @@ def app(
     """The collector's ASGI app.
 
     `store` is an open store, or the address of one, which is then opened here and closed with the app. `inbox` is the
-    folder for what is received, `tapes` the folder of
-    this machine's runs, None: only what is received. `pages` makes the routes of a page from a source. Raises
-    `StoreError`, `CollectorError`.
+    folder for what is received, `tapes` the folder of this machine's runs, None: only what is received. `pages` makes
+    the routes of a page from a source. Raises `StoreError`, `CollectorError`.
     """
     opened = Store.open(store) if isinstance(store, str) else store
     try:

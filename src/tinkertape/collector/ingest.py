@@ -1,10 +1,9 @@
 """`POST /api/v1/telemetry`: Tinker's wire in, the inbox on disk, then `{"status":"accepted"}`.
 
 That answer, and no other, is the one for which no SDK version sends its batch again (docs/facts/sdk.md §1); so it is
-given to any body in which a list of events can be
-found, whatever is in the list. It means: on the collector's disk. 400 only for what is no such body, 413 and 408 for
-one too large or slow, 503 with `Retry-After`
-while the disk takes nothing or too much comes at once.
+given to any body in which a list of events can be found, whatever is in the list. It means: on the collector's disk.
+400 only for what is no such body, 413 and 408 for one too large or slow, 503 with `Retry-After` while the disk takes
+nothing or too much comes at once.
 
 Threads  a small body is turned into lines in the event loop, a large or packed one in "tinkertape-intake", so that it
          holds up nobody else's.

@@ -2,13 +2,11 @@
 
 The lines, one a received event:
 - an event, of a tape of ours or of a plain SDK, made complete: its line says itself what else stands in the body or
-  the tape's header (run, process, session, project,
-  SDK version). A plain SDK knows no run: its session is the run. The header of a process of ours comes before its
-  first line;
+  the tape's header (run, process, session, project, SDK version). A plain SDK knows no run: its session is the run.
+  The header of a process of ours comes before its first line;
 - `{"rejected": …}`: an event that cannot be a line, with the reason; `{"ledger": …}`: what a process says of itself.
 Everything is redacted on the way: real SDKs put their own API key into their telemetry (docs/facts/sdk.md D1). A bad
-event never fails its body: old SDKs would send that body
-again for ever.
+event never fails its body: old SDKs would send that body again for ever.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 unknown way.
 
 The server binds to loopback, but a browser on this machine also runs other people's pages: `Host` must be a name of
-this machine and this port (a page that rebinds its own
-name to 127.0.0.1 keeps its name there), and `Origin`, when there is one, must be ours, each of them; a browser that
-says by `Sec-Fetch-Site` that another page asks is believed. uvicorn itself limits neither
-the size nor the time of a body (docs/facts/performance.md §5).
+this machine and this port (a page that rebinds its own name to 127.0.0.1 keeps its name there), and `Origin`, when
+there is one, must be ours, each of them; a browser that says by `Sec-Fetch-Site` that another page asks is believed.
+uvicorn itself limits neither the size nor the time of a body (docs/facts/performance.md §5).
 """
 
 from __future__ import annotations

@@ -88,10 +88,6 @@ class Loader:
         """Begin to load."""
         self._thread.start()
 
-    def wake(self) -> None:
-        """There is something new: do not wait for the next look."""
-        self._wake.set()
-
     def close(self) -> None:
         """Load what is there, for a few seconds at most, then stop."""
         self._closing = True

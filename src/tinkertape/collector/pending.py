@@ -6,12 +6,12 @@ A glance at a line is enough for nearly all of them; what the glance does not kn
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from tinkertape.collector.batch import SESSION_CREATE, Batch
+from tinkertape.collector.batch import SESSION_CREATE, Batch, Sessions
 from tinkertape.collector.tape_file import TapeFile
 from tinkertape.config import event_id as derived_id
 from tinkertape.errors import BadLine, TapeError
@@ -22,7 +22,6 @@ from tinkertape.tape.reader import Record
 
 Key = tuple[str, str]  # run, process
 Identity = tuple[str, int, str]  # process, index, event id
-Sessions = Mapping[str, tuple[str, str]]
 CHUNK = 1_000_000  # bytes
 _CREATES_SESSION = f'"{SESSION_CREATE}"'.encode()
 

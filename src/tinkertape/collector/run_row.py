@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinkertape.diagnosis.findings import is_estimate
+from tinkertape.tape.format import timestamp
 
 STEP_WALLS = 60  # the newest steps whose wall times the list draws
 
@@ -15,7 +16,7 @@ def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
     """The row: what `runs --json` shows, and what a page's list draws. `steps` and `findings` are counts."""
     steps = report.get("steps") or []
     findings = report.get("findings") or []
-    began = report.get("began") or rfc3339(last_event_ns)
+    began = report.get("began") or timestamp(last_event_ns)
     top = findings[0] if findings else None
     return {
         "run": report["run"],
@@ -29,7 +30,7 @@ def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
         "events": report["events"],
         "steps": len(steps),
         "findings": len(findings),
-        "last_event": rfc3339(last_event_ns),
+        "last_event": timestamp(last_event_ns),
         "wall_s": report.get("wall_s"),
         "model": report.get("model") or "",
         "finding": _finding(top) if top else None,
@@ -45,13 +46,6 @@ def _finding(top: dict[str, Any]) -> dict[str, Any]:
     evidence = top.get("evidence") or {}
     estimate = is_estimate(str(top.get("cause")), evidence.get("figures") or {})
     return {**told, "steps": evidence.get("steps") or [], "estimate": estimate}
-
-
-def rfc3339(time_ns: int) -> str:
-    """Nanoseconds since 1970 as the tape writes times: UTC, microseconds, Z."""
-    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=nanoseconds // 1000)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def microseconds(text: str) -> int:

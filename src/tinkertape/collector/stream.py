@@ -1,8 +1,7 @@
 """Server-sent events: who looks at a run hears at once that it grew.
 
 `event: run` with `{"run","events","state"}`, at most four a second for each listener, the latest of each run. A
-listener that does not read loses nothing but intermediate
-figures: what is sent is always the newest.
+listener that does not read loses nothing but figures in between: what is sent is always the newest.
 
 Threads  `Hub.publish` may be called from any thread; listeners live in the event loop.
 """

@@ -1,8 +1,8 @@
 """Text from a run, made safe to read: what a person cannot see is written out.
 
 HTML is escaped by the templates; this is about the rest. A control character, a mark that turns the direction of
-text, or half of a surrogate pair
-becomes `\\u202e`, so that it can neither reorder a line, nor break the page's encoding, nor hide.
+text, or half of a surrogate pair becomes `\\u202e`, so that it can neither reorder a line, nor break the page's
+encoding, nor hide.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ docs/facts/performance.md §6.
 
 from __future__ import annotations
 
-from tinkertape.store.queries import Extent, LedgerRow, ProcessRow, StoredProcess, Summary
+from tinkertape.store.queries import LedgerRow, ProcessRow, StoredProcess, Summary
 from tinkertape.store.rows import in_range, unfit
 from tinkertape.store.store import Rejected, Store
 
-__all__ = ["Extent", "LedgerRow", "ProcessRow", "Rejected", "Store", "StoredProcess", "Summary", "in_range", "unfit"]
+__all__ = ["LedgerRow", "ProcessRow", "Rejected", "Store", "StoredProcess", "Summary", "in_range", "unfit"]

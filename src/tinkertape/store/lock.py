@@ -1,8 +1,8 @@
 """Holds the store's folder for one process, and says who holds it.
 
 The lock is the kernel's (`flock` on `tinkertape.pid`): it ends with the process, also by SIGKILL, so a pid file that
-was left behind locks nobody out. What stands in the file
-is for people: the pid, and when that process started, since a pid is used again.
+was left behind locks nobody out. What stands in the file is for people: the pid, and when that process started, since
+a pid is used again.
 """
 
 from __future__ import annotations

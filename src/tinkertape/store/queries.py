@@ -62,16 +62,6 @@ class Summary(msgspec.Struct, frozen=True):
     summary: dict[str, Any]
 
 
-class Extent(msgspec.Struct, frozen=True):
-    """A run's events, each once: how many, the newest arrival, first and last time in microseconds. All 0: no such
-    run."""
-
-    events: int
-    last_arrival: int
-    began_us: int
-    last_us: int
-
-
 @functools.cache
 def query_text(name: str) -> str:
     """The text of `queries/<name>.sql`."""
@@ -91,8 +81,8 @@ def last_events(engine: Engine, run: str, limit: int) -> list[tuple[Any, ...]]:
     return engine.read(query_text("last_events"), {"run": run, "limit": limit})
 
 
-def run_extent(engine: Engine, run: str) -> Extent:
-    return Extent(*engine.read(query_text("run_extent"), {"run": run})[0])
+def count_events(engine: Engine, run: str) -> int:
+    return int(engine.read(query_text("count_events"), {"run": run})[0][0])
 
 
 def last_arrival(engine: Engine) -> int:
@@ -116,10 +106,6 @@ def stored_identities(
 
 def rejected_by_process(engine: Engine, run: str | None = None) -> list[tuple[str, str, int]]:
     return [(row[0], row[1], row[2]) for row in engine.read(query_text("rejected_by_process"), {"run": run or ""})]
-
-
-def rejected_reasons(engine: Engine) -> dict[str, int]:
-    return {row[0]: row[1] for row in engine.read(query_text("rejected_reasons"))}
 
 
 def processes(engine: Engine, run: str | None = None) -> list[ProcessRow]:

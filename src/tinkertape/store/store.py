@@ -155,7 +155,7 @@ class Store:
     def refile(self, session_id: str, project: str, run: str) -> int:
         """Move what a session's own bodies brought to the run of the session; returns how many events. Repeating it
         does nothing."""
-        count = self.extent(session_id).events
+        count = self.count(session_id)
         if count and run != session_id:
             queries.refile_events(self._engine, session_id, project, run, self._arrivals(count))
             queries.forget_run_summary(self._engine, session_id)
@@ -200,11 +200,7 @@ class Store:
 
     def count(self, run: str) -> int:
         """How many events a run has, each once."""
-        return self.extent(run).events
-
-    def extent(self, run: str) -> queries.Extent:
-        """How many events a run has, and from when to when."""
-        return queries.run_extent(self._engine, run)
+        return queries.count_events(self._engine, run)
 
     def runs(self, limit: int = 100, before: tuple[int, str] | None = None) -> list[queries.Summary]:
         """The runs that were summed up, newest first, from a cursor (began in microseconds, run) on."""
@@ -238,10 +234,6 @@ class Store:
     def rejected_by_process(self, run: str | None = None) -> list[tuple[str, str, int]]:
         """How many lines were set aside, each once: [(run, process, count)]."""
         return queries.rejected_by_process(self._engine, run)
-
-    def rejected_reasons(self) -> dict[str, int]:
-        """How many lines were set aside, by reason."""
-        return queries.rejected_reasons(self._engine)
 
     def stored_among(self, run: str, identities: set[tuple[str, int, str]]) -> set[tuple[str, int, str]]:
         """Which of these identities (process, index, event id) of a run are stored already."""
