@@ -8,6 +8,8 @@ from typing import Any
 
 from tests.dashboard.made_answers import findings_of, verdict_of
 
+from tinkertape.collector.run_row import row_of
+
 BEGAN = datetime(2026, 11, 24, 2, 4, 11, tzinfo=UTC)
 ORDER = (
     "call",
@@ -497,26 +499,6 @@ def made_events(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def made_row(report: dict[str, Any]) -> dict[str, Any]:
-    """A report's line in the list of runs."""
-    began = datetime.fromisoformat(report["began"])
-    top = report["findings"][0] if report["findings"] else None
-    return {
-        "run": report["run"],
-        "name": report["name"],
-        "state": report["state"],
-        "status": report["status"],
-        "began": report["began"],
-        "ended": report["ended"],
-        "sessions": report["sessions"],
-        "events": report["events"],
-        "steps": len(report["steps"]),
-        "findings": len(report["findings"]),
-        "last_event": _iso(began + timedelta(seconds=report["wall_s"])),
-        "wall_s": report["wall_s"],
-        "model": report["model"],
-        "parts": {part["part"]: part["seconds"] for part in report["parts"]},
-        "over_s": report["over_s"],
-        "step_walls": [step["wall_s"] for step in report["steps"]][-30:],
-        "finding": top
-        and {"cause": top["cause"], "owner": top["owner"], "summary": top["summary"], "cost_s": top["cost_s"]},
-    }
+    """A report's line in the list of runs, as the collector makes it."""
+    ended = datetime.fromisoformat(report["began"]) + timedelta(seconds=report["wall_s"])
+    return row_of({"project": "default", **report}, round(ended.timestamp() * 1e9))

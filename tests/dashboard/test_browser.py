@@ -489,7 +489,7 @@ def test_in_a_narrow_list_a_finding_is_told_whole(own, watched):
     watched.page.set_viewport_size({"width": 390, "height": 900})
     watched.page.goto(own.url)
 
-    assert watched.page.inner_text(".finding-cell .quiet").endswith("out of capacity.")
+    assert watched.page.inner_text(".finding-cell .quiet").endswith("step 12")
     assert watched.page.evaluate(
         "(({scrollWidth, clientWidth}) => scrollWidth <= clientWidth)(document.querySelector('.finding-cell .quiet'))"
     )

@@ -190,13 +190,6 @@ def test_the_headline_says_whom_the_live_runs_wait_for():
     assert said(headline([ended])) == "1 run, none live. The newest, haiku, ended and was healthy."
 
 
-def test_a_row_may_carry_lists_where_counts_are_shown():
-    report = made_run(steps=3, pause_at=2)
-    row = row_of({"run": "a", "steps": report["steps"], "findings": report["findings"], "parts": report["parts"]})
-
-    assert (row.steps, row.findings, row.finding.cause) == (3, 1, "capacity-pause")
-
-
 def page_of(report) -> str:
     return TestClient(Starlette(routes=routes(FakeSource([report])))).get(f"/runs/{report['run']}").text
 
@@ -253,7 +246,7 @@ def test_the_list_says_where_and_how_long_before_it_runs_out_of_room():
         for each in (
             finding,
             {**finding, "steps": [8]},
-            {**finding, "evidence": {"steps": [8, 9]}},
+            {**finding, "steps": [8, 9]},
             {**finding, "steps": [8], "estimate": True},
         )
     ]

@@ -1,10 +1,10 @@
 """The addresses of the pages, and their answers.
 
 Threads  a page is made in a worker thread (its function is not async), because the `Source` may block and drawing
-takes time.
+         takes time.
 Safety   every page carries `HEADERS`: nothing inline runs, nothing foreign loads, nobody frames it. Every text is
-escaped by the templates (autoescape is
-         always on) after `visible` has written out what cannot be seen. A run's id is looked up, never a path.
+         escaped by the templates (autoescape is always on) after `visible` has written out what cannot be seen. A
+         run's id is looked up, never a path.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The door: what a `Source` answers becomes these values; behind it nothing is `Any`.
 
 Every field has a default, unknown keys are ignored, and a null takes the default: a report of an older or newer
-diagnosis is shown as far as it goes.
-Times that end in `_s` are seconds since the run's begin.
+diagnosis is shown as far as it goes. Times that end in `_s` are seconds since the run's begin.
 """
 
 from __future__ import annotations
@@ -222,7 +221,6 @@ class TopFinding(msgspec.Struct, frozen=True):
     cost_s: float | None = None
     estimate: bool = False  # is its cost no measurement?
     steps: list[StepId] = []
-    evidence: Evidence = Evidence()
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -263,18 +261,8 @@ def report_of(data: dict[str, Any]) -> Report:
 
 
 def row_of(data: dict[str, Any]) -> RunRow:
-    """A source's row as a value; takes lists where counts are shown, and parts as a list or by name. Raises as
-    `report_of`."""
-    row = dict(data)
-    for counted in ("steps", "findings"):
-        if isinstance(row.get(counted), list):
-            if counted == "findings" and row[counted] and not row.get("finding"):
-                row["finding"] = row[counted][0]
-            row[counted] = len(row[counted])
-    row["finding"] = row.get("finding") or row.get("top_finding")
-    if isinstance(row.get("parts"), list):
-        row["parts"] = {part["part"]: part.get("seconds", 0.0) for part in row["parts"]}
-    return msgspec.convert(_cleaned(row), RunRow, strict=False)
+    """A source's row as a value. Raises as `report_of`."""
+    return msgspec.convert(_cleaned(data), RunRow, strict=False)
 
 
 def ledger_of(data: dict[str, Any]) -> Ledger:

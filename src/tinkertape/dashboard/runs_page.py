@@ -174,7 +174,7 @@ def _found(row: RunRow) -> str:
     finding = row.finding
     if finding is None:
         return ""
-    steps = [step for step in finding.steps or finding.evidence.steps if step is not None]
+    steps = [step for step in finding.steps if step is not None]
     if not steps:
         return finding.summary
     where = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
