@@ -66,7 +66,7 @@ def test_looking_for_mail_addresses_is_linear() -> None:
     add(emails=True)
 
     for hostile in ("a" * 200_000, "a@" * 100_000, "a@" + "b." * 100_000, "a." * 100_000 + "@"):
-        redact_text(hostile)
+        assert redact_text(hostile) == hostile
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,8 @@ def recorded(telemetry: Telemetry, data: Any) -> Any:
 def test_any_data_is_one_line_and_its_neighbours_are_there(telemetry: Telemetry, data: Any) -> None:
     recorded(telemetry, data)
 
+    assert telemetry.ledger().balanced
+
 
 @pytest.mark.parametrize("make", [*ODD, *UNASKABLE, *LARGE])
 def test_an_odd_value_alone_in_a_dict_and_deeper(telemetry: Telemetry, make: Callable[[], Any]) -> None:
