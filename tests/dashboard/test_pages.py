@@ -289,6 +289,16 @@ def test_the_exit_status_stands_beside_the_state_where_it_is_not_0():
     assert "exit status" not in text_of(page_of(report | {"exit_status": 0}))
 
 
+def test_a_failure_of_nobodys_has_no_check_mark():
+    report = made_run("left", error_at=3) | {"state": "failed"}
+    for told in (report["verdict"], *report["errors"], *report["findings"]):
+        told["owner"] = "none"
+    content = page_of(report).partition('id="verdict"')[2].partition("Tape")[0]
+
+    assert report["errors"] and 'href="#g-failed"' in content
+    assert 'href="#g-none"' not in content
+
+
 def test_a_run_that_ended_without_an_optim_step_is_told_in_calls():
     text = text_of(page_of(made_run("evaluation") | {"steps": [], "usual_step_s": None, "loss": []}))
 
