@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.diagnosis.test_forgetting import folded
 from tests.journeys.seeds import (
     COMPUTE_S,
     HEALTHY_SEED,
@@ -183,3 +184,7 @@ def test_every_event_of_the_run_is_stored_and_the_ledger_balances_exactly(run: T
     assert run.report is not None
     assert ledger["recorded"] == ledger["stored"] == run.report.events
     assert (ledger["pending"], ledger["rejected"], ledger["dropped"]) == (0, 0, {})
+
+
+def test_a_live_diagnosis_forgets_what_is_settled_and_finds_the_very_same(run: Trained) -> None:
+    assert folded(run.events, 7)[:2] == folded(run.events, None)[:2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -32,7 +33,8 @@ class Trained(msgspec.Struct):
     starved: list[list[tuple[int, int]]]
     report: Report | None = None  # the collector's, as it came over HTTP
     ledger: dict[str, Any] = {}
-    view: Any = None  # the same events, cut: for single requests and their bounds
+    events: list[Event] = []  # as the collector gives them out
+    view: Any = None  # the same, cut: for single requests and their bounds
 
     def said(self, what: str, **wanted: object) -> list[dict[str, Any]]:
         """The truth's lines of one kind, with these values."""
@@ -59,17 +61,22 @@ def judged(trained: Trained, collector: Collector) -> Trained:
     )
     answer = collector.json(f"/api/v1/runs/{trained.run}")
     report = msgspec.convert(answer["report"], Report)
-    return msgspec.structs.replace(
-        trained, report=report, ledger=collector.ledger(trained.run), view=_view(collector, trained.run)
-    )
+    events = list(_events(collector, trained.run))
+    ledger = collector.ledger(trained.run)
+    return msgspec.structs.replace(trained, report=report, ledger=ledger, events=events, view=_view(events))
 
 
-def _view(collector: Collector, run: str) -> View | None:
-    """The run's events as the collector gives them out, cut."""
-    diagnoser = Diagnoser()
+def _events(collector: Collector, run: str) -> Iterator[Event]:
     for line in collector.events(run):
         del line["cursor"]
         event = decode_line(json.dumps(line).encode())
         assert isinstance(event, Event)
+        yield event
+
+
+def _view(events: Iterable[Event]) -> View | None:
+    """The events, cut."""
+    diagnoser = Diagnoser()
+    for event in events:
         diagnoser.feed(event)
     return diagnoser.view()

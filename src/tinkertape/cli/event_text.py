@@ -27,9 +27,12 @@ SHOWN = (
     "reason",
     "status_code",
     "status",
+    "cause",
+    "state",
+    "summary",
 )
 NAMED = ("step", "delay", "error_type", "exception_type", "exception_message", "reason_text", "run_name")
-OURS = ("tinker.", "process.", "clock.", "telemetry.", "exception.")
+OURS = ("tinker.", "process.", "clock.", "telemetry.", "exception.", "diagnosis.")
 UNREMARKABLE = frozenset({"success", "unknown", ""})  # values that say nothing
 
 

@@ -1,7 +1,7 @@
 """What `tinkertape run` says while the program runs: a line on the terminal for each finding.
 
-A line is written when a finding is first told and, for a pause, again each time that it has lasted twice as long, and
-when it is over. A pause of less than `PAUSE_MIN_S` is not worth one. Only a terminal is written to, past Python's
+A line is written when a finding is first told. What holds the program up has one more each time that it has lasted
+twice as long, and when it is over; below `HELD_MIN_S` it is not worth one. Only a terminal is written to, past Python's
 streams: what the program has made of `sys.stderr` stays its own.
 
 Threads  `write` runs in the watcher's thread: a terminal that is held (Ctrl-S) holds nobody else up.
@@ -20,10 +20,11 @@ from tinkertape.events import DIAGNOSIS_FINDING
 from tinkertape.guard import guarded
 
 HANDLER_ID = "tinkertape.run.lines"
-PAUSE_MIN_S = 2.0
+HELD_MIN_S = 2.0
 LINES_MAX = 100  # in a run: who has so much trouble reads the report
 STDERR = 2
-PAUSE = "capacity-pause"
+PAUSES = {"capacity-pause": "for capacity", "rate-limit-pause": "for a rate limit"}
+HELD_UP = frozenset((*PAUSES, "unreachable"))
 
 
 class LiveLines:
@@ -48,18 +49,36 @@ class LiveLines:
 
     def line(self, measurements: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
         """What is to be said of a finding that was told, or None."""
-        key, known = metadata["key"], metadata["key"] in self._said
-        step = f" (step {metadata['step']})" if metadata["step"] is not None else ""
-        if metadata["cause"] != PAUSE:
+        key, cause, is_over = metadata["key"], metadata["cause"], metadata["state"] == "over"
+        known = key in self._said
+        if cause not in HELD_UP:
             self._said.add(key)
-            return None if known else f"{metadata['summary'].rstrip('.')}{step}"
-        if metadata["state"] == "over":
+            return None if known else _sentence(metadata)
+        if is_over:
             self._said.discard(key)
-            return f"goes on, after a pause for capacity of {_length(measurements['cost'])}{step}" if known else None
-        if measurements["cost"] < PAUSE_MIN_S * 1e9:
+            return _held(measurements, metadata) if known else None
+        if measurements["monotonic_time"] - measurements["since"] < HELD_MIN_S * 1e9:
             return None
         self._said.add(key)
-        return f"paused for capacity since {_length(measurements['cost'])}{step}"
+        return _held(measurements, metadata)
+
+
+def _held(measurements: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    """What holds the program up, or held it up."""
+    why = PAUSES.get(metadata["cause"])
+    if why is None:
+        return _sentence(metadata)
+    if metadata["state"] == "over":
+        return f"goes on, after {_length(measurements['cost'])} paused {why}{_step(metadata)}"
+    return f"paused {why} since {_length(measurements['cost'])}{_step(metadata)}"
+
+
+def _sentence(metadata: Mapping[str, Any]) -> str:
+    return f"{metadata['summary'].rstrip('.')}{_step(metadata)}"
+
+
+def _step(metadata: Mapping[str, Any]) -> str:
+    return "" if metadata["step"] is None else f" (step {metadata['step']})"
 
 
 def is_terminal() -> bool:

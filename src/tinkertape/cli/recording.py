@@ -14,6 +14,8 @@ import signal
 import sys
 from collections.abc import Iterator
 
+from tinkertape.bus import default_bus
+from tinkertape.cli.live_lines import LiveLines
 from tinkertape.cli.program import Program, program_traceback
 from tinkertape.cli.text import escaped
 from tinkertape.config import load_settings
@@ -44,13 +46,15 @@ class Recording:
 
     @classmethod
     def begin(cls, program: Program, *, name: str | None, quiet: bool) -> Recording:
-        """Start recording with every source; say in one line why not, if not."""
+        """Start recording with every source and the live detectors; say in one line why not, if not."""
         recording = cls(quiet=quiet)
         with guarded("cli.run.begin"):
             try:
                 settings = load_settings(name=name)
                 if not settings.off:
-                    recording.telemetry = start(settings.name or program.name)
+                    if not quiet:
+                        LiveLines().attach(default_bus)
+                    recording.telemetry = start(settings.name or program.name, watch=True)
                     recording.telemetry.kept = True  # the report reads the tape
             except (TinkertapeError, OSError) as error:
                 recording._say(f"not recorded: {error}", always=True)

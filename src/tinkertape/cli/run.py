@@ -41,14 +41,14 @@ def _files(context: click.Context, parameter: click.Parameter, incomplete: str) 
 @click.option(
     "--name", metavar="NAME", help="What the run is called; without it TINKERTAPE_NAME, else the script's name."
 )
-@click.option("-q", "--quiet", is_flag=True, help="No report at the end.")
+@click.option("-q", "--quiet", is_flag=True, help="No report at the end, and no word before it.")
 @click.argument("program", metavar="SCRIPT|MODULE", shell_complete=_files)
 @click.argument("arguments", metavar="[ARGS]…", nargs=-1, type=click.UNPROCESSED, shell_complete=_files)
 def command(module: bool, name: str | None, quiet: bool, program: str, arguments: tuple[str, ...]) -> Recorded:
     """Run a Python program and record it, with no change to the program.
 
-    Output, exit status, signals and tracebacks are as with plain python; the report goes to stderr when it ends. The
-    script's name is recorded, not its arguments or environment.
+    Output, exit status, signals and tracebacks are as with plain python; the report goes to stderr when it ends. On a
+    terminal, what is found is said there at once. The script's name is recorded, not its arguments or environment.
 
     \b
     tinkertape run train.py --epochs 3

@@ -25,7 +25,7 @@ from tinkertape.diagnosis.sdk_faults import NAMES
 from tinkertape.diagnosis.steps import step_now
 from tinkertape.events import is_declared
 
-FORGET_EVERY = 1000  # events
+FORGET_EVERY = 2000  # events
 NAMED_KEPT = 1000
 FINDINGS_KEPT = 256
 DOUBLED_MIN_S = 1.0  # a cost that doubles below this is not worth a word
