@@ -146,7 +146,7 @@ def killed_run(steps: int) -> Script:
 def test_killed() -> None:
     report = report_of(killed_run(2), state="killed")
 
-    assert answer(report).startswith("Killed in step 3, from outside the program")
+    assert answer(report).startswith("Killed in step 3, from outside the program or by os._exit.")
     assert report.wall_s == 3
 
 
@@ -255,7 +255,8 @@ def test_killed_tells_what_was_found_before() -> None:
     report = diagnose(events, state="killed").report
 
     assert answer(report) == (
-        "Killed after step 8, from outside the program. Before that: Tinker paused this run for ≈ 3.1 s at step 3."
+        "Killed after step 8, from outside the program or by os._exit. "
+        "Before that: Tinker paused this run for ≈ 3.1 s at step 3."
     )
     assert report.verdict.under == "Everything recorded until then is here."
 

@@ -148,7 +148,7 @@ def _killed(facts: Facts) -> Verdict:
     before = "" if not told else f" Before that: {' '.join(told[:2])}"
     more = f" And {words.count(len(told) - 2, 'finding')} more." if len(told) > 2 else ""
     under = f"Everything recorded until then is here. {_rest(facts, [])}".strip()
-    return Verdict("none", "Killed", f"{where}from outside the program.{before}{more}", under)
+    return Verdict("none", "Killed", f"{where}from outside the program or by os._exit.{before}{more}", under)
 
 
 def _failed(facts: Facts) -> Verdict:
