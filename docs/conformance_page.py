@@ -25,7 +25,7 @@ GROUPS = {
     "S": "Metrics: StatsD",
     "L": "Poller",
 }
-NUMBER = re.compile(r"(?:^|(?<=[.;] ))([TMCPSL]\d+[a-z]?) (?=\[[tps]\])")
+NUMBER = re.compile(r"(?:^|(?<=[.;] ))([TMCPSL]\d+[a-z]?) (?=\[[tps][],])")
 TEXT_MAX = 200  # characters of an item's text; the whole of it is in facts/beam.md
 
 HEAD = """\
@@ -73,7 +73,7 @@ def items() -> list[Item]:
 
 def plain(text: str) -> str:
     """Without the marks of evidence."""
-    return re.sub(r"\s+", " ", re.sub(r"\[[tps]\]|\*\*BEAT\*\*:?", "", text)).strip(" :")
+    return re.sub(r"\s+", " ", re.sub(r"\[[tps](?:, [^]]*)?\]|\*\*BEAT\*\*:?", "", text)).strip(" :")
 
 
 def marks() -> list[Mark]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -41,6 +42,15 @@ def test_requirements_are_pinned_with_hashes_and_name_no_registry(path):
     assert re.findall(r"https?://|file:|^\s*-", re.sub(r"--hash=sha256:[0-9a-f]{64}", "", text), re.MULTILINE) == []
     assert len(pins) == len(re.findall(r"^[A-Za-z0-9]", text, re.MULTILINE)), "every line is a pin"
     assert len(re.findall(r"^\S.*\n {4}--hash=", text, re.MULTILINE)) == len(pins), "every pin has a hash"
+
+
+def test_the_packages_from_npm_are_pinned_with_hashes_and_name_no_registry():
+    lock = json.loads((ROOT / "requirements" / "statsd" / "package-lock.json").read_text(encoding="utf-8"))
+    packages = {name: package for name, package in lock["packages"].items() if name}
+
+    assert "node_modules/statsd" in packages
+    assert [name for name, package in packages.items() if not package["integrity"].startswith("sha512-")] == []
+    assert [name for name, package in packages.items() if "resolved" in package] == []
 
 
 def test_the_test_requirements_hold_the_same_versions_as_the_demos():

@@ -5,6 +5,7 @@ extraction.py   an event's tags and value, or why not      states.py      what i
 aggregate.py    keeps the states, from the bus             sketch.py      quantiles with a stated error
 values.py       what a reporter is given                 exemplars.py   the last trace of each bucket
 reporters/      a file a system                          otlp.py        series as OpenTelemetry has them
+notices.py      what is said once in the log             statsd/        lines, packets and sockets of StatsD
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tinkertape.metrics.reporters.console import ConsoleReporter as ConsoleReporter
     from tinkertape.metrics.reporters.opentelemetry import OpenTelemetryReporter as OpenTelemetryReporter
     from tinkertape.metrics.reporters.prometheus import PrometheusReporter as PrometheusReporter
+    from tinkertape.metrics.reporters.statsd import StatsDReporter as StatsDReporter
     from tinkertape.metrics.values import Family as Family
     from tinkertape.metrics.values import Histogram as Histogram
     from tinkertape.metrics.values import Quantiles as Quantiles
@@ -41,6 +43,7 @@ _HOMES = {
     "PrometheusReporter": "tinkertape.metrics.reporters.prometheus",
     "Quantiles": "tinkertape.metrics.values",
     "Series": "tinkertape.metrics.values",
+    "StatsDReporter": "tinkertape.metrics.reporters.statsd",
     "counter": "tinkertape.metrics.definitions",
     "default": "tinkertape.metrics.defaults",
     "distribution": "tinkertape.metrics.definitions",
