@@ -56,7 +56,7 @@ def stalls(function, *, again=3, found=lambda stall: True):
             return
 
 tinkertape.attach("test", "process.stall", hear)
-process.install()
+process.install(stacks=True)
 """
 END = """
 process.uninstall()
@@ -239,7 +239,7 @@ stalls(guilty, found=lambda stall: stall["stack_taken"] == "during")
 def test_where_the_program_has_the_signal_the_stack_is_that_of_the_end(tmp_path):
     [*_, stall] = told_by(
         "process.uninstall()\nimport signal\nsignal.signal(signal.SIGURG, lambda *_: told.append('theirs'))\n"
-        "process.install()\n" + GUILTY["regex"].replace("24", "25") + "\nstalls(guilty)"
+        "process.install(stacks=True)\n" + GUILTY["regex"].replace("24", "25") + "\nstalls(guilty)"
     )
 
     assert stall["stack_taken"] == "after"
@@ -440,3 +440,16 @@ def test_the_process_source_is_found_without_a_start_before_it(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env={**os.environ}, timeout=60)
 
     assert done.returncode == 0
+
+
+def test_no_signal_is_taken_and_no_stack_written_during_a_stall_unless_somebody_asks(tmp_path: Path):
+    program = (
+        "import signal, tinkertape\nfrom tinkertape.instrument import process\n"
+        "from tinkertape.instrument.stalls import timers\n"
+        "tinkertape.start('mine'); print(timers.is_free(signal.SIGURG)); tinkertape.get_telemetry().close()\n"
+        "process.install(); print(timers.is_free(signal.SIGURG)); process.uninstall()\n"
+        "process.install(stacks=True); print(timers.is_free(signal.SIGURG)); process.uninstall()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+
+    assert ran.stdout.split() == ["True", "True", "False"]

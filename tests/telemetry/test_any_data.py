@@ -246,7 +246,9 @@ def recorded(telemetry: Telemetry, data: Any) -> Any:
 @settings(deadline=None, max_examples=150)
 @given(anything)
 def test_any_data_is_one_line_and_its_neighbours_are_there(telemetry: Telemetry, data: Any) -> None:
-    recorded(telemetry, data)
+    written = recorded(telemetry, {"data": data, "beside": 5})
+
+    assert written["beside"] == 5
 
     assert telemetry.ledger().balanced
 

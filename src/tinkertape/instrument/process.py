@@ -29,10 +29,12 @@ _poller: Poller | None = None
 _owns_poller = False
 
 
-def install(*, poller: Poller | None = None) -> None:
+def install(*, stacks: bool = False, poller: Poller | None = None) -> None:
     """Measure this process, each ten seconds, and watch for stalls. A second call changes nothing.
 
-    `poller` measures it, if one is given: whose it is starts and stops it. Raises nothing.
+    `stacks` has the stack of who holds the GIL for 250 ms and more written while it does, by a signal: exact, and
+    dangerous (stalls/timers.py says why), so nothing but a hunt for one stall should ask for it. `poller` measures the
+    process, if one is given: whose it is starts and stops it. Raises nothing.
     """
     global _poller, _owns_poller
     with _lock:
@@ -46,7 +48,7 @@ def install(*, poller: Poller | None = None) -> None:
             _poller.add(name, name=f"process.{name}", period_s=PERIOD_S)
         if _owns_poller:
             _poller.start()
-        monitor.start()
+        monitor.start(stacks=stacks)
 
 
 def uninstall() -> None:

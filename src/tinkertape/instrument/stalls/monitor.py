@@ -1,8 +1,9 @@
 """Stalls: nobody could run, because one thread held the GIL, or an event loop could not, because a callback held it.
 
 A thread that sleeps 50 ms, or 20 while something is in flight, and wakes late knows for how long it could not run, and
-whether the GIL was why (evidence.py). Processor time says who held it (threads.py); the stack was written while it did
-(timers.py), or is looked at in the instant the GIL is free again: the call that held it has just returned. Loops say
+whether the GIL was why (evidence.py). Processor time says who held it (threads.py); its stack is looked at in the
+instant the GIL is free again, when the call that held it has just returned, or, where that was asked for, was written
+while it did (timers.py). Loops say
 themselves when they last asked for something to do (loop.py); one that runs callbacks for 50 ms is looked at while it
 does. Many short waits are summed up by the second (window.py).
 
@@ -50,15 +51,15 @@ _INTERVALS_MAX = 256  # in which the monitor could not run, remembered
 
 
 class Monitor:
-    """Watches for stalls until `stop`."""
+    """Watches for stalls until `stop`. `stacks`: have them written during a stall, too (timers.py)."""
 
-    def __init__(self) -> None:
+    def __init__(self, stacks: bool) -> None:
         self._stopped = threading.Lock()  # whose time-out costs less than an Event's
         self._stopped.acquire()
         self._thread = threading.Thread(target=self._run, name="tinkertape-stalls", daemon=True)
         self._threads = Threads()
         self._pauses = pauses.watch()
-        self._timers = make_timers()
+        self._timers = make_timers() if stacks else None
         self._late: deque[tuple[int, int]] = deque(maxlen=_INTERVALS_MAX)
         self._budget = Budget()
         self._window = Window()
@@ -233,11 +234,11 @@ class Monitor:
 _running: Monitor | None = None
 
 
-def start() -> None:
+def start(*, stacks: bool = False) -> None:
     """Watch this process for stalls, until `stop`. One that watches goes on."""
     global _running
     if _running is None:
-        _running = Monitor()
+        _running = Monitor(stacks)
         _running.start()
 
 
