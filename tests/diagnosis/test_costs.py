@@ -99,6 +99,18 @@ def test_a_pause_that_only_another_thread_waited_for_says_who() -> None:
     assert said(diagnosis) == "Tinker paused a request for ≈ 1.0 s that only thread `worker-1` waited for."
 
 
+def test_a_pause_whose_end_alone_the_steps_waited_for_is_told_of_the_thread_that_it_held() -> None:
+    script = training_run([100] * 12)
+    call = script.call("sample", 1200, family="sampling", compute=50, hold=100, paused=(0, 1100), thread=WORKER)
+    script.claim(call, 1201, call.ended, thread=WORKER)
+    script.claim(call, 2000, call.ended)  # the loop is over after 1.9 s: the program waits for the other thread
+
+    diagnosis = diagnose(script.events())
+
+    assert 0.1 < only(diagnosis).evidence.figures["own_thread_s"] < 0.5
+    assert said(diagnosis) == "It paused a request for ≈ 1.0 s that thread `worker-1` waited for."
+
+
 def test_a_pause_beside_claims_for_something_else_held_nothing_up() -> None:
     diagnosis = trained_beside(claimed=False)
     finding = only(diagnosis)

@@ -56,7 +56,7 @@ def _kind(row: FindingRow) -> tuple[str, str]:
 
 
 def _pauses(pauses: Sequence[FindingRow], live: bool) -> str:
-    held = [pause for pause in pauses if pause.cost_s and pause.evidence["figures"].get(OWN) != 0]
+    held = [pause for pause in pauses if _held_the_run(pause)]
     if not held:
         return _beside(pauses)
     length = sum(pause.cost_s or 0.0 for pause in held)
@@ -65,6 +65,12 @@ def _pauses(pauses: Sequence[FindingRow], live: bool) -> str:
     where = f" {words.steps(numbers)}" if numbers else ""
     until = ", until it ended" if not live and any(is_open(pause) for pause in held) else ""
     return f"paused this run{_times(held)} for {words.about(length, estimate=estimated(held))}{where}{why}{until}"
+
+
+def _held_the_run(pause: FindingRow) -> bool:
+    """Was it the thread that takes the steps that waited for it, most of the time that any did?"""
+    own = pause.evidence["figures"].get(OWN)
+    return bool(pause.cost_s) and (own is None or 2 * own >= (pause.cost_s or 0.0))
 
 
 def _beside(pauses: Sequence[FindingRow]) -> str:
@@ -81,7 +87,8 @@ def _beside(pauses: Sequence[FindingRow]) -> str:
     who = words.listed([f"`{words.first_line(name, 40)}`" for name in names])
     if len(names) > NAMED:
         who = f"{len(names)} other threads"
-    return f"{what} that only {'thread ' if len(names) == 1 else ''}{who} waited for{why}"
+    only = "" if any(pause.evidence["figures"].get(OWN) for pause in pauses) else "only "
+    return f"{what} that {only}{'thread ' if len(names) == 1 else ''}{who} waited for{why}"
 
 
 def _times(pauses: Sequence[FindingRow]) -> str:
