@@ -67,8 +67,16 @@ def poll(script: Script, request: dict[str, Any], asked: Asked) -> None:
     script.event("tinker.future.poll.exception", asked.ended, duration, {**request, "outcome": "error", **asked.error})
 
 
-def polled(script: Script, at: float, polls: list[Asked], operation: str = "forward_backward") -> Call:
-    """A call that is accepted 5 ms after `at`, with these polls; it ends with the one that is ready, or stays open."""
+def polled(
+    script: Script,
+    at: float,
+    polls: list[Asked],
+    operation: str = "forward_backward",
+    failure: dict[str, Any] | None = None,
+) -> Call:
+    """A call that is accepted 5 ms after `at`, with these polls; it ends with the one that is ready, well or with this
+    failure, or stays open.
+    """
     number = script.next_id()
     call = {"operation_id": number, "operation": operation, "model_id": "model-1"}
     counts = {"token_count": 1000, "datum_count": 4} if operation != "optim_step" else {}
@@ -90,6 +98,7 @@ def polled(script: Script, at: float, polls: list[Asked], operation: str = "forw
         return Call(number, last.ended, request["request_id"])
     script.event("tinker.request.stop", last.ended, {"duration": round((last.ended - at - 5) * MS)}, request)
     ended = {"duration": round((last.ended - at) * MS), "call_duration": MS, **counts}
-    whole = {**call, "thread": 11, "request_ids": [request["request_id"]], "status": "success"}
-    script.event(f"tinker.training.{operation}.stop", last.ended, ended, whole)
+    whole = {**call, "thread": 11, "request_ids": [request["request_id"]], "status": "error" if failure else "success"}
+    end = "exception" if failure else "stop"
+    script.event(f"tinker.training.{operation}.{end}", last.ended, ended, {**whole, **(failure or {})})
     return Call(number, last.ended, request["request_id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.diagnosis.broken import REFUSED, Asked, polled
 from tests.diagnosis.builder import USER, Call, Script, training_run
 
 from tinkertape.diagnosis import Diagnosis, Finding, diagnose
@@ -181,3 +182,20 @@ def test_what_another_process_waited_for_is_its_cost() -> None:
 
     assert finding.cost_s == pytest.approx(1.1, abs=0.11)
     assert "own_thread_s" not in finding.evidence.figures
+
+
+def test_a_second_in_which_nothing_got_through_is_no_second_of_the_services_errors() -> None:
+    script = Script()
+    script.start(0)
+    before = script.call("forward_backward", 10, compute=100)
+    script.claim(before, 11, before.ended)
+    lost = {"error_type": "RequestFailedError", "error_category": "server", "fault_owner": "service", "reason": "lost"}
+    polls = [Asked(506, 530, "broken"), Asked(1530, 1531, "broken", REFUSED), Asked(3500, 3502, "ready")]
+    call = polled(script, 500, polls, failure=lost)
+    script.claim(call, 501, call.ended)
+    script.stop(call.ended + 500)
+
+    costs = {finding.cause: finding.cost_s or 0.0 for finding in diagnose(script.events())}
+
+    assert costs["unreachable"] == pytest.approx(2.9, abs=0.05)
+    assert costs["service-errors"] == pytest.approx(0.1, abs=0.05)

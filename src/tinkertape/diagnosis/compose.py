@@ -63,16 +63,17 @@ def settled(view: View | None, findings: Sequence[Finding]) -> list[Finding]:
     if view is None:
         return list(findings)
     pauses = pause_rows(view) if any(each.evidence.part.startswith(QUEUE) for each in findings) else []
+    outages = [finding for finding in findings if finding.cause == "unreachable"]
     out = []
     for finding in findings:
         if finding.key.startswith(SDK_KEY) and not view.book.only_sdk:
             continue  # ours tell the same error
-        out.append(_settled(view, finding, pauses))
+        out.append(_settled(view, finding, pauses, outages if finding.owner == "service" else ()))
     return sorted(out, key=lambda finding: -(finding.cost_s or 0.0))
 
 
-def _settled(view: View, finding: Finding, pauses: Sequence[PauseRow]) -> Finding:
-    cost = view.cost(finding)
+def _settled(view: View, finding: Finding, pauses: Sequence[PauseRow], outages: Sequence[Finding]) -> Finding:
+    cost = view.cost(finding, outages)
     cost_s = finding.cost_s if cost is None else cost.any_ns / 1e9
     if cost_s is not None and view.wall_s > 0:
         cost_s = min(cost_s, view.wall_s)

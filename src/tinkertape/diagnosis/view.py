@@ -20,7 +20,7 @@ from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation, OperationKey
 from tinkertape.diagnosis.segments import Cutter
 from tinkertape.diagnosis.steps import Stretch, main_process, main_thread, stretches
-from tinkertape.diagnosis.waited import Cost, Waited
+from tinkertape.diagnosis.waited import Charged, Cost, Waited
 from tinkertape.diagnosis.windows import Windows
 
 
@@ -94,15 +94,20 @@ class View:
                 out.append(stretch.step)
         return tuple(out)
 
-    def cost(self, finding: Finding) -> Cost | None:
+    def cost(self, finding: Finding, outages: Sequence[Finding] = ()) -> Cost | None:
         """What a finding cost: the union of what any thread waited for it, never more than the wall. None: what it made
         longer is not known, and its own figure has to do.
+
+        A second is charged once: what lies in one of the `outages` is the network's, and no error of the service's.
         """
         evidence = finding.evidence
         process = self.book.fold.processes.get(evidence.process)
         if process is None or not process.order or not (evidence.part or evidence.costs_ns):
             return None
-        cost = self._waited(process).cost(evidence)
+        charged = [
+            Charged(each.evidence.parts, *self.span_of(each)) for each in outages if each.evidence.process == process.id
+        ]
+        cost = self._waited(process).cost(evidence, charged)
         wall = self.ended_ns - self.began_ns
         return cost._replace(any_ns=min(cost.any_ns, wall))
 

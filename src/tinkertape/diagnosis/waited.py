@@ -34,6 +34,14 @@ class Cost(NamedTuple):
     threads: tuple[int, ...]
 
 
+class Charged(NamedTuple):
+    """Parts that are another cause's between two instants."""
+
+    parts: tuple[str, ...]
+    began_ns: int
+    ended_ns: int
+
+
 class Waited:
     """The waits of one process. `own` is the thread whose partitions are known, None in another process."""
 
@@ -43,15 +51,15 @@ class Waited:
         self._own = own
         self._partitions = partitions
 
-    def cost(self, evidence: Evidence) -> Cost:
-        """What the run waited for what the evidence tells of."""
+    def cost(self, evidence: Evidence, charged: Sequence[Charged] = ()) -> Cost:
+        """What the run waited for what the evidence tells of, less what is `charged` to another cause already."""
         concerned = _operations(self._process, evidence)
         began, ended = self._reach(evidence, concerned.values())
         parts = evidence.parts or (evidence.part,) * bool(evidence.part)
         numbers = set(concerned) if evidence.costs_ns else None
         by_thread = {}
         for thread, pieces in self._pieces(began, ended, concerned.values() if evidence.costs_ns else None):
-            found = [piece for piece in pieces if _is_of(piece, parts, numbers)]
+            found = [left for piece in pieces if _is_of(piece, parts, numbers) for left in _uncharged(piece, charged)]
             if found:
                 by_thread[thread] = found
         costs = {number: cost for (_, number), cost in evidence.costs_ns.items()} or None
@@ -129,6 +137,23 @@ def _is_of(piece: Piece, parts: Sequence[str], numbers: set[int] | None) -> bool
     if parts and piece.part not in parts:
         return False
     return numbers is None or (piece.operation is not None and piece.operation.operation_id in numbers)
+
+
+def _uncharged(piece: Piece, charged: Sequence[Charged]) -> list[Piece]:
+    """What of a piece is charged to nobody else."""
+    left = [piece]
+    for each in charged:
+        if piece.part in each.parts:
+            left = [
+                rest
+                for one in left
+                for rest in (
+                    one._replace(ended_ns=min(one.ended_ns, each.began_ns)),
+                    one._replace(began_ns=max(one.began_ns, each.ended_ns)),
+                )
+                if rest.ended_ns > rest.began_ns
+            ]
+    return left
 
 
 def _clipped(pieces: Iterable[Piece], began: int, ended: int) -> Iterator[Piece]:
