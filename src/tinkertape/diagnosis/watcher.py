@@ -10,7 +10,7 @@ Exit     `close` stops listening and waits for the thread, `CLOSE_S` at most; wh
          the report.
 Bounds   what is settled is forgotten (`live.py`). Above `BUSY` events a period only every second sampling call is
          looked at, then every fourth, up to one in 256, then no call at all until there are fewer; pauses, retries and
-         failures are heard all the same. So the thread takes about 0.3 % of a core at most. Above `MOST` waiting events
+         failures are heard all the same. So the thread takes half a percent of a core at most. Above `MOST` waiting events
          new ones are counted in `missed`, and the watcher begins anew.
 """
 
@@ -37,7 +37,7 @@ CHUNK = 64  # events: about 0.3 ms
 BREATH_S = 0.001  # between two chunks
 CLOSE_S = 0.5
 MOST = 20_000  # events waiting: about 20 MB
-BUSY = 64  # events folded a period: 0.5 ms of CPU, on a busy machine 0.8
+BUSY = 40  # events folded a period: 0.3 ms of CPU, on a busy machine 0.5
 THINNED = frozenset(("sample", "compute_logprobs"))  # not training: one call stands before another in the model's queue
 MOST_THINNED = 0xFF  # of a call's number: one in 256
 EVERY_CALL = -1
