@@ -10,8 +10,8 @@ Exit     `close` stops listening and waits for the thread, `CLOSE_S` at most; wh
          the report.
 Bounds   what is settled is forgotten (`live.py`). Above `BUSY` events a period only every second sampling call is
          looked at, then every fourth, up to one in 256, then no call at all until there are fewer; pauses, retries and
-         failures are heard all the same. So the thread takes half a percent of a core at most. Above `MOST` waiting events
-         new ones are counted in `missed`, and the watcher begins anew.
+         failures are heard all the same. So the thread takes half a percent of a core at most. Above `MOST` waiting
+         events new ones are counted in `missed`, and the watcher begins anew.
 """
 
 from __future__ import annotations
