@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import stat
 import subprocess
@@ -69,6 +70,19 @@ def test_a_collector_answers_what_the_tapes_say(serve: Serve, directory: Path) -
 
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
+
+
+def test_a_run_beside_a_collector_reports_that_its_events_are_stored(
+    serve: Serve, directory: Path, tmp_path: Path
+) -> None:
+    url, _ = serve()
+    script = tmp_path / "mine.py"
+    script.write_text("import tinkertape\ntinkertape.get_telemetry().log('my.event', {'number': 1})\n")
+
+    ran = call([*TINKERTAPE, "run", str(script)], directory, TINKERTAPE_URL=url)
+
+    recorded, stored = re.findall(r"Ledger +(\d+) recorded = (\d+) stored \+ 0 pending", ran.stderr)[0]
+    assert recorded == stored != "0"
 
 
 def test_a_store_that_another_process_holds_is_one_line(serve: Serve, directory: Path) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from tinkertape.cli.source import LISTED_MAX, RunRow
 from tinkertape.diagnosis.report import Report
 from tinkertape.errors import DeliveryError, TapeNotFound
+from tinkertape.tape import Ledger
 
 PROBE_S = 1.0  # for a collector that may be away
 ANSWER_S = 30.0
@@ -68,6 +69,10 @@ class CollectorSource:
 
     def report(self, run: str) -> Report:
         return self._page(run).report
+
+    def ledger(self, run: str) -> Ledger:
+        """What it has of one run, and where; all zero for a run that it does not know."""
+        return self._decoded(f"/api/v1/ledger?run={_quoted(run)}", Ledger)
 
     def lines(self, run: str) -> Iterator[Sequence[bytes]]:
         after, over = "", False
