@@ -2,7 +2,7 @@
 
 The interpreter caches globals in place, and what a call site calls, so that a handler called by name from a function of
 its own costs half of one fetched by a loop (facts/performance.md §1). Each event has its own code object: with one
-shared by all, each event would spoil the caches of the others (1.2 x with 64 events in turn, benchmarks/RESULTS.md).
+shared by all, each event would spoil the caches of the others (benchmarks/RESULTS.md: 1.2 x with 64 events in turn).
 """
 
 from __future__ import annotations

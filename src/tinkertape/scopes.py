@@ -34,7 +34,7 @@ class scope:
 
     __slots__ = ("_attributes", "_entered")
 
-    def __init__(self, **attributes: Any) -> None:
+    def __init__(self, /, **attributes: Any) -> None:
         self._attributes = attributes
         self._entered: list[_Attributes] = []  # one may be entered again inside itself
 

@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
 def machine(folder: Path, **programs: str) -> dict[str, str]:
     """An environment in which only a few tools and these programs are found."""
     path = folder / "bin"
-    path.mkdir()
+    path.mkdir(parents=True)
     for tool in TOOLS:
         (path / tool).symlink_to(shutil.which(tool) or tool)
     for name, script in programs.items():
@@ -87,11 +87,7 @@ def test_settings_of_the_machines_own_pip_and_python_do_not_reach_the_program(ch
     for name in ("python", "tinkertape"):
         (scripts / name).write_text("#!/bin/sh\nenv\n", encoding="utf-8")
         (scripts / name).chmod(0o755)
-    stamp = subprocess.run(
-        ["bash", "-c", 'printf "%s %s %s" "$PWD" "$(cksum <requirements/demo.txt)" "$(cksum <pyproject.toml)"'],
-        cwd=checkout, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    (scripts.parent / ".tt-demo").write_text(stamp, encoding="utf-8")
+    stamp_as_installed(checkout, "demo")
     meddling = {"PIP_USER": "1", "PIP_CONSTRAINT": "x", "PYTHONPATH": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
 
     done = tt(checkout, {**machine(checkout), **meddling, "PIP_INDEX_URL": "kept", "TINKER_API_KEY": "kept"}, "runs")
@@ -100,6 +96,30 @@ def test_settings_of_the_machines_own_pip_and_python_do_not_reach_the_program(ch
     assert done.returncode == 0, done.stderr
     assert names & meddling.keys() == set()
     assert {"PIP_INDEX_URL", "TINKER_API_KEY"} <= names
+
+
+def stamp_as_installed(checkout: Path, requirements: str) -> None:
+    made_from = f'printf "%s %s %s" "$PWD" "$(cksum <requirements/{requirements}.txt)" "$(cksum <pyproject.toml)"'
+    stamp = subprocess.run(["bash", "-c", made_from], cwd=checkout, capture_output=True, text=True, check=True).stdout
+    (checkout / ".venv" / f".tt-{requirements}").write_text(stamp, encoding="utf-8")
+
+
+def test_names_of_benchmarks_come_first_and_the_rest_is_theirs(checkout):
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nshift\necho "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    (checkout / "benchmarks").mkdir()
+    (checkout / "benchmarks" / "bench_bus.py").touch()
+    stamp_as_installed(checkout, "test")
+
+    with_options, without = (
+        tt(checkout, machine(checkout / name), *arguments)
+        for name, arguments in (("one", ["bench", "bus", "--soak", "10"]), ("two", ["bench"]))
+    )
+
+    assert (with_options.returncode, with_options.stdout) == (0, "--soak 10\n")
+    assert (without.returncode, without.stdout) == (0, "\n")
 
 
 UV_THAT_TRUSTS_NOBODY = """#!/bin/sh
