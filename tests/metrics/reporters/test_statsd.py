@@ -302,6 +302,27 @@ def test_what_is_left_at_the_end_is_counted(bus: Bus, tmp_path: Path) -> None:
     wait_until(lambda: not threads())
 
 
+def test_a_look_up_that_hangs_holds_up_nobody(bus: Bus) -> None:
+    answered = threading.Event()
+
+    def look_up(destination: object) -> Any:
+        answered.wait(60)
+        raise OSError("no answer")
+
+    metrics = [summary("a.b.size"), counter("a.b.count")]
+    reporter = StatsDReporter(metrics, bus=bus, host="statsd.test", period_s=SILENT, buffer_max=5)
+    reporter._sender._transport._look_up = look_up
+    for size in range(7):
+        bus.execute("a.b", {"size": size})
+
+    assert reporter.flush(0.01) is False
+    assert reporter.ledger() == Ledger(0, 5, {"buffer_full": 2})
+    assert reporter.close(0.01) is False
+    assert reporter.ledger() == Ledger(0, 0, {"buffer_full": 2, "exit": 6})
+    answered.set()
+    wait_until(lambda: not threads())
+
+
 # --- the program ---
 
 

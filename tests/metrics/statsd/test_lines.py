@@ -119,7 +119,7 @@ def test_packed_values_are_all_there_in_order_in_as_few_lines_as_there_can_be(va
 def test_the_overflow_series_has_a_place_of_its_own():
     metric = counter("a.b.count", tags=["x", "y"])
 
-    assert stream_of(0, metric, OVERFLOW, "standard", "").line(1).text == b"a.b.count.overflow:1|c"
+    assert stream_of(0, metric, OVERFLOW, "standard", "").line(1).text == b"a.b.count.otel_metric_overflow:1|c"
     assert stream_of(0, metric, OVERFLOW, "datadog", "").line(1).text == b"a.b.count:1|c|#otel.metric.overflow:true"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from tests.metrics.reporters.receiver import Receiver
 
+from tinkertape.errors import MetricError
 from tinkertape.metrics.statsd.losses import Losses
 from tinkertape.metrics.statsd.transport import Destination, Transport, destination_of
 
@@ -91,7 +94,27 @@ def test_a_path_that_streams_is_trouble_and_no_exception(tmp_path: Path) -> None
     assert losses.by_reason() == {}
 
 
-def test_a_name_that_cannot_be_encoded_is_trouble_and_no_exception() -> None:
-    transport = Transport(Destination("x" * 100 + ".test"), Losses())
+def test_a_name_that_no_server_would_know_is_trouble_and_no_exception() -> None:
+    transport = Transport(destination_of("x" * 100 + ".test", 8125, None, None), Losses())
 
     assert not transport.ready()
+
+
+def test_a_name_is_looked_up_as_it_is_written_on_the_wire() -> None:
+    assert destination_of("bücher.test", 8125, None, None).host == "xn--bcher-kva.test"
+    with pytest.raises(MetricError, match="which is no name"):
+        destination_of("é" * 100 + ".test", 8125, None, None)
+
+
+def test_a_look_up_imports_nothing_so_that_a_fork_meanwhile_leaves_the_child_whole() -> None:
+    script = """
+import sys
+from tinkertape.metrics.statsd.transport import destination_of, look_up
+before = set(sys.modules)
+for host in ("127.0.0.1", "::1", "localhost"):
+    look_up(destination_of(host, 8125, None, None))
+print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "[]\n"

@@ -79,7 +79,7 @@ def stream_of(number: int, metric: Metric, tags: Tags, formatter: Formatter, pre
     tail = f"|{letters}" if rate == 1 else f"|{letters}|@{number_text(rate)}"
     name = name_text(metric.name, formatter, prefix)
     if formatter == "standard":
-        segments = ["overflow"] if tags == OVERFLOW else [segment_text(value) for _, value in tags]
+        segments = [segment_text(key if tags == OVERFLOW else value) for key, value in tags]
         is_sum = letters == "g" and metric.kind == "sum"
         is_last = metric.kind == "last_value"
         return Stream(number, f"{'.'.join([name, *segments])}:", tail, is_relative=is_sum, is_reset=is_last)

@@ -88,10 +88,20 @@ def destination_of(host: object, port: object, socket_path: object, family: obje
         raise MetricError(f"port is {port!r}; want a number from 1 to 65535")
     if family not in FAMILIES:
         raise MetricError(f"family is {family!r}; want 'ipv4', 'ipv6' or None for either")
-    destination = Destination(host=host, port=port, family=family)  # type: ignore[arg-type]
+    destination = Destination(host=_ascii(host), port=port, family=family)  # type: ignore[arg-type]
     if family is not None and not destination.is_name and (":" in host) != (family == "ipv6"):
         raise MetricError(f"host {host!r} is no address of the family {family!r}")
     return destination
+
+
+def _ascii(host: str) -> str:
+    """The name as it is looked up. Made here: a fork during the import of a codec would leave the child without it."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise MetricError(f"host is {host!r}, which is no name: {error}") from None
 
 
 def _path_of(socket_path: object) -> str:
@@ -106,8 +116,8 @@ def _path_of(socket_path: object) -> str:
 
 def look_up(destination: Destination) -> list[Address]:
     """The addresses of a host, in the order to try them. Blocks. Raises `OSError`."""
-    family = FAMILIES[destination.family]
-    found = socket.getaddrinfo(destination.host, destination.port, family, socket.SOCK_DGRAM)
+    family, host = FAMILIES[destination.family], destination.host.encode("ascii")  # of a str it would import the codec
+    found = socket.getaddrinfo(host, destination.port, family, socket.SOCK_DGRAM)
     return list(dict.fromkeys((each[0], each[4]) for each in found))
 
 
@@ -170,7 +180,7 @@ class Transport:
             return
         try:
             found = self._look_up(self._destination)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no server is asked for
+        except OSError as error:
             self._losses.say_once("look-up", f"cannot look up {self._destination.host!r}: {error}; trying on")
             self._look_up_at = self._monotonic() + self._retry_s
             self._retry_s = min(2 * self._retry_s, LOOKUP_RETRY_MAX_S)
