@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.metrics.hammer import hammer
 from tests.metrics.reporters.receiver import Receiver, samples_of
 from tests.waiting import wait_until
 
@@ -53,6 +54,19 @@ def test_there_is_no_thread_and_no_socket_before_the_first_event(bus: Bus) -> No
         bus.execute("a.b", {"size": 1})
 
         assert len(threads()) == len(before) + 1
+
+
+def test_threads_whose_first_events_come_at_once_start_one_thread(bus: Bus) -> None:
+    before = len(threads())
+    with Receiver() as receiver:
+        reporters = [
+            StatsDReporter([counter("a.b.count")], bus=bus, port=receiver.port, period_s=SILENT) for _ in range(20)
+        ]
+        hammer(lambda number: bus.execute("a.b", {}), times=3)
+
+        assert len(threads()) - before == 20
+        for reporter in reporters:
+            reporter.close()
 
 
 def test_it_sends_by_itself(bus: Bus) -> None:

@@ -73,9 +73,10 @@ class Sender:
         if self._closed or not self._starting.acquire(blocking=False):
             return not self._closed
         try:
-            thread = threading.Thread(target=self._send_loop, name="tinkertape-statsd", daemon=True)
-            thread.start()
-            self._thread = thread
+            if self._thread is None:  # nobody else was quicker
+                thread = threading.Thread(target=self._send_loop, name="tinkertape-statsd", daemon=True)
+                thread.start()
+                self._thread = thread
         except RuntimeError:  # out of memory, or the interpreter is closing: `close` sends
             return False
         finally:
