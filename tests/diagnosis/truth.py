@@ -102,10 +102,11 @@ def cuts_of(view: View) -> Iterator[tuple[OperationCut, str]]:
             yield view.cutter.cut(operation), operation.request_ids[0]
 
 
-def outside(run: Run, view: View, *, crowded: bool = False) -> tuple[list[tuple[Any, ...]], int]:
+def outside(run: Run, view: View) -> tuple[list[tuple[Any, ...]], int]:
     """The figures whose truth lies neither within 2 % or 5 ms nor inside their bounds; and how many were compared.
 
-    `crowded`: a figure may be off by all that the service's process was kept from running, too.
+    A figure may be off by what the service's own process was kept from running, too, which no client can see: nothing
+    on a quiet machine.
     """
     ready = {line["request_id"]: line for line in run.said("ready")}
     accepted = {line["request_id"]: line["at_ns"] for line in run.said("accepted")}
@@ -117,14 +118,13 @@ def outside(run: Run, view: View, *, crowded: bool = False) -> tuple[list[tuple[
     wrong, compared = [], 0
     for cut, request_id in cuts_of(view):
         truth, submit, poll = ready[request_id], submits[request_id], polls[request_id]
+        starved = run.starved_ns(cut.operation.began_ns, cut.ended_ns)
         told_late = submit["at_ns"] - accepted[request_id] + poll["at_ns"] - max(truth["at_ns"], poll["headers_ns"])
-        if crowded:
-            told_late += run.starved_ns(cut.operation.began_ns, cut.ended_ns)
         read_late = run.starved_ns(cut.operation.began_ns, submit["at_ns"])
         sent = submit["handled_ns"] - first_sent_ns(run, truth, submit)
         for part, true_ns, late in (
-            ("compute", truth["compute_ns"], told_late),
-            ("queue:capacity", truth["queue_ns"], run.starved_ns(cut.operation.began_ns, cut.ended_ns)),
+            ("compute", truth["compute_ns"], told_late + starved),
+            ("queue:capacity", truth["queue_ns"], starved),
             ("send", sent, read_late),
         ):
             seen = cut.nanoseconds(part)

