@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -352,34 +351,6 @@ def test_the_programs_own_random_numbers_are_left_alone(bus: Bus) -> None:
             found.append(random.random())
 
     assert found == expected
-
-
-def test_a_signals_handler_may_execute_events_and_flush(bus: Bus) -> None:
-    metrics = [counter("a.b.count"), summary("a.b.size", tags=["x"])]
-    with Receiver() as receiver, StatsDReporter(metrics, bus=bus, port=receiver.port, period_s=SILENT) as reporter:
-        flushed: list[bool] = []
-        for number in range(7):
-            bus.execute("a.b", {"size": number}, {"x": number})
-
-        def handle(*_: object) -> None:
-            bus.execute("a.b", {"size": 1}, {"x": "signal"})
-            flushed.append(reporter.flush(10))
-            signal.setitimer(signal.ITIMER_REAL, 0.001)
-
-        before = signal.signal(signal.SIGALRM, handle)
-        try:
-            signal.setitimer(signal.ITIMER_REAL, 0.001)
-            for number in range(3_000):
-                bus.execute("a.b", {"size": number}, {"x": number % 7})
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-        assert reporter.flush(10)
-        found = samples_of(receiver.read(), "standard")
-
-        assert all(flushed)
-        assert sum(sample.values[0] for sample in found if sample.type == "c") == 3_007 + len(flushed)
-        assert len([sample for sample in found if sample.type == "ms"]) == 3_007 + len(flushed)
 
 
 def test_threads_that_come_and_go_lose_no_value(bus: Bus) -> None:
