@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -12,17 +15,73 @@ import pytest
 hypothesis.settings.register_profile("tinkertape", deadline=None)  # how long an example takes says nothing here
 hypothesis.settings.load_profile("tinkertape")
 
+LONGEST = (  # what takes long comes first; what makes the machine busy on purpose, when the twenty seeds have trained
+    "tests/journeys/test_twenty_seeds.py",
+    "tests/dashboard/test_browser.py",
+    "tests/cli/test_reading.py",
+    "tests/diagnosis/test_truth.py",
+    "tests/diagnosis/test_network_truth.py",
+    "tests/faults/",
+    "tests/journeys/",
+    "tests/cli/",
+    "tests/collector/",
+    "tests/instrument/",
+)
+UNTRACED = (  # by coverage: they hold times against a service in this process, or run each line thousands of times
+    "tests/journeys/test_twenty_seeds.py",
+    "tests/diagnosis/test_truth.py",
+    "tests/diagnosis/test_network_truth.py",
+    "tests/diagnosis/test_laws.py",
+    "tests/diagnosis/test_forgetting.py",
+    "tests/dashboard/test_browser.py",
+    "tests/dashboard/test_text.py",
+    "tests/cli/test_text.py",
+    "tests/test_redact_forms.py",
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_configure() -> None:
+    """Ctrl-C reaches the programs that tests start, also where this was started in a shell's background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: no worker begins one when the others are done."""
+    items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(name: str) -> int:
+    return next((rank for rank, begin in enumerate(LONGEST) if name.startswith(begin)), len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Coverage, where it is measured, stands still for a test that it would slow down, and for its fixtures."""
+    controller = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    if controller is None or not item.nodeid.startswith(UNTRACED):
+        return (yield)
+    controller.pause()
+    try:
+        return (yield)
+    finally:
+        controller.resume()
+
+
 @pytest.fixture(autouse=True)
-def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Recordings of a test and of the programs it starts go into its own folder, which is not made yet."""
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Recordings of a test and of the programs it starts go into its own folder, which is not made yet; one that a
+    failed test left open is closed."""
     for variable in [name for name in os.environ if name.startswith("TINKERTAPE_")]:
         monkeypatch.delenv(variable)
     folder = tmp_path / "state"
     monkeypatch.setenv("TINKERTAPE_DIRECTORY", str(folder))
-    return folder
+    yield folder
+    telemetry = sys.modules.get("tinkertape.telemetry")
+    running = telemetry.get_telemetry() if telemetry is not None else None
+    if running is not None and running.tape.is_relative_to(tmp_path):
+        running.close()
 
 
 @pytest.fixture(scope="session")

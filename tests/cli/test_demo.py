@@ -11,8 +11,6 @@ import pytest
 from tests.cli.conftest import TINKERTAPE, call, environment
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.alone
-
 
 def left_behind(marker: str) -> list[str]:
     """The processes that still live with this word in their environment."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -39,7 +40,7 @@ def folded(events: Iterable[Event], forget_every: int | None) -> tuple[list[Find
     return runner.findings, cuts, sum(len(process.order) for process in book.fold.processes.values())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 60))
 def test_what_is_forgotten_changes_no_finding_and_no_cut(seed: int, forget_every: int) -> None:
     events = any_run(seed, calls=40)
@@ -147,7 +148,8 @@ def test_a_call_that_waits_for_hours_keeps_few_polls() -> None:
     assert [len(request.polls) for operation in process.order for request in operation.requests.values()] < [100, 100]
 
 
-def troubled(calls: int) -> Iterator[Event]:
+@functools.cache
+def troubled(calls: int) -> list[Event]:
     """Much of everything: pauses, errors of both sides, broken connections, slow calls, and calls that never end."""
     script = Script()
     script.start(0)
@@ -179,7 +181,7 @@ def troubled(calls: int) -> Iterator[Event]:
         script.tick(at + 50)
         at = call.ended + 5 if number % 7 == 0 else at + 60
     script.tick(at + 300_000)
-    yield from script.events()
+    return script.events()
 
 
 def failure_of(number: int) -> dict[str, Any] | None:

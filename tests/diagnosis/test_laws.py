@@ -115,7 +115,7 @@ def any_run(seed: int, calls: int | None = None) -> list[Event]:
     return script.events()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seeds)
 def test_the_parts_sum_to_the_wall_whatever_happened(seed: int) -> None:
     for events in (any_events(seed), any_run(seed)):
@@ -142,7 +142,7 @@ def test_the_parts_sum_to_the_wall_whatever_happened(seed: int) -> None:
                 assert (segments[0].began_ns, segments[-1].ended_ns) == (operation.began_ns, ended)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seeds)
 @example(10)  # what stands behind such a pause
 @example(323)  # a wait that was told when its step was cut
@@ -165,7 +165,7 @@ def test_looks_at_a_live_run_change_nothing(seed: int) -> None:
     assert as_dict(looked.report()) == as_dict(whole.report())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seeds)
 def test_nothing_costs_more_than_the_wall(seed: int) -> None:
     for events in (any_events(seed), any_run(seed)):
@@ -177,7 +177,7 @@ def test_nothing_costs_more_than_the_wall(seed: int) -> None:
         assert report.wall_s == 0 or report.over_s <= report.wall_s
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     compute=st.floats(20, 3000),
     hold=st.sampled_from([200, 400, 2000, 30_000]),
