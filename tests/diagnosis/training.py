@@ -20,28 +20,38 @@ import tinkertape
 
 
 class Starvation:
-    """Writes down, in a thread, how long the threads of this process waited for a processor, in total."""
+    """Writes down, in a thread, how long this process was kept from running, in total: its threads by a busy machine,
+    as the kernel counts it; or all of them at once, by a collection of garbage, say, as the sleep that ends late tells.
+    """
+
+    every_s = 0.005
+    late_ns: float = 7_000_000  # a sleep that long was kept from ending
 
     def __init__(self) -> None:
         self._by_thread: dict[str, int] = {}
-        self._total = 0
+        self._total, self._looked_ns = 0, time.perf_counter_ns()
         self.samples: list[tuple[int, int]] = [self._sample()]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _sample(self) -> tuple[int, int]:
+        now_ns, waited_ns = time.perf_counter_ns(), 0
+        slept_ns = now_ns - self._looked_ns
         for task in Path("/proc/self/task").iterdir():
             try:
                 waited = int((task / "schedstat").read_text().split()[1])
             except (OSError, IndexError):
                 continue  # the thread has just ended
-            self._total += max(0, waited - self._by_thread.get(task.name, 0))
+            waited_ns += max(0, waited - self._by_thread.get(task.name, 0))
             self._by_thread[task.name] = waited
-        return time.perf_counter_ns(), self._total
+        stood_ns = slept_ns if slept_ns > self.late_ns else 0  # at some time since the last look
+        self._total += max(waited_ns, stood_ns)
+        self._looked_ns = time.perf_counter_ns()
+        return now_ns, self._total
 
     def _run(self) -> None:
-        while not self._over.wait(0.005):
+        while not self._over.wait(self.every_s):
             self.samples.append(self._sample())
 
     def end(self) -> list[tuple[int, int]]:

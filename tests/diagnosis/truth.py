@@ -7,6 +7,8 @@ read, in the kernel's count for its process; by that much a figure may be off.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import subprocess
@@ -53,7 +55,7 @@ class Trainer:
         """Train, then sample so many at once. `first` is done to the service before."""
         truth = folder / "truth.jsonl"
         here = Starvation()
-        with sim.start(scenario, truth=truth) as service:
+        with uncollected(), sim.start(scenario, truth=truth) as service:
             first(service)
             wanted = {"steps": steps, "pipelined": pipelined, "samples": samples}
             order = {"url": service.url, "directory": str(folder), **wanted}
@@ -65,6 +67,16 @@ class Trainer:
 
     def close(self) -> None:
         self._process.communicate(timeout=20)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage is collected meanwhile: of all that the tests have loaded, it takes many milliseconds."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class Run:

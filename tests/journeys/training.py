@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import runpy
 import sys
@@ -24,11 +25,11 @@ import tinkertape
 
 
 class Starved(Starvation):
-    """Looks less often: four processes are watched for as long as all runs take."""
+    """Looks less often, and at the kernel's count alone: four processes are watched for as long as all runs take, and
+    what keeps a program from running in itself is its own."""
 
-    def _run(self) -> None:
-        while not self._over.wait(0.02):
-            self.samples.append(self._sample())
+    every_s = 0.02
+    late_ns = math.inf
 
 
 def run(order: dict[str, Any]) -> dict[str, Any]:
