@@ -24,6 +24,7 @@ from tinkertape.tape.format import End, Header, encode_line, timestamp
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "telemetry"
 ACCEPTED = (200, b'{"status":"accepted"}')
+NOTHING = {"recorded": 0, "stored": 0, "pending": 0, "rejected": 0, "dropped": {}}
 
 
 class Served:
@@ -97,9 +98,10 @@ class Served:
         )
 
     def ledger(self, run: str | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = self.json(
-            "/api/v1/ledger" + (f"?run={urllib.parse.quote(run, safe='')}" if run else "")
-        )
+        """What it has of a run, or of all; all zero for a run that it does not know yet."""
+        status, body = self.get("/api/v1/ledger" + (f"?run={urllib.parse.quote(run, safe='')}" if run else ""))
+        assert status == 200 or (run and status == 404), body
+        found: dict[str, Any] = json.loads(body) if status == 200 else {**NOTHING}
         return found
 
     def events(self, run: str, limit: int = 10_000) -> list[dict[str, Any]]:

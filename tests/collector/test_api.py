@@ -10,7 +10,7 @@ import urllib.parse
 
 import msgspec
 import pytest
-from tests.collector.conftest import Served, WrittenTape, paths_below, wire_body, wire_event
+from tests.collector.conftest import NOTHING, Served, WrittenTape, paths_below, wire_body, wire_event
 from tests.waiting import wait_until
 
 from tinkertape.collector.identity import safe_run
@@ -126,9 +126,20 @@ def test_an_event_is_the_tapes_line_and_its_cursor(served: Served):
     assert found == json.loads(line)
 
 
-@pytest.mark.parametrize("path", ["/api/v1/runs/nope", "/api/v1/runs/nope/events", "/api/v1/runs/nope/diagnosis"])
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/runs/nope", "/api/v1/runs/nope/events", "/api/v1/runs/nope/diagnosis", "/api/v1/ledger?run=nope"],
+)
 def test_a_run_that_is_not_there_is_one_line(served: Served, path):
     assert served.get(path) == (404, b"no such run; /api/v1/runs lists them\n")
+
+
+def test_a_run_that_only_began_is_there_and_has_a_ledger(served: Served):
+    tape = WrittenTape(served.tapes)
+
+    wait_until(lambda: served.get(f"/api/v1/ledger?run={tape.run}")[0] == 200)
+
+    assert served.json(f"/api/v1/ledger?run={tape.run}") == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -174,7 +185,7 @@ def test_a_run_of_odd_characters_is_not_there(served: Served, run):
     assert served.get(f"/api/v1/runs/{run}")[0] == 404
     assert served.get(f"/api/v1/runs/{run}/events")[0] == 404
     assert served.get(f"/api/v1/runs/{run}/diagnosis")[0] == 404
-    assert served.json(f"/api/v1/ledger?run={run}")["recorded"] == 0
+    assert served.get(f"/api/v1/ledger?run={run}")[0] == 404
 
 
 @pytest.mark.parametrize("session_id", [".", "..", "foo/events", "foo", " ", "a\nb", "y" * 300 + "1", "y" * 300 + "2"])

@@ -6,13 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from tests.collector.conftest import wire_body, wire_event
+from tests.collector.conftest import DATA, wire_body, wire_event
 
+from tinkertape.collector import intake as intake_module
 from tinkertape.collector.elements import elements, members
 from tinkertape.collector.identity import identity, safe_run
 from tinkertape.collector.intake import EVENTS_MAX, BadBody, Intake, TooManyEvents, take_in
 
 SECRET = "tml-abcdefghijklmnop0123456789"
+SDK_FILES = sorted(DATA.glob("*.jsonl"))
 OTHER = "tml-zyxwvutsrqponmlk9876543210"
 
 
@@ -114,7 +116,7 @@ def test_a_field_nested_without_end_fails_no_event(field, levels):
     assert take_in(body).rejected == 0
 
 
-@pytest.mark.parametrize("event", [b"0", b"{}", b"[]", b'""', b'{"a":NaN}', b'"\xff"'], ids=repr)
+@pytest.mark.parametrize("event", [b"0", b"{}", b"[]", b'""', b'{"a":NaN}', b'"\\ud800"'], ids=repr)
 def test_a_body_of_too_many_events_is_not_taken(event):
     body = b'{"events":[%s],"session_id":"s"}' % b",".join([event] * (EVENTS_MAX + 1))
 
@@ -131,7 +133,7 @@ def test_a_body_of_the_most_events_is_taken():
     assert take_in(b'{"events":[%s0]}' % (b"0," * (EVENTS_MAX - 1))).rejected == EVENTS_MAX
 
 
-@pytest.mark.parametrize("text", [b'{"events":[{"a":1e999},]}', b'{"events":[{"a":\xff}]}'])
+@pytest.mark.parametrize("text", [b'{"events":[{"a":1e999},]}', b'{"events":[{"a":nul}]}'])
 def test_an_element_that_is_no_json_is_set_aside(text):
     assert take_in(text).rejected >= 1
 
@@ -188,3 +190,18 @@ def test_what_has_no_end_has_no_elements(text):
 def test_a_string_that_never_ends_is_read_once():  # else 2 MB of it would take hours
     with pytest.raises(ValueError):
         list(elements(b'["' + b'\\"' * 1_000_000))
+
+
+@pytest.mark.parametrize("path", SDK_FILES, ids=lambda path: path.stem)
+def test_a_body_is_decoded_whole_and_event_by_event_only_when_that_fails(path, monkeypatch):
+    one_by_one: list[bytes] = []
+    leniently = intake_module._decode_leniently
+    monkeypatch.setattr(intake_module, "_decode_leniently", lambda raw: one_by_one.append(raw) or leniently(raw))
+    good = json.loads(path.read_bytes().splitlines()[0])
+    bad = {**good, "events": [*good["events"], "no event"]}
+
+    whole, apart = taken(good), taken(bad)
+
+    assert one_by_one == [json.dumps(bad).encode()]
+    assert lines_of(apart)[:-1] == lines_of(whole)  # its neighbours are none the worse
+    assert (apart.events, apart.rejected) == (whole.events + 1, 1)

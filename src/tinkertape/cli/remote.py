@@ -72,7 +72,10 @@ class CollectorSource:
 
     def ledger(self, run: str) -> Ledger:
         """What it has of one run, and where; all zero for a run that it does not know."""
-        return self._decoded(f"/api/v1/ledger?run={_quoted(run)}", Ledger)
+        try:
+            return self._decoded(f"/api/v1/ledger?run={_quoted(run)}", Ledger)
+        except TapeNotFound:
+            return Ledger()
 
     def lines(self, run: str) -> Iterator[Sequence[bytes]]:
         after, over = "", False

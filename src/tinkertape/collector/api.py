@@ -53,7 +53,7 @@ def api_routes(source: StoreSource, hub: Hub, metrics_text: Callable[[], str], c
         return Response(lines, media_type="application/jsonl", headers=NO_STORE)
 
     async def ledger(request: Request) -> Response:
-        return json_response(await run_in_threadpool(source.ledger, request.query_params.get("run") or None))
+        return found(await run_in_threadpool(source.ledger_of_known, request.query_params.get("run") or None))
 
     async def stream(request: Request) -> Response:
         return stream_response(hub, request)

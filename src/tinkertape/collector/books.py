@@ -53,6 +53,10 @@ class Books:
         with self._loader.still():
             return total(process_ledger(entry) for entry in self._counts(run).values())
 
+    def knows(self, run: str) -> bool:
+        """Is anything here of this run: a tape, a header, a line, whether or not it is stored? Raises `StoreError`."""
+        return self._loader.has_tape(run) or bool(self._store.processes(run)) or self.ledger(run) != Ledger()
+
     def _kept_or_made(self) -> dict[str, Ledger]:
         until_s, by_run = self._snapshot
         if time.monotonic() < until_s:

@@ -1,7 +1,7 @@
 """JSON cut into its parts without decoding it: the elements of an array, the members of an object, as they stand.
 
-For bodies that no decoder takes as a whole: one event nested without end, a NaN, a byte that is no UTF-8. Linear in the
-text, without recursion; what stands in an element is not looked at. Pure.
+For bodies that no decoder takes as a whole: one event nested without end, a NaN, a number beyond all
+bounds. Linear in the text, without recursion; what stands in an element is not looked at. Pure.
 """
 
 from __future__ import annotations

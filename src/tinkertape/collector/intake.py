@@ -77,7 +77,11 @@ _any_decoder = msgspec.json.Decoder()
 
 
 def take_in(body: bytes) -> Intake:
-    """Turn a body into lines. Raises `BadBody` where there is no list of events, `TooManyEvents` where it is long."""
+    """Turn a body into lines. Raises `BadBody` where there is no UTF-8 or no list of events, `TooManyEvents` where it
+    is long.
+    """
+    if not body.isascii():
+        _must_be_utf8(body)
     found: Body | None = None
     if body.count(b"{") <= 5 * EVENTS_MAX:  # else it may hold a million small objects, which are counted first
         try:
@@ -90,6 +94,13 @@ def take_in(body: bytes) -> Intake:
     if len(events) > EVENTS_MAX:
         raise TooManyEvents(f"the body has more than {EVENTS_MAX:,} events; send fewer at once")
     return _Taking(found).all(events)
+
+
+def _must_be_utf8(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise BadBody(f"the body is no UTF-8 at byte {error.start}, so no JSON") from error
 
 
 class _Taking:

@@ -109,6 +109,10 @@ class Loader:
         tapes = list(self._files.values())
         return any(tape.ends_ahead() for tape in tapes if not tape.inbox and tape.run == run)
 
+    def has_tape(self, run: str) -> bool:
+        """Is there a tape of this run on this machine? Any thread, without a lock."""
+        return any(not tape.inbox and tape.run == run for tape in list(self._files.values()))
+
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
         """While inside, nothing moves from pending to stored; `pending` may be asked."""

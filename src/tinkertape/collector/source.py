@@ -106,6 +106,11 @@ class StoreSource:
         """The count of one run's events, or of all runs'."""
         return msgspec.structs.asdict(self._books.ledger(run))
 
+    def ledger_of_known(self, run: str | None) -> dict[str, Any] | None:
+        """The same; None for a run of which nothing is here."""
+        found = self.ledger(run)
+        return found if run is None or found["recorded"] or self._books.knows(run) else None
+
 
 def line_with_cursor(event: Event, cursor: int) -> bytes:
     """A tape's line; the cursor is text, since JavaScript's numbers end at 2⁵³."""
