@@ -37,7 +37,8 @@ class Served:
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
 
-    def start(self, stderr: IO[bytes] | None = None) -> Served:
+    def begin(self, stderr: IO[bytes] | None = None) -> subprocess.Popen[str]:
+        """Start the process, and do not wait until it serves."""
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -52,8 +53,12 @@ class Served:
             text=True,
             cwd=ROOT,
         )
-        assert self.process.stdout is not None
-        address = self.process.stdout.readline().strip()
+        return self.process
+
+    def start(self, stderr: IO[bytes] | None = None) -> Served:
+        process = self.begin(stderr)
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:"), address
         self.port = int(address.rpartition(":")[2])
         return self
