@@ -10,6 +10,7 @@ import pytest
 from tests.collector.conftest import ACCEPTED, Served, WrittenTape, wire_body, wire_event
 from tests.waiting import wait_until
 
+from tinkertape.cli.tapes import TapesSource
 from tinkertape.context import Event
 from tinkertape.tape.compression import compress
 from tinkertape.tape.format import encode_line
@@ -102,6 +103,34 @@ def test_a_damaged_event_is_one_that_was_rejected(served: Served, tape):
     ledger = served.settled(tape.run, 4)
 
     assert ledger == {"recorded": 5, "stored": 4, "pending": 0, "rejected": 1, "dropped": {}}
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [b"garbage\n", b'{"torn', b"\n\n", b"x" * 150_000 + b"\n", b"garbage\n" * 20_000 + b"torn"],
+    ids=["damaged", "torn", "empty", "long", "many"],
+)
+def test_a_closed_tape_is_ended_for_every_reader_whatever_stands_behind_its_end_line(served: Served, tape, behind):
+    tape.append(3)
+    tape.end("errored")
+    tape.write(behind)
+
+    served.settled(tape.run, 3)
+    told = wait_until(lambda: (run := served.json(f"/api/v1/runs/{tape.run}")["run"])["state"] == "failed" and run)
+    read = next(row for row in TapesSource(served.tapes).runs(100) if row.run == tape.run)
+
+    assert (told["state"], told["status"], read.state) == ("failed", "errored", "failed")
+
+
+def test_a_process_that_said_that_it_stopped_is_ended_for_every_reader_without_an_end_line(served: Served, tape):
+    tape.append(3)
+    tape.write(encode_line(tape.event("telemetry.session.stop", status="success")))
+
+    served.settled(tape.run, 4)
+    told = wait_until(lambda: (run := served.json(f"/api/v1/runs/{tape.run}")["run"])["state"] == "ended" and run)
+    read = next(row for row in TapesSource(served.tapes).runs(100) if row.run == tape.run)
+
+    assert (told["status"], read.state) == ("success", "ended")
 
 
 def test_what_a_process_dropped_is_in_the_ledger_by_reason(served: Served, tape):

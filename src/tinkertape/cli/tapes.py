@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from tinkertape.cli.kept_rows import keep_row, read_row
 from tinkertape.cli.source import RunRow
 from tinkertape.diagnosis import Diagnoser
 from tinkertape.diagnosis.report import Report
-from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
+from tinkertape.diagnosis.run_state import LIVE, ProcessView, Signs, run_state, views_of
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
 from tinkertape.tape import Header, Ledger, Reader, Tape, find_tapes, open_tape, unreadable_tapes
 from tinkertape.tape.forms import stored_path
@@ -102,11 +103,11 @@ class TapesSource:
 
     def _read(self, tape: Tape) -> Report:
         diagnoser, self.set_aside = Diagnoser(), 0
-        signs: dict[str, int] = {}
+        signs = Signs()
         began_s = time.monotonic()
         for number, event in enumerate(tape):
             diagnoser.feed(event)
-            signs[event.process] = event.time_ns
+            signs.note(event, event.time_ns)
             if number % BATCH == 0 and time.monotonic() - began_s > self._patience_s:
                 raise TapeTooLong(f'the tape is long; "tinkertape show {tape.path.name}" reads all of it')
         self.set_aside = tape.set_aside
@@ -153,28 +154,22 @@ def _ledger(tape: Tape, known: Known | None) -> Ledger:
     return total([*others, known.ledger])
 
 
-def _views(tape: Tape, signs: dict[str, int], known: Known | None = None) -> list[ProcessView]:
+def _views(tape: Tape, signs: Signs, known: Known | None = None) -> list[ProcessView]:
     """What is known of each process, the oldest first."""
     closed = {process: end.status for process, end in tape.ends.items()}
-    headers = {header.process: header for header in reversed(tape.headers)}
+    headers: dict[str, dict[str, Any]] = {process: {"process": process} for process in tape.processes()}  # if torn
+    headers |= {header.process: msgspec.to_builtins(header) for header in reversed(tape.headers)}
     if known is not None:
-        headers[known.header.process] = known.header
+        headers[known.header.process] = msgspec.to_builtins(known.header)
         closed[known.header.process] = known.status
-    views = [
-        ProcessView(
-            process=process,
-            header=msgspec.to_builtins(headers[process]) if process in headers else {"process": process},  # torn
-            closed=closed.get(process, ""),
-            last_sign_ns=signs.get(process, 0),
-        )
-        for process in tape.processes()
-    ]
-    return sorted(views, key=lambda view: view.header.get("wall_ns", math.inf))
+    return views_of(headers, closed, signs)
 
 
 def _state_now(tape: Tape) -> str:
     """The run's state by its files: a segment that was just written to is a sign of life."""
-    signs = {process: stored_path(segments[-1]).stat().st_mtime_ns for process, segments in tape.processes().items()}
+    signs = Signs()
+    for process, segments in tape.processes().items():
+        signs.newest_ns[process] = stored_path(segments[-1]).stat().st_mtime_ns
     return run_state(_views(tape, signs), {}, time.time_ns())[0]
 
 

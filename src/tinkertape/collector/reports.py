@@ -20,7 +20,7 @@ from tinkertape.collector.run_row import row_of
 from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser, as_dict
 from tinkertape.diagnosis.report import State
-from tinkertape.diagnosis.run_state import LIVE, ProcessView, run_state
+from tinkertape.diagnosis.run_state import LIVE, ProcessView, Signs, run_state, views_of
 from tinkertape.errors import StoreError
 from tinkertape.guard import guarded
 from tinkertape.store import Store, Summary
@@ -48,9 +48,8 @@ class Followed:
         self.cursor = 0
         self.events = 0
         self.last_event_ns = 0  # as the next: an event's time, but not after it arrived, whatever its clock says
-        self.signs: dict[str, int] = {}  # by process: the newest
+        self.signs = Signs()
         self.sessions: dict[str, None] = {}  # of a plain SDK's events, in order
-        self.stopped: dict[str, str] = {}  # by process: the status of its telemetry.session.stop
         self.report: dict[str, Any] | None = None
 
     def catch_up(self, store: Store) -> bool:
@@ -66,11 +65,9 @@ class Followed:
 
     def _note(self, event: Event, sign_ns: int) -> None:
         self.last_event_ns = max(self.last_event_ns, sign_ns)
-        self.signs[event.process] = max(self.signs.get(event.process, 0), sign_ns)
+        self.signs.note(event, sign_ns)
         if event.event_id and event.session_id:
             self.sessions[event.session_id] = None
-        if event.name == "telemetry.session.stop":
-            self.stopped[event.process] = str(event.metadata.get("status") or "success")
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -216,16 +213,7 @@ class Reports:
     def _views(self, followed: Followed) -> list[ProcessView]:
         closed = {row.process: row.closed for row in self._store.ledgers(followed.run)}
         rows = {row.process: row.header for row in self._store.processes(followed.run)}
-        names = [*rows, *(process for process in followed.signs if process not in rows)]
-        return [
-            ProcessView(
-                process=name,
-                header=rows.get(name, {}),
-                closed=closed.get(name) or followed.stopped.get(name, ""),
-                last_sign_ns=followed.signs.get(name, 0),
-            )
-            for name in names
-        ]
+        return views_of(rows, closed, followed.signs)
 
     def _follow_loop(self) -> None:
         with guarded("collector.reports"):

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import msgspec
 
+from tinkertape.errors import TapeError
 from tinkertape.tape.format import Header
 from tinkertape.tape.forms import open_stored, segment_files, stored_bytes
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.reader import Reader, first_header
+from tinkertape.tape.tape import last_end
 
 SETTLED_NS = 2_000_000_000
 IDLE_DIVISOR, IDLE_MAX_S = 30, 2.0  # a file that was silent for a minute is looked at each two seconds
-END_MAX = 16_384  # bytes of a last line
 STORE_ID_CHARS = 8  # of the store's id, in the name of a mark
 
 
@@ -76,16 +77,11 @@ class TapeFile:
         return stored_bytes(self.path)
 
     def ends_ahead(self) -> bool:
-        """Is it closed, and its last line not loaded yet?"""
+        """Is it closed, and not loaded to its end yet?"""
         try:
-            if self.size() <= self.progress.offset:
-                return False
-            with open_stored(self.path) as file:
-                file.seek(max(0, self.size() - END_MAX))
-                last = file.read(END_MAX).rstrip(b"\n").rpartition(b"\n")[2]
-        except OSError:
+            return self.size() > self.progress.offset and last_end(self.path) is not None
+        except (OSError, TapeError):
             return False
-        return last.startswith(b'{"tape_end":')
 
     def first_header(self) -> Header | None:
         """The header in the file's first line, if it is good. Raises `OSError`."""

@@ -1,14 +1,17 @@
 """In which state a run is; pure but for one look at this host's processes.
 
-A run ends as its first process ended: with success or by an interruption → ended, with an error → failed. One that
-never closed is running while it gave a sign of life within
-30 s, or while its process (pid and start time) lives on this host; else it was killed. Events of a plain SDK bring no
-process with them and no reliable end
-(docs/facts/sdk.md D7): such a run is running while events come, then ended.
+A run ends as its first process ended: with success or by an interruption → ended, with an error → failed. A process
+ended when the end line of its tape says so, whatever stands behind it, or its own `telemetry.session.stop` does; one
+that never closed is running while it gave a sign of life within 30 s, or while it (pid and start time) lives on this
+host; else it was killed. Events of a plain SDK bring no process with them and no reliable end (docs/facts/sdk.md D7):
+such a run is running while events come, then ended.
+
+Whoever reads a run, from its tape or from a store, asks here: `Signs` for what its events say, `views_of` for the rest.
 """
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +19,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.config import process_started
+from tinkertape.context import Event
 from tinkertape.diagnosis.report import State
 
 SILENCE_MAX_NS = 30_000_000_000
@@ -31,6 +35,35 @@ class ProcessView(msgspec.Struct, frozen=True):
     header: Mapping[str, Any]
     closed: str
     last_sign_ns: int
+
+
+class Signs:
+    """What the events of a run say of its processes: the newest sign of life of each, and with which status it said
+    that it stopped."""
+
+    def __init__(self) -> None:
+        self.newest_ns: dict[str, int] = {}
+        self.stopped: dict[str, str] = {}
+
+    def note(self, event: Event, at_ns: int) -> None:
+        """Take an event that came at `at_ns`, wall time."""
+        self.newest_ns[event.process] = max(self.newest_ns.get(event.process, 0), at_ns)
+        if event.name == "telemetry.session.stop":
+            self.stopped[event.process] = str(event.metadata.get("status") or "success")
+
+
+def views_of(headers: Mapping[str, Mapping[str, Any]], closed: Mapping[str, str], signs: Signs) -> list[ProcessView]:
+    """What is known of each process, the oldest first; `closed` is what the end of its tape says."""
+    views = [
+        ProcessView(
+            process=process,
+            header=headers.get(process, {}),
+            closed=closed.get(process) or signs.stopped.get(process, ""),
+            last_sign_ns=signs.newest_ns.get(process, 0),
+        )
+        for process in dict.fromkeys([*headers, *signs.newest_ns])
+    ]
+    return sorted(views, key=lambda view: view.header.get("wall_ns", math.inf))
 
 
 def run_state(processes: Sequence[ProcessView], report: Mapping[str, Any], now_ns: int) -> tuple[State, str]:

@@ -11,11 +11,11 @@ import heapq
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from tinkertape.context import Event
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
-from tinkertape.tape.format import LINE_MAX, End, Header, decode_line
+from tinkertape.tape.format import LINE_MAX, End, Header, Line, decode_line
 from tinkertape.tape.forms import SUFFIX, open_stored, plain_path, segment_files, stored_path
 from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 from tinkertape.tape.marks import mark_path, read_mark
@@ -73,7 +73,10 @@ class Tape:
 
     @property
     def ends(self) -> dict[str, End]:
-        """The end line of each process that closed its tape; a process that is not there still runs, or was killed."""
+        """The end line of each process that closed its tape; a process that is not there still runs, or was killed.
+
+        It counts also where torn or damaged lines stand behind it.
+        """
         ends = {}
         for process, segments in self.processes().items():
             end = last_end(segments[-1])
@@ -187,19 +190,42 @@ def _count_removed(count: ProcessCount, removed: Removed, loaded: int) -> None:
 
 
 def last_end(segment: Path) -> End | None:
-    """The end line of a segment, if it was closed; reads its last bytes only."""
+    """The end line of a segment, if it was closed: the last one, whatever torn or damaged lines stand behind it.
+
+    Reads its last bytes only, and more of them only while there is no good line among them.
+    """
     with _reading(segment), open_stored(segment) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _TAIL))
-        tail = file.read(_TAIL)
-    raw = tail.removesuffix(b"\n").rpartition(b"\n")[2]
-    if not tail.endswith(b"\n") or not raw or len(raw) > LINE_MAX:
-        return None
+        for lines in _from_the_end(file):
+            for raw in lines:
+                line = _good_line(raw) if b'"tape_end"' in raw else None
+                if isinstance(line, End):
+                    return line
+            if any(_good_line(raw) is not None for raw in lines):
+                return None
+    return None
+
+
+def _from_the_end(file: BinaryIO) -> Iterator[list[bytes]]:
+    """The whole lines of a file, some at a time, the last ones first; not what stands behind the last "\\n"."""
+    at, rest = file.seek(0, os.SEEK_END), b""
+    is_torn = True
+    while at > 0 and len(rest) <= LINE_MAX:
+        low = max(0, at - max(_TAIL, len(rest)))
+        file.seek(low)
+        lines = (file.read(at - low) + rest).split(b"\n")
+        if is_torn and (len(lines) > 1 or not low):
+            del lines[-1]
+            is_torn = False
+        rest = lines.pop(0) if low and lines else b""
+        at = low
+        yield lines[::-1]
+
+
+def _good_line(raw: bytes) -> Line | None:
     try:
-        line = decode_line(raw)
+        return decode_line(raw) if 0 < len(raw) <= LINE_MAX else None
     except BadLine:
         return None
-    return line if isinstance(line, End) else None
 
 
 def header_of(segment: Path) -> Header | None:
