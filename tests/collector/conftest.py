@@ -30,9 +30,11 @@ NOTHING = {"recorded": 0, "stored": 0, "pending": 0, "rejected": 0, "dropped": {
 class Served:
     """A collector process over a folder; `kill` and `start` it as often as you like."""
 
-    def __init__(self, folder: Path, body_time_s: float = 10.0) -> None:
+    def __init__(self, folder: Path, body_time_s: float = 10.0, **options: Any) -> None:
+        """`options` are those of `serve`."""
         self.folder = folder
         self.body_time_s = body_time_s
+        self.options = options
         self.inbox, self.tapes, self.store = folder / "inbox", folder / "tapes", folder / "store"
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
@@ -47,6 +49,7 @@ class Served:
                 str(self.folder),
                 str(self.port),
                 str(self.body_time_s),
+                json.dumps(self.options),
             ],
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -45,7 +45,7 @@ def test_a_second_collector_over_one_store_is_told_who_has_it(collector: Served)
     collector.start()
 
     second = subprocess.run(
-        [sys.executable, "-m", "tests.collector.serve_process", str(collector.folder), "0", "1"],
+        [sys.executable, "-m", "tests.collector.serve_process", str(collector.folder), "0", "1", "{}"],
         capture_output=True,
         text=True,
         cwd=ROOT,

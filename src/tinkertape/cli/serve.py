@@ -6,6 +6,7 @@ import ipaddress
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.text import Text
@@ -16,6 +17,7 @@ from tinkertape.config import load_settings, private_folder
 from tinkertape.errors import CollectorError
 
 STORE = "chdb:///"
+ACK = "When a sender is answered: its events are on the disk, or in the store."
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -43,7 +45,10 @@ def _store(context: click.Context, parameter: click.Parameter, url: str | None) 
 @click.option("--store", metavar="URL", callback=_store, help="Where runs are stored: chdb:///absolute/folder.")
 @click.option("--inbox", type=FOLDER, help="Where received telemetry is kept until it is stored.")
 @click.option("--tapes", type=FOLDER, help="The tapes of this machine, loaded too.")
-def command(host: str, port: int, store: str | None, inbox: Path | None, tapes: Path | None) -> int:
+@click.option("--ack", type=click.Choice(["durable", "stored"]), default="durable", show_default=True, help=ACK)
+def command(
+    host: str, port: int, store: str | None, inbox: Path | None, tapes: Path | None, ack: Literal["durable", "stored"]
+) -> int:
     """Receive, store and show runs: the collector and its page. Says its address; ends with Ctrl-C.
 
     \b
@@ -62,6 +67,7 @@ def command(host: str, port: int, store: str | None, inbox: Path | None, tapes: 
         host=host,
         port=port,
         pages=routes,
+        ack=ack,
         ready=_say_address,
     )
     return 0

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from typing import Literal
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -26,19 +27,21 @@ from tinkertape.collector.limits import LocalOnly
 from tinkertape.collector.loader import Loader
 from tinkertape.collector.reports import Reports
 from tinkertape.collector.source import BadParameter, StoreSource
+from tinkertape.collector.stored import Stored
 from tinkertape.collector.stream import Hub
 from tinkertape.errors import StoreError
 from tinkertape.guard import count_failure
 from tinkertape.store import Store
 from tinkertape.wire import TELEMETRY_PATH
 
+Ack = Literal["durable", "stored"]
 Pages = Callable[[StoreSource], Sequence[BaseRoute]]
 
 
 class Collector:
     """The parts of one collector, from `open` to `close`."""
 
-    def __init__(self, store: Store, inbox: Path, tapes: Path | None) -> None:
+    def __init__(self, store: Store, inbox: Path, tapes: Path | None, ack: Ack = "durable") -> None:
         self.counters = Counters()
         self.hub = Hub()
         self.store = store
@@ -49,8 +52,10 @@ class Collector:
             tapes,
             on_stored=self._on_stored,
             on_moving=self._on_moving,
-            is_receiving=lambda: self.inbox.is_busy,
+            on_loaded=self._on_loaded,
+            is_receiving=lambda: self.stored is None and self.inbox.is_busy,
         )
+        self.stored = Stored(self.loader.hurry) if ack == "stored" else None
         self.books = Books(store, self.loader)
         self.reports = Reports(
             store,
@@ -66,6 +71,10 @@ class Collector:
 
     def _on_moving(self, session_id: str) -> None:
         self.reports.forget(session_id)
+
+    def _on_loaded(self, segment: Path, offset: int) -> None:
+        if self.stored is not None:
+            self.stored.reached(segment, offset)
 
     def open(self) -> None:
         """Start the threads; in the event loop's thread."""
@@ -104,17 +113,23 @@ class Collector:
 
 
 def app(
-    store: Store | str, inbox: Path | str, tapes: Path | str | None = None, *, pages: Pages | None = None
+    store: Store | str,
+    inbox: Path | str,
+    tapes: Path | str | None = None,
+    *,
+    pages: Pages | None = None,
+    ack: Ack = "durable",
 ) -> Starlette:
     """The collector's ASGI app.
 
     `store` is an open store, or the address of one, which is then opened here and closed with the app. `inbox` is the
     folder for what is received, `tapes` the folder of this machine's runs, None: only what is received. `pages` makes
-    the routes of a page from a source. Raises `StoreError`, `CollectorError`.
+    the routes of a page from a source. `ack` is when a sender is answered: "durable", when its events are on the disk,
+    or "stored", when they are in the store. Raises `StoreError`, `CollectorError`.
     """
     opened = Store.open(store) if isinstance(store, str) else store
     try:
-        collector = Collector(opened, Path(inbox), Path(tapes) if tapes is not None else None)
+        collector = Collector(opened, Path(inbox), Path(tapes) if tapes is not None else None, ack)
     except BaseException:
         if isinstance(store, str):
             opened.close()
@@ -132,7 +147,7 @@ def app(
                 opened.close()
 
     routes: list[BaseRoute] = [
-        Route(TELEMETRY_PATH, Ingest(collector.inbox, collector.counters), methods=["POST"]),
+        Route(TELEMETRY_PATH, Ingest(collector.inbox, collector.counters, collector.stored), methods=["POST"]),
         *api_routes(collector.source, collector.hub, collector.metrics_text, CONTENT_TYPE),
         *(pages(collector.source) if pages is not None else ()),
     ]

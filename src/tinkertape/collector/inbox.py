@@ -50,10 +50,17 @@ class Introduction(msgspec.Struct, frozen=True):
     line: bytes
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where something is in the inbox: before the offset `end` of a segment."""
+
+    segment: Path
+    end: int
+
+
 class _Waiting(msgspec.Struct):
     lines: bytes
     introduction: Introduction | None
-    written: asyncio.Future[None]
+    written: asyncio.Future[Place]
 
 
 class Inbox:
@@ -85,8 +92,9 @@ class Inbox:
         self._thread = threading.Thread(target=self._write_loop, name="tinkertape-inbox", daemon=True)
         self._thread.start()
 
-    async def append(self, lines: bytes, introduction: Introduction | None = None) -> None:
-        """Write whole lines; returns when they are on the disk. Raises `InboxFull` when they are not."""
+    async def append(self, lines: bytes, introduction: Introduction | None = None) -> Place:
+        """Write whole lines; returns where they are, when they are on the disk. Raises `InboxFull` when they are
+        not."""
         waiting = _Waiting(lines, introduction, asyncio.get_running_loop().create_future())
         with self._condition:
             if self._closing or self._waiting_bytes > WAITING_MAX:
@@ -94,7 +102,7 @@ class Inbox:
             self._waiting.append(waiting)
             self._waiting_bytes += len(lines)
             self._condition.notify()
-        await waiting.written
+        return await waiting.written
 
     @property
     def is_busy(self) -> bool:
@@ -124,7 +132,7 @@ class Inbox:
                 break
         self._end_segment()
 
-    def _commit(self, batch: Sequence[_Waiting]) -> InboxFull | None:
+    def _commit(self, batch: Sequence[_Waiting]) -> Place | InboxFull:
         try:
             if self._file is None or self._file.size > self._segment_max or self._is_gone():
                 self._next_segment()
@@ -139,7 +147,8 @@ class Inbox:
             return InboxFull(f"cannot write to {self.folder}: {error.strerror}; make room, the senders come again")
         self.commits += 1
         self._committed_s = time.monotonic()
-        return None
+        assert self._file is not None
+        return Place(self._file.path, self._file.size)
 
     def _lines_of(self, batch: Sequence[_Waiting]) -> bytes:
         parts: list[bytes] = []
@@ -208,12 +217,12 @@ class Inbox:
         )
 
     @staticmethod
-    def _answer(batch: Sequence[_Waiting], failure: InboxFull | None) -> None:
+    def _answer(batch: Sequence[_Waiting], outcome: Place | InboxFull) -> None:
         loops = {waiting.written.get_loop() for waiting in batch}
         for loop in loops:
             futures = [waiting.written for waiting in batch if waiting.written.get_loop() is loop]
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle, futures, failure)
+                loop.call_soon_threadsafe(_settle, futures, outcome)
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -225,11 +234,11 @@ def _unwritable(folder: Path, reason: str | None) -> CollectorError:
     return CollectorError(f"cannot write to {folder}: {reason}; choose another folder with --inbox")
 
 
-def _settle(futures: Sequence[asyncio.Future[None]], failure: InboxFull | None) -> None:
+def _settle(futures: Sequence[asyncio.Future[Place]], outcome: Place | InboxFull) -> None:
     for future in futures:
         if future.done():  # the sender went away meanwhile
             continue
-        if failure is None:
-            future.set_result(None)
+        if isinstance(outcome, Place):
+            future.set_result(outcome)
         else:
-            future.set_exception(failure)
+            future.set_exception(outcome)

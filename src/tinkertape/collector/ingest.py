@@ -23,6 +23,7 @@ from tinkertape.collector.counters import Counters
 from tinkertape.collector.inbox import Inbox, InboxFull, Introduction
 from tinkertape.collector.intake import BadBody, Intake, TooManyEvents, take_in
 from tinkertape.collector.limits import Flight, Refused, Share, gunzip, is_packed, read_body
+from tinkertape.collector.stored import NotStored, Stored
 from tinkertape.wire import ACCEPTED
 
 LARGE = 100_000  # bytes; a body of a hundred events is half of it
@@ -30,11 +31,12 @@ THREADS = 2
 
 
 class Ingest:
-    """The ASGI endpoint; it waits for the inbox's commit."""
+    """The ASGI endpoint; it waits for the inbox's commit, and with `stored` for the store, too."""
 
-    def __init__(self, inbox: Inbox, counters: Counters) -> None:
+    def __init__(self, inbox: Inbox, counters: Counters, stored: Stored | None = None) -> None:
         self._inbox = inbox
         self._counters = counters
+        self._stored = stored
         self._flight = Flight()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tinkertape-intake")
 
@@ -50,7 +52,9 @@ class Ingest:
             intake, size = await self._taken(body, is_packed(Headers(scope=scope)))
             if intake.lines or intake.header:
                 introduction = Introduction(intake.process, intake.header) if intake.header else None
-                await self._inbox.append(intake.lines, introduction)
+                place = await self._inbox.append(intake.lines, introduction)
+                if self._stored is not None:
+                    await self._stored.wait(place)
         except TooManyEvents as reason:
             return self._refused(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(reason)), "too_many_events")
         except BadBody as reason:
@@ -59,6 +63,8 @@ class Ingest:
             return self._refused(refused, refused.status.phrase.lower().replace(" ", "_"))
         except InboxFull as reason:
             return self._refused(Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(reason)), "inbox_full")
+        except NotStored as reason:
+            return self._refused(Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(reason)), "not_stored")
         counters.bodies["accepted"] += 1
         counters.events += intake.events
         counters.rejected += intake.rejected

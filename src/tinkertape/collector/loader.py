@@ -63,12 +63,14 @@ class Loader:
         *,
         on_stored: Callable[[list[str]], None] = lambda runs: None,
         on_moving: Callable[[str], None] = lambda session_id: None,
+        on_loaded: Callable[[Path, int], None] = lambda segment, offset: None,
         is_receiving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._finder = Finder(tapes, inbox)
         self._on_stored = on_stored
         self._on_moving = on_moving
+        self._on_loaded = on_loaded
         self._is_receiving = is_receiving
         self._files: dict[Path, TapeFile] = {}
         self._found_s = self._looked_at_ended_s = 0.0
@@ -77,6 +79,7 @@ class Loader:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closing = False
+        self._hurried = False
         self._stop = threading.Event()  # set with `_closing`
         self._thread = threading.Thread(target=self._load_loop, name="tinkertape-loader", daemon=True)
         self.rows = 0
@@ -95,6 +98,11 @@ class Loader:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
+
+    def hurry(self) -> None:
+        """Somebody waits for what is new in the inbox: look at once. Any thread."""
+        self._hurried = True
+        self._wake.set()
 
     def pending(self, run: str | None = None) -> Pending:
         """What stands on tapes and inbox and is not stored. The caller holds `still`, if another count must fit to
@@ -177,7 +185,8 @@ class Loader:
         """Load one batch of what is new; how many lines it took is returned. Raises `StoreError`."""
         with self._lock:
             self._find()
-            batch, steps = self._gather()
+            hurried, self._hurried = self._hurried, False
+            batch, steps = self._gather(hurried)
             if steps:
                 grown = self._store_batch(batch)
                 for step in steps:
@@ -185,27 +194,30 @@ class Loader:
                     step.tape.ended = step.ended
         if steps and grown:
             self._on_stored(grown)
+        for step in steps:
+            if step.tape.inbox:
+                self._on_loaded(step.tape.path, step.progress.offset)
         return len(batch) + len(steps)
 
     def _find(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._found_s < FIND_AGAIN_S and not self._closing:
+        if now_s - self._found_s < FIND_AGAIN_S and not (self._closing or self._hurried):
             return
         self._found_s = now_s
         for path, inbox in self._finder.files():
             if path not in self._files:
                 self._files[path] = TapeFile(path, self._store.id, inbox=inbox)
 
-    def _gather(self) -> tuple[Batch, list[_Step]]:
+    def _gather(self, hurried: bool) -> tuple[Batch, list[_Step]]:
         """A batch from all files that grew, round and round: a long one must not hold up the run that goes on now."""
         batch = Batch()
         steps: dict[Path, _Step] = {}
-        waiting = self._to_look_at()
+        waiting = self._to_look_at(hurried)
         while waiting and len(batch) < ROWS_MAX:
             waiting = [tape for tape in waiting if len(batch) < ROWS_MAX and self._read(tape, batch, steps)]
         return batch, list(steps.values())
 
-    def _to_look_at(self) -> list[TapeFile]:
+    def _to_look_at(self, hurried: bool) -> list[TapeFile]:
         now_s = time.monotonic()
         look_at_ended = self._closing or now_s - self._looked_at_ended_s > ENDED_AGAIN_S
         if look_at_ended:
@@ -213,7 +225,8 @@ class Loader:
         return [
             tape
             for tape in self._files.values()
-            if (self._closing or tape.not_before_s <= now_s) and (look_at_ended or not tape.ended)
+            if (self._closing or tape.not_before_s <= now_s or (hurried and tape.inbox))
+            and (look_at_ended or not tape.ended)
         ]
 
     def _read(self, tape: TapeFile, batch: Batch, steps: dict[Path, _Step]) -> bool:
