@@ -18,6 +18,8 @@ from tinkertape.errors import CollectorError
 
 STORE = "chdb:///"
 ACK = "When a sender is answered: its events are on the disk, or in the store."
+KEEP = "How long received telemetry is kept, compressed, once it is stored: 36h, 30d, 8w."
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -39,6 +41,13 @@ def _store(context: click.Context, parameter: click.Parameter, url: str | None) 
     return url
 
 
+def _seconds(context: click.Context, parameter: click.Parameter, text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS_S or not number.isascii() or not number.isdigit():
+        raise click.BadParameter(f"{text!r} is no time: use a whole number and one of s, m, h, d, w, as 30d")
+    return float(number) * UNITS_S[unit]
+
+
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, callback=_loopback, help="Loopback only.")
 @click.option("--port", default=8288, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
@@ -46,8 +55,17 @@ def _store(context: click.Context, parameter: click.Parameter, url: str | None) 
 @click.option("--inbox", type=FOLDER, help="Where received telemetry is kept until it is stored.")
 @click.option("--tapes", type=FOLDER, help="The tapes of this machine, loaded too.")
 @click.option("--ack", type=click.Choice(["durable", "stored"]), default="durable", show_default=True, help=ACK)
+@click.option("--keep", metavar="TIME", default="30d", show_default=True, callback=_seconds, help=KEEP)
+@click.option("--keep-bytes", metavar="N", type=click.IntRange(0), help="So many bytes of them at most.")
 def command(
-    host: str, port: int, store: str | None, inbox: Path | None, tapes: Path | None, ack: Literal["durable", "stored"]
+    host: str,
+    port: int,
+    store: str | None,
+    inbox: Path | None,
+    tapes: Path | None,
+    ack: Literal["durable", "stored"],
+    keep: float,
+    keep_bytes: int | None,
 ) -> int:
     """Receive, store and show runs: the collector and its page. Says its address; ends with Ctrl-C.
 
@@ -56,7 +74,7 @@ def command(
     tinkertape serve --port 0 --store chdb:///srv/tinkertape
     """
     must_be_installed("the collector", SERVER, "server")
-    from tinkertape.collector import serve  # noqa: PLC0415  the extra [server]
+    from tinkertape.collector import Keep, serve  # noqa: PLC0415  the extra [server]
     from tinkertape.dashboard import routes  # noqa: PLC0415  the extra [server]
 
     settings = load_settings()
@@ -68,6 +86,7 @@ def command(
         port=port,
         pages=routes,
         ack=ack,
+        keep=Keep(keep, keep_bytes),
         ready=_say_address,
     )
     return 0

@@ -8,6 +8,7 @@ into the store, once.
 from __future__ import annotations
 
 from tinkertape.collector.app import app
+from tinkertape.collector.keeping import Keep
 from tinkertape.collector.serve import serve
 
-__all__ = ["app", "serve"]
+__all__ = ["Keep", "app", "serve"]

@@ -23,6 +23,7 @@ from tinkertape.collector.books import Books
 from tinkertape.collector.counters import CONTENT_TYPE, Counters, family
 from tinkertape.collector.inbox import Inbox
 from tinkertape.collector.ingest import Ingest
+from tinkertape.collector.keeping import Keep, Keeping
 from tinkertape.collector.limits import LocalOnly
 from tinkertape.collector.loader import Loader
 from tinkertape.collector.reports import Reports
@@ -35,13 +36,14 @@ from tinkertape.store import Store
 from tinkertape.wire import TELEMETRY_PATH
 
 Ack = Literal["durable", "stored"]
+KEEP = Keep()
 Pages = Callable[[StoreSource], Sequence[BaseRoute]]
 
 
 class Collector:
     """The parts of one collector, from `open` to `close`."""
 
-    def __init__(self, store: Store, inbox: Path, tapes: Path | None, ack: Ack = "durable") -> None:
+    def __init__(self, store: Store, inbox: Path, tapes: Path | None, ack: Ack, keep: Keep) -> None:
         self.counters = Counters()
         self.hub = Hub()
         self.store = store
@@ -54,6 +56,13 @@ class Collector:
             on_moving=self._on_moving,
             on_loaded=self._on_loaded,
             is_receiving=lambda: self.stored is None and self.inbox.is_busy,
+        )
+        self.keeping = Keeping(
+            inbox,
+            store.id,
+            keep,
+            current=lambda: self.inbox.current,
+            is_receiving=lambda: self.inbox.is_busy,
         )
         self.stored = Stored(self.loader.hurry) if ack == "stored" else None
         self.books = Books(store, self.loader)
@@ -81,11 +90,13 @@ class Collector:
         self.hub.open()
         self.loader.start()
         self.reports.start()
+        self.keeping.start()
 
     def close(self) -> None:
         """Write and load what is here, for a few seconds at most, then stop."""
         self.inbox.close()
         self.loader.close()
+        self.keeping.close()
         self.reports.close()
 
     def metrics_text(self) -> str:
@@ -119,17 +130,19 @@ def app(
     *,
     pages: Pages | None = None,
     ack: Ack = "durable",
+    keep: Keep = KEEP,
 ) -> Starlette:
     """The collector's ASGI app.
 
     `store` is an open store, or the address of one, which is then opened here and closed with the app. `inbox` is the
     folder for what is received, `tapes` the folder of this machine's runs, None: only what is received. `pages` makes
     the routes of a page from a source. `ack` is when a sender is answered: "durable", when its events are on the disk,
-    or "stored", when they are in the store. Raises `StoreError`, `CollectorError`.
+    or "stored", when they are in the store; `keep` is for how long what was received is kept once it is stored. Raises
+    `StoreError`, `CollectorError`.
     """
     opened = Store.open(store) if isinstance(store, str) else store
     try:
-        collector = Collector(opened, Path(inbox), Path(tapes) if tapes is not None else None, ack)
+        collector = Collector(opened, Path(inbox), Path(tapes) if tapes is not None else None, ack, keep)
     except BaseException:
         if isinstance(store, str):
             opened.close()

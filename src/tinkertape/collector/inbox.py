@@ -35,6 +35,7 @@ from tinkertape.tape.format import Header, encode_line, timestamp
 from tinkertape.tape.writer import SegmentFile
 
 SEGMENT_MAX = 64_000_000  # bytes, then the next file
+SEGMENT_AGE_S = 86_400.0  # what comes slowly gets a file a day, so that none is kept for ever
 BUSY_S = 0.05  # since the last commit
 WAITING_MAX = 64_000_000  # bytes not yet written: more is refused for now, with 503
 
@@ -76,6 +77,7 @@ class Inbox:
         self._process = new_process_id()
         self._segment_max = segment_max
         self._segment = 0
+        self._segment_began_s = 0.0
         self._file: SegmentFile | None = None
         self._identity = (0, 0)  # of the segment's file
         self._introduced: set[str] = set()
@@ -103,6 +105,11 @@ class Inbox:
             self._waiting_bytes += len(lines)
             self._condition.notify()
         return await waiting.written
+
+    @property
+    def current(self) -> Path:
+        """The segment that is written to now, or was last; nobody else may touch it."""
+        return self.folder / f"{self._process}-{self._segment:05d}.jsonl"
 
     @property
     def is_busy(self) -> bool:
@@ -134,7 +141,7 @@ class Inbox:
 
     def _commit(self, batch: Sequence[_Waiting]) -> Place | InboxFull:
         try:
-            if self._file is None or self._file.size > self._segment_max or self._is_gone():
+            if self._file is None or self._is_long(self._file) or self._is_gone():
                 self._next_segment()
             self._write(self._lines_of(batch))
             if self._is_gone():
@@ -149,6 +156,9 @@ class Inbox:
         self._committed_s = time.monotonic()
         assert self._file is not None
         return Place(self._file.path, self._file.size)
+
+    def _is_long(self, file: SegmentFile) -> bool:
+        return file.size > self._segment_max or time.monotonic() - self._segment_began_s > SEGMENT_AGE_S
 
     def _lines_of(self, batch: Sequence[_Waiting]) -> bytes:
         parts: list[bytes] = []
@@ -187,7 +197,8 @@ class Inbox:
         self._end_segment()
         self._introduced.clear()
         self._segment += 1
-        path = self.folder / f"{self._process}-{self._segment:05d}.jsonl"
+        self._segment_began_s = time.monotonic()
+        path = self.current
         self._file = SegmentFile(path)
         try:
             self._identity = _identity(path)

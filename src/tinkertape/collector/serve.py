@@ -14,7 +14,8 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from tinkertape.collector.app import Ack, Pages, app
+from tinkertape.collector.app import KEEP, Ack, Pages, app
+from tinkertape.collector.keeping import Keep
 from tinkertape.collector.protocol import LimitedProtocol
 from tinkertape.errors import CollectorError
 from tinkertape.store import Store
@@ -34,11 +35,12 @@ def serve(
     port: int = 8288,
     pages: Pages | None = None,
     ack: Ack = "durable",
+    keep: Keep = KEEP,
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then load what is here and return.
 
-    `port` 0 takes a free one; `pages` and `ack` are those of `app`. `ready` is called with the address,
+    `port` 0 takes a free one; `pages`, `ack` and `keep` are those of `app`. `ready` is called with the address,
     `http://127.0.0.1:8288`, once connections are taken. Blocks the caller, which must be the main thread.
     Raises `CollectorError` for an address that is not loopback, a port in use or an inbox that cannot be written;
     `StoreError` for the store.
@@ -47,7 +49,7 @@ def serve(
     sys.setswitchinterval(SWITCH_S)
     try:
         with Store.open(store_url) as store:
-            _run(app(store, inbox, tapes, pages=pages, ack=ack), listening, ready)
+            _run(app(store, inbox, tapes, pages=pages, ack=ack, keep=keep), listening, ready)
     finally:
         listening.close()
 

@@ -41,8 +41,8 @@ class TapeFile:
     def __init__(self, path: Path, store_id: str, *, inbox: bool) -> None:
         self.path = path
         self.inbox = inbox
-        self.mark = mark_path(path, f"loaded-{store_id[:STORE_ID_CHARS]}")
-        self.progress = _progress(self.mark)
+        self.mark = loaded_mark(path, store_id)
+        self.progress = progress_of(self.mark)
         self.header: Header | None = None
         self.ended = False  # its last line says that nothing follows
         self.not_before_s = 0.0  # when to look again (monotonic): soon, unless it is silent or cannot be read
@@ -95,7 +95,13 @@ class TapeFile:
         return reader
 
 
-def _progress(mark: Path) -> Progress:
+def loaded_mark(segment: Path, store_id: str) -> Path:
+    """Where it stands how far a store has a segment."""
+    return mark_path(segment, f"loaded-{store_id[:STORE_ID_CHARS]}")
+
+
+def progress_of(mark: Path) -> Progress:
+    """What such a mark says; nothing is loaded where there is none."""
     try:
         return msgspec.convert(read_mark(mark), Progress)
     except msgspec.ValidationError:
