@@ -5,34 +5,38 @@ up when they are collected. Threads that have ended leave their shards to the ag
 threads × the metrics × `series_max` cells, each of a bounded size (`cells.py`, `sketch.py`).
 
 Threads  events are taken up in the thread that executes them; `collect` and its kin run in any.
-Locks    `_lock`: held to admit a series, to add a shard, and while idle series are taken out of the shards; never while
-         states are read. `_collecting`: one collection at a time; who takes up events never waits for it. Both may be
-         taken again by their thread: a signal's handler, too, may execute events and collect.
+Locks    `_admitting`: held to admit a series, and while idle ones are taken out of the shards; never while states are
+         read. `_collecting`: one collection at a time; who takes up events never waits for it. Both may be taken again
+         by their thread: a signal's handler, too, may execute events and collect. A collection waits for `_admitting`
+         ADMITTING_S at most, and else forgets what is idle next time: what admits a series may have been interrupted
+         by a handler that waits for this very collection.
 Fork     a child begins with nothing: its parent counts what was. Its locks are made anew.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from tinkertape.bus import Bus, default_bus
 from tinkertape.errors import MetricError
 from tinkertape.metrics.cells import Cell, new_cell
 from tinkertape.metrics.definitions import Metric
+from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.handlers import Cells, make_handler
 from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.registry import Registry
 from tinkertape.metrics.shards import Alive, Shard, keys_of, tags_of
+from tinkertape.metrics.turn import Turn
 from tinkertape.metrics.values import Family, Kept, family_of
 
+ADMITTING_S = 0.02  # far longer than it takes to admit a series
 _numbers = itertools.count(1)
 
 
@@ -68,9 +72,7 @@ class Aggregate:
 
     def start_over(self) -> None:
         """Forget everything, as a forked child does: its parent goes on counting."""
-        self._lock = threading.RLock()
-        self._collecting = threading.RLock()
-        self._collects = False
+        self._admitting, self._collecting = Turn(), Turn()
         self._shards: list[Shard] = []
         self._registries = [Registry(metric, self._series_max) for metric in self._metrics]
         self._skipped: Counter[tuple[str, str]] = Counter()  # by threads that have ended
@@ -106,51 +108,55 @@ class Aggregate:
 
     def states(self) -> list[list[Kept]]:
         """The same, metric by metric, as states that can be merged with another process's."""
-        with self._turn() as is_outermost:
-            shards, now_ns = self._shards.copy(), self._monotonic_ns()
-            numbers = range(len(self._metrics))
-            return [self._kept(number, shards, now_ns, may_expire=is_outermost) for number in numbers]
+        with self._collecting as is_outermost:
+            return self._states(is_outermost)
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[bool]:
-        """One collection at a time. False inside another one of this thread, which then only reads."""
-        with self._collecting:
-            is_outermost, self._collects = not self._collects, True
-            try:
-                if is_outermost:
-                    self._retire()
-                yield is_outermost
-            finally:
-                self._collects = not is_outermost
+    def states_within(self, wait_s: float) -> list[list[Kept]] | None:
+        """The same; None where another thread collects for longer than `wait_s`, or this one does already."""
+        with self._collecting.if_free(wait_s) as is_free:
+            return self._states(is_outermost=True) if is_free else None
+
+    def _states(self, is_outermost: bool) -> list[list[Kept]]:
+        """Inside another collection of this thread it only reads."""
+        if is_outermost:
+            self._retire()
+        shards, now_ns = self._shards.copy(), self._monotonic_ns()
+        numbers = range(len(self._metrics))
+        return [self._kept(number, shards, now_ns, may_expire=is_outermost) for number in numbers]
 
     def _kept(self, number: int, shards: list[Shard], now_ns: int, *, may_expire: bool) -> list[Kept]:
         registry = self._registries[number]
         states = dict(registry.states([shard.tables[number] for shard in shards]))
         if self._idle_ns is not None and may_expire:
             idle = registry.idle(states, now_ns, self._idle_ns)
-            if idle:
-                with self._lock:
-                    kept = registry.expire(idle, [shard.tables[number] for shard in self._shards])
-                for tags in set(idle).difference(kept):
-                    del states[tags]
+            for tags in self._expired(number, idle) if idle else ():
+                del states[tags]
         return registry.kept(states)
+
+    def _expired(self, number: int, idle: list[Tags]) -> set[Tags]:
+        """Which of these series are forgotten now."""
+        with self._admitting.if_free(ADMITTING_S) as is_free:
+            if not is_free:
+                return set()
+            kept = self._registries[number].expire(idle, [shard.tables[number] for shard in self._shards])
+        return set(idle).difference(kept)
 
     def _retire(self) -> None:
         """Take over what threads that have ended left."""
-        with self._lock:
-            dead = [shard for shard in self._shards if shard.is_dead]
-            for shard in dead:
-                self._shards.remove(shard)
-        for shard in dead:
-            self._skipped.update(shard.skipped)
+        for shard in [shard for shard in self._shards.copy() if shard.is_dead]:
+            total = self._skipped + Counter(shard.skipped)
+            self._skipped, shard.skipped = total, {}
             for registry, table in zip(self._registries, shard.tables, strict=True):
                 registry.retire(table)
+            self._shards.remove(shard)  # nothing is left in it
         for registry in self._registries:
             registry.settle()
 
     def skipped(self) -> Counter[tuple[str, str]]:
         """How many events a metric could not use, by (metric name, reason)."""
-        with self._turn():
+        with self._collecting as is_outermost:
+            if is_outermost:
+                self._retire()
             total = self._skipped.copy()
             for shard in self._shards.copy():
                 total.update(shard.skipped.copy())
@@ -158,7 +164,9 @@ class Aggregate:
 
     def overflowed(self) -> Counter[str]:
         """How many events went into an overflow series, by metric name."""
-        with self._turn():
+        with self._collecting as is_outermost:
+            if is_outermost:
+                self._retire()
             total: Counter[str] = Counter()
             for number, registry in enumerate(self._registries):
                 total[registry.metric.name] += registry.overflowed
@@ -177,19 +185,15 @@ class Aggregate:
         return cells
 
     def _new_shard(self) -> Shard:
-        if self._collecting.acquire(blocking=False):  # else whoever collects is about to do it
-            try:
-                with self._turn():  # here too: threads may come and go while nobody collects
-                    pass
-            finally:
-                self._collecting.release()
+        with self._collecting.if_free() as is_free:  # else whoever collects is about to do it
+            if is_free:
+                self._retire()  # here too: threads may come and go while nobody collects
         alive = Alive()
         self.local.__dict__.setdefault("alive", []).append(
             alive
         )  # a signal's handler may get in here, and make another
         shard = Shard(len(self._metrics), alive)
-        with self._lock:
-            self._shards.append(shard)
+        self._shards.append(shard)
         self.local.shard = shard
         return shard
 
@@ -201,11 +205,11 @@ class Aggregate:
         if found is not None:
             return found
         tags = tags_of(metric, keys)
-        with self._lock:
+        with self._admitting:
             admitted = self._registries[number].admit(tags)
             cell: Cell | None = table.by_text.get(admitted)
-            if cell is None:
-                cell = table.by_text[admitted] = new_cell(metric)
+            if cell is None:  # a signal's handler may get in here, and count in one that it made
+                cell = table.by_text.setdefault(admitted, new_cell(metric))
             if admitted == tags:
                 table.lead(keys, cell, are_text=callable(metric.tags))
         if admitted != tags:

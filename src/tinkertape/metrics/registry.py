@@ -1,6 +1,7 @@
 """What is known of one metric's series over all threads: which there are, how many may be, which lie idle.
 
-Locks  `admit` and `expire` are called under the aggregate's lock, the rest by whoever collects, one at a time.
+Locks  `admit` and `expire` are called where series are admitted one at a time, the rest by whoever collects, one at a
+       time. A signal's handler may come between, and admit, and read.
 """
 
 from __future__ import annotations
@@ -54,15 +55,22 @@ class Registry:
         return tags
 
     def retire(self, table: ShardTable[Cell]) -> None:
-        """Take over what a thread that has ended leaves."""
+        """Take over what a thread that has ended leaves. At no moment is it in neither, or in both."""
+        new = {
+            tags: merged(self._retired.get(tags, empty(self.metric)), read_cell(self.metric, cell))
+            for tags, cell in table.by_text.items()
+        }
+        self._retired |= new  # from here on these lines call nothing: no signal's handler, which may collect, gets in
+        table.by_text = {}
         self.overflowed += table.overflowed
-        for tags, cell in table.by_text.items():
-            self._retired[tags] = merged(self._retired.get(tags, empty(self.metric)), read_cell(self.metric, cell))
+        table.overflowed = 0
 
     def settle(self) -> None:
         """Take over those strays that no thread is at work on any more."""
         for tags in [tags for tags, cells in self._strays.items() if not _any_held(cells)]:
-            self._retired[tags] = self._state(tags, self._strays.pop(tags))
+            state = self._state(tags, self._strays[tags])
+            self._retired[tags] = state
+            del self._strays[tags]
 
     def states(self, tables: list[ShardTable[Cell]]) -> Iterator[tuple[Tags, State]]:
         """Every series that has a value, in the order in which they came up."""

@@ -52,7 +52,7 @@ def test_there_is_no_thread_and_no_socket_before_the_first_event(bus: Bus) -> No
         assert threads() == before
         bus.execute("a.b", {"size": 1})
 
-        assert len(threads()) == len(before) + 1
+        wait_until(lambda: len(threads()) == len(before) + 1)
 
 
 def test_threads_whose_first_events_come_at_once_start_one_thread(bus: Bus) -> None:
@@ -62,7 +62,9 @@ def test_threads_whose_first_events_come_at_once_start_one_thread(bus: Bus) -> N
             StatsDReporter([counter("a.b.count")], bus=bus, port=receiver.port, period_s=SILENT) for _ in range(20)
         ]
         hammer(lambda number: bus.execute("a.b", {}), times=3)
+        delivered = [reporter.flush(10) for reporter in reporters]
 
+        assert all(delivered)
         assert len(threads()) - before == 20
         for reporter in reporters:
             reporter.close()
@@ -444,8 +446,8 @@ if child == 0:
     assert reporter.ledger().pending == 0
     assert threading.active_count() == 1
     execute('child', 3)
-    assert [thread.name for thread in threading.enumerate()][1:] == ["tinkertape-statsd"]
     assert reporter.flush(10)
+    assert [thread.name for thread in threading.enumerate()][1:] == ["tinkertape-statsd"]
     assert reporter.ledger().sent == 2
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0

@@ -44,11 +44,13 @@ from tinkertape.metrics.statsd.losses import Losses
 from tinkertape.metrics.statsd.options import SINGLE, Formatter, prepared, sampling_rate_of
 from tinkertape.metrics.statsd.sender import Sender
 from tinkertape.metrics.statsd.transport import Family, Transport, destination_of
+from tinkertape.metrics.values import Kept
 from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker
 
 UDP_MTU, UNIX_MTU = 1_432, 8_192  # bytes: an Ethernet frame less the headers; what Datadog's agent reads at once
 MTU_MAX = 65_507
 EXIT_S = 1.0
+COLLECTING_S = 0.2  # far longer than it takes
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -180,12 +182,26 @@ class StatsDReporter:
 
     # --- for the thread that sends ---
 
-    def _take(self, everything: bool) -> Iterator[Line]:
-        """The lines of what is new, in the order of the definitions; single values only, if not `everything`."""
+    def _take(self, everything: bool) -> tuple[Iterator[Line], bool]:
+        """The lines of what is new; single values only, if not `everything`. And whether that is what was wanted.
+
+        It is not where a thread collects, for `ledger`'s kin: a signal's handler may have interrupted that, and wait.
+        """
+        changed: Mapping[int, list[Kept]] = {}
+        is_all = True
+        if everything:
+            states = self._aggregate.states_within(COLLECTING_S)
+            is_all = states is not None
+            changed = dict(zip(self._aggregated, states or (), strict=is_all))
         single = self._single_values()
         if everything and self._idle_s is not None:
             self._buffer.forget_idle(time.monotonic() - self._idle_s)
-        changed = dict(zip(self._aggregated, self._aggregate.states(), strict=True)) if everything else {}
+        return self._lines(changed, single), is_all
+
+    def _lines(
+        self, changed: Mapping[int, list[Kept]], single: Mapping[int, Mapping[Stream, list[int | float]]]
+    ) -> Iterator[Line]:
+        """In the order of the definitions."""
         for number in range(len(self._metrics)):
             if number in changed:
                 yield from (stream.line(value) for stream, value in self._deltas[number].take(changed[number]))

@@ -5,8 +5,8 @@ is counted (`losses.py`). A series is found as in `shards.py`, but what its tags
 threads share the tables, too.
 
 Threads  values are taken up in the thread of the event; `take` and `forget_idle` run in the one that sends.
-Locks    `_lock`: held to admit a series and to forget some, never to take up a value of a series that is known. A
-         signal's handler may take it again.
+Locks    `_admitting`: held to admit a series and to forget some, never to take up a value of a series that is known. A
+         signal's handler may take it again; the thread that sends never waits for it.
 Fork     a child begins with an empty buffer; the series are known on.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,8 @@ from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.shards import ShardTable, keys_of, tags_of
 from tinkertape.metrics.statsd.lines import Stream
 from tinkertape.metrics.statsd.losses import Losses
+from tinkertape.metrics.tally import Tally
+from tinkertape.metrics.turn import Turn
 from tinkertape.metrics.values import OVERFLOW
 
 WAKE_AT = 500  # values: a dozen packets, which a daemon's socket takes at once
@@ -79,9 +80,9 @@ class Buffer:
         self._attach()
 
     def _reset(self) -> None:
-        self._lock = threading.RLock()
-        self._skipped: Counter[tuple[str, str]] = Counter()
-        self._overflowed: Counter[str] = Counter()
+        self._admitting = Turn()
+        self._skipped: Tally[tuple[str, str]] = Tally()
+        self._overflowed: Tally[str] = Tally()
 
     def start_over(self) -> None:
         """In a forked child: nothing waits, and the first event comes again."""
@@ -116,26 +117,22 @@ class Buffer:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
     def forget_idle(self, before_s: float) -> None:
-        """Make room: forget the series that had no value since then, by `Stream.used_s`; another time, if it is locked.
+        """Make room: forget the series that had no value since then, by `Stream.used_s`.
 
-        For a signal's handler may have come between there, and wait for this very thread.
+        Another time, if somebody is about to admit one: a signal's handler may have come between there, and wait for
+        this very thread.
         """
-        if self._lock.acquire(blocking=False):
-            try:
-                for table in self._tables.values():
-                    table.remove([tags for tags, stream in table.by_text.items() if stream.used_s < before_s])
-            finally:
-                self._lock.release()
+        with self._admitting.if_free() as is_free:
+            for table in self._tables.values() if is_free else ():
+                table.remove([tags for tags, stream in table.by_text.items() if stream.used_s < before_s])
 
     def skipped(self) -> Counter[tuple[str, str]]:
         """How many events a metric could not use, by (metric name, reason)."""
-        with self._lock:
-            return self._skipped.copy()
+        return self._skipped.total()
 
     def overflowed(self) -> Counter[str]:
         """How many events went into an overflow series, by metric name."""
-        with self._lock:
-            return self._overflowed.copy()
+        return self._overflowed.total()
 
     # --- the handler's code, and what it calls in the thread of the event: handlers.Keeper ---
 
@@ -175,7 +172,7 @@ class Buffer:
         if found is not None:
             return found
         tags = tags_of(metric, keys)
-        with self._lock:
+        with self._admitting:
             admitted = tags if tags in table.by_text or self._has_room(table) else OVERFLOW
             stream = table.by_text.get(admitted)
             if stream is None:
@@ -184,7 +181,7 @@ class Buffer:
             if admitted == tags:
                 table.lead(keys, stream, are_text=callable(metric.tags))
             else:
-                self._overflowed[metric.name] += 1
+                self._overflowed.add(metric.name)
         if admitted != tags:
             self._notices.say_full(metric, self._series_max)
         return stream
@@ -195,6 +192,4 @@ class Buffer:
     def skip(self, number: int, error: Exception) -> None:
         """Count an event that a metric could not use, and log the first."""
         metric = self._metrics[number]
-        reason = self._notices.say_skipped(metric, error)
-        with self._lock:
-            self._skipped[metric.name, reason] += 1
+        self._skipped.add((metric.name, self._notices.say_skipped(metric, error)))

@@ -4,16 +4,16 @@
     negative     a timing below 0, in the standard dialect  exit      what was left when time was up at the end
     send_error   the system refused it for good
 
-Threads  any.
-Locks    `_lock`: held to count. A signal's handler may take it again.
+Threads  any; none waits for another (`tally.py`).
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from typing import Literal
+
+from tinkertape.metrics.tally import Tally
 
 Reason = Literal["buffer_full", "too_long", "negative", "send_error", "exit"]
 
@@ -28,14 +28,12 @@ class Losses:
 
     def start_over(self) -> None:
         """Nothing was lost yet: another process."""
-        self._lock = threading.RLock()
-        self._lost: Counter[str] = Counter()
+        self._lost: Tally[str] = Tally()
         self._said: set[str] = set()
 
     def count(self, reason: Reason, values: int, what: str) -> None:
         """So many values more; `what` happened, and what to do."""
-        with self._lock:
-            self._lost[reason] += values
+        self._lost.add(reason, values)
         self.say_once(reason, f"{what} (counted, said once)")
 
     def say_once(self, about: str, what: str) -> None:
@@ -46,5 +44,4 @@ class Losses:
 
     def by_reason(self) -> Counter[str]:
         """How many values were lost, so far."""
-        with self._lock:
-            return self._lost.copy()
+        return self._lost.total()

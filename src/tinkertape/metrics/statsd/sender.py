@@ -3,11 +3,12 @@
 While there is nobody to send to, nothing is taken: counters and sums go on adding up, and single values wait in their
 bounded buffer. So a daemon that is started late, or again, misses nothing that there was room for.
 
-Threads  "tinkertape-statsd" does all of it, from the first event on; `wake` and `flush` run in any.
-Locks    `_turning`: one turn at a time; taken by that thread, for the ledger, and by a caller where no thread is to be
-         had any more; nobody else waits for it, nor longer than COUNTING_S. `_starting`: to start the thread; whoever
-         does not get it at once goes on, as a signal's handler must. `_changed`: held to say or see what is wanted,
-         never while anything is done; a signal's handler may take it again.
+Threads  "tinkertape-statsd" does all of it, from the first event on; `wake` and `flush` run in any. What starts it is a
+         thread, too, of a moment: no event waits until it runs. Where several start at once, one stays (`_running`).
+Locks    none that a thread that sends would wait for is held by one that takes up events or flushes: a signal's handler
+         may flush wherever it comes. What is wanted comes through `_wanted`, whose `put` is made for that. `_turning`:
+         one turn at a time; taken by that thread, for the ledger, and by a caller where no thread is to be had any
+         more. It is waited for COUNTING_S at most.
 Fork     `start_over`: new locks, nothing waits, no thread; the next event starts one.
 Exit     `close` takes `timeout_s` and COUNTING_S at the most; what is then unsent is lost, and counted with the reason
          "exit".
@@ -18,14 +19,17 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from _thread import LockType, start_new_thread
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
 
 from tinkertape.guard import guarded
 from tinkertape.metrics.statsd.lines import Line
 from tinkertape.metrics.statsd.losses import Losses
 from tinkertape.metrics.statsd.packing import Packet, pack
 from tinkertape.metrics.statsd.transport import Transport
+from tinkertape.metrics.turn import Turn
 
 PACKETS_AT_ONCE, PAUSE_S = 16, 0.001  # a burst over UDP that fits the usual socket of a daemon
 REST = 50  # times as long as a turn took: at most 2 % of a processor
@@ -34,11 +38,14 @@ COUNTING_S = 0.2  # longer than a turn takes to see that it should stop
 
 
 class Sender:
-    """Sends what `take(everything)` gives; `everything` is False when only single values are due."""
+    """Sends what `take(everything)` gives; `everything` is False when only single values are due.
+
+    It gives the lines, and whether they are all that was wanted: what cannot be had at the moment comes later.
+    """
 
     def __init__(
         self,
-        take: Callable[[bool], Iterable[Line]],
+        take: Callable[[bool], tuple[Iterable[Line], bool]],
         transport: Transport,
         losses: Losses,
         *,
@@ -52,13 +59,11 @@ class Sender:
 
     def start_over(self) -> None:
         """As at the beginning; in a forked child, where the thread is not."""
-        self._turning = threading.Lock()
-        self._starting = threading.Lock()
-        self._changed = threading.Condition()
-        self._woken = False
-        self._thread: threading.Thread | None = None
-        self._asked = self._answered = 0
-        self._delivered = False
+        self._turning = Turn()
+        self._running = threading.Lock()  # held by the thread as long as it lives
+        self._is_started = False
+        self._wanted: SimpleQueue[SimpleQueue[bool] | None] = SimpleQueue()  # where to answer a `flush`; a `wake`
+        self._woken = False  # a `wake` is on its way
         self._has_begun = False  # before the first event there is nothing to send
         self._is_stuck = False  # the last turn left something: the next one comes when it is due, or asked for
         self._waiting: deque[Packet] = deque()
@@ -66,41 +71,39 @@ class Sender:
         self._transport.start_over()
 
     def start(self) -> bool:
-        """See to it that the thread runs. Never blocks. False: there is none to be had, or it is closed."""
+        """See to it that the thread runs soon. Never waits. False: there is none to be had, or it has ended."""
         self._has_begun = True
-        if self._thread is not None:
-            return self._thread.is_alive()
-        if self._closed or not self._starting.acquire(blocking=False):
-            return not self._closed
-        try:
-            if self._thread is None:  # nobody else was quicker
-                thread = threading.Thread(target=self._send_loop, name="tinkertape-statsd", daemon=True)
-                thread.start()
-                self._thread = thread
-        except RuntimeError:  # out of memory, or the interpreter is closing: `close` sends
-            return False
-        finally:
-            self._starting.release()
-        return True
+        if not self._is_started and not self._closed:
+            try:
+                start_new_thread(self._start_thread, (self._running,))
+            except RuntimeError:  # out of memory, or the interpreter is closing: `close` sends
+                return False
+            self._is_started = True
+        return not self._closed
 
     def wake(self) -> None:
         """Single values are due. Cheap where it has been said already, or nobody is there to send to."""
         if not self._is_stuck and not self._woken:
-            with self._changed:
-                self._woken = True
-                self._changed.notify_all()
+            self._woken = True
+            self._wanted.put(None)
 
     def flush(self, timeout_s: float) -> bool:
-        """Send all that there is now; whether the system took it, in `timeout_s` at the most."""
+        """Send all that there is now; whether the system took it, in `timeout_s` at the most.
+
+        False at once in a signal's handler that interrupted what no turn can do without.
+        """
         if not self._has_begun:
             return True
+        if self._closed or self._turning.is_mine():
+            return False
         if not self.start():
-            return not self._closed and self._turn(everything=True, may_block=False)
-        with self._changed:
-            self._asked += 1
-            ticket = self._asked
-            self._changed.notify_all()
-            return self._changed.wait_for(lambda: self._answered >= ticket, timeout_s) and self._delivered
+            return self._turn(everything=True, may_block=False)
+        answer: SimpleQueue[bool] = SimpleQueue()
+        self._wanted.put(answer)
+        try:
+            return answer.get(timeout=max(0.0, timeout_s))
+        except Empty:
+            return False
 
     def close(self, timeout_s: float) -> bool:
         """Send what is left, and end the thread; whether the system took it all. Closing twice is closing once."""
@@ -108,48 +111,50 @@ class Sender:
             return True
         deadline_s = time.monotonic() + timeout_s
         delivered = self.flush(timeout_s)
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(max(0.0, deadline_s - time.monotonic()))
-        if thread is None or not thread.is_alive():
+        self._closed = True
+        self._wanted.put(None)
+        if self._running.acquire(timeout=max(0.0, deadline_s - time.monotonic())):  # and no other will ever run
             self._transport.close()
-        with self._counting():
-            left = sum(packet.values for packet in self._waiting) + sum(line.values for line in self._take(True))
+        with self._turning.if_free(COUNTING_S):
+            left = sum(packet.values for packet in self._waiting) + sum(line.values for line in self._take(True)[0])
             self._waiting.clear()
         if left:
             self._losses.count("exit", left, f"values left unsent at the end: {left}")
         return delivered
 
     def ledger(self) -> tuple[int, int]:
-        """How many values the system took, and how many wait in packets."""
-        with self._counting():
-            return self._sent, sum(packet.values for packet in self._waiting)
+        """How many values the system took, and how many wait in packets.
 
-    @contextlib.contextmanager
-    def _counting(self) -> Iterator[None]:
-        """Between two turns; or within one that takes too long, and its packets are counted as they stand."""
-        acquired = self._turning.acquire(timeout=COUNTING_S)
-        try:
-            yield
-        finally:
-            if acquired:
-                self._turning.release()
+        Between two turns; or within one that takes too long, and its packets are counted as they stand.
+        """
+        with self._turning.if_free(COUNTING_S):
+            return self._sent, sum(packet.values for packet in self._waiting.copy())
 
     # --- the thread ---
+
+    def _start_thread(self, running: LockType) -> None:
+        """In a thread of its own, for no other can wait for a thread to start where a handler interrupted it."""
+        if not running.acquire(blocking=False):
+            return  # another one was quicker
+        try:
+            threading.Thread(target=self._run, args=(running,), name="tinkertape-statsd", daemon=True).start()
+        except RuntimeError:  # this one is the last to be had
+            self._run(running)
+
+    def _run(self, running: LockType) -> None:
+        try:
+            self._send_loop()
+        finally:
+            running.release()
 
     def _send_loop(self) -> None:
         due_s = time.monotonic() + self._period_s
         while True:
-            with self._changed:
-                self._changed.wait_for(self._is_wanted, max(0.0, due_s - time.monotonic()))
-                self._woken, asked = False, self._asked
+            answers = self._wait(max(0.0, due_s - time.monotonic()))
             if self._closed:
                 break
             began_s = time.monotonic()
-            everything = asked != self._answered or began_s >= due_s
+            everything = bool(answers) or began_s >= due_s
             delivered = False
             with guarded("metrics.statsd"):
                 delivered = self._turn(everything)
@@ -157,25 +162,35 @@ class Sender:
             if everything:
                 ended_s = time.monotonic()
                 due_s = ended_s + max(self._period_s, REST * (ended_s - began_s))
-                with self._changed:
-                    self._answered, self._delivered = asked, delivered
-                    self._changed.notify_all()
+            for answer in answers:
+                answer.put(delivered)
+        for answer in answers:
+            answer.put(False)
         self._transport.close()
 
-    def _is_wanted(self) -> bool:
-        return self._closed or self._woken or self._asked != self._answered
+    def _wait(self, wait_s: float) -> list[SimpleQueue[bool]]:
+        """Wait until something is wanted, so long at most; who wants an answer."""
+        answers: list[SimpleQueue[bool]] = []
+        with contextlib.suppress(Empty):
+            wanted = self._wanted.get(timeout=wait_s)
+            while True:
+                if wanted is None:
+                    self._woken = False
+                else:
+                    answers.append(wanted)
+                wanted = self._wanted.get_nowait()
+        return answers
 
     def _turn(self, everything: bool, *, may_block: bool = True) -> bool:
         """Send what is left from the turn before, then what is new; whether nothing is left."""
-        if not self._transport.ready(may_block=may_block) or not self._turning.acquire(blocking=may_block):
+        if not self._transport.ready(may_block=may_block):
             return False
-        try:
-            if not self._send_waiting() or self._closed:
+        with self._turning.if_free(COUNTING_S if may_block else 0.0) as is_free:
+            if not is_free or not self._send_waiting() or self._closed:
                 return False
-            self._waiting.extend(pack(self._take(everything), self._mtu, self._too_long))
-            return self._send_waiting()
-        finally:
-            self._turning.release()
+            lines, is_all = self._take(everything)
+            self._waiting.extend(pack(lines, self._mtu, self._too_long))
+            return self._send_waiting() and is_all
 
     def _send_waiting(self) -> bool:
         until_s = time.monotonic() + BUSY_MAX_S
