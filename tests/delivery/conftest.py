@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -16,10 +17,15 @@ from tinkertape.tape import Recorder
 
 
 class Door:
-    """`answers(body) -> (status, headers)` decides; `bodies` and `headers` are what was accepted and how."""
+    """`answers(body) -> (status, headers)` decides, `said` is the text of a refusal; `bodies` and `headers` are what
+    was accepted and how, `requests` counts all that was posted, `connections` on how many connections.
+    """
 
     def __init__(self, ours: bool) -> None:
         self.ours = ours
+        self.takes_gzip = False
+        self.said = "no"
+        self.connections: set[Any] = set()
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.answers: Callable[[dict[str, Any]], tuple[int, dict[str, str]]] = lambda body: (200, {})
@@ -30,11 +36,15 @@ class Door:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self.answer(200, {"Tinkertape-Collector": "1"} if door.ours else {})
+                told = {"Tinkertape-Collector": "1"} if door.ours else {}
+                self.answer(200, {**told, "Accept-Encoding": "gzip"} if door.takes_gzip else told)
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                packed = self.headers.get("Content-Encoding") == "gzip"
+                body = json.loads(gzip.decompress(raw) if packed else raw)
                 door.requests += 1
+                door.connections.add(self.client_address)
                 status, headers = door.answers(body)
                 if status == 200:
                     door.bodies.append(body)
@@ -42,11 +52,12 @@ class Door:
                 self.answer(status, headers)
 
             def answer(self, status: int, headers: dict[str, str]) -> None:
+                text = b'{"status":"accepted"}' if status == 200 else door.said.encode()
                 self.send_response(status)
-                for name, value in {**headers, "Content-Length": "21"}.items():
+                for name, value in {**headers, "Content-Length": str(len(text))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(b'{"status":"accepted"}')
+                self.wfile.write(text)
 
             def log_message(self, *_: object) -> None:
                 pass

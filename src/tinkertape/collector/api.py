@@ -19,7 +19,10 @@ from starlette.routing import BaseRoute, Route
 from tinkertape.collector.source import BadParameter, StoreSource
 from tinkertape.collector.stream import Hub, stream_response
 
-OURS_HEADER = {"Tinkertape-Collector": "1"}  # a sender that sees it sends whole lines
+OURS_HEADER = {  # a sender that sees it sends whole lines, packed (RFC 7694: what is taken in requests)
+    "Tinkertape-Collector": "1",
+    "Accept-Encoding": "gzip",
+}
 NUMBER_MAX = 2**63 - 1
 NO_STORE = {"cache-control": "no-store"}
 _encode = msgspec.json.Encoder(enc_hook=str).encode

@@ -14,28 +14,20 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from tinkertape.context import Event
-from tinkertape.delivery.foreign import body, wire_event
-from tinkertape.delivery.post import Answer, Collector
+from tinkertape.delivery.post import Collector
 from tinkertape.delivery.segments import Batch, Segment
-from tinkertape.errors import BadLine, DeliveryError
+from tinkertape.delivery.sender import BACKOFF_MAX_S, OURS_MAX_EVENTS, Sender
+from tinkertape.errors import DeliveryError
 from tinkertape.guard import guarded
-from tinkertape.tape.format import decode_line
 from tinkertape.tape.forms import segment_files
 
-OURS_MAX_EVENTS = 500
 OURS_INTERVAL_S = 1.0
 LOOK_AGAIN_S = 0.2  # how often it looks whether the tape grew
-BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 
 _log = logging.getLogger("tinkertape")
 
@@ -59,20 +51,21 @@ class Delivery:
     ) -> None:
         self._run_folder = run_folder
         self._collector = Collector(url, key=key)
+        self._sender = Sender(self._collector, threshold=flush_threshold)
         self._threshold, self._interval_s = flush_threshold, flush_interval_s
-        self._ours: bool | None = None
         self._held: dict[Path, Segment] = {}
         self._finished: set[Path] = set()
-        self._batch_max: dict[Path, int] = {}
-        self._last_sent_s = time.monotonic()
-        self._failed = 0
-        self._refused = False
+        self._began_s = self._last_sent_s = time.monotonic()
         self._others = _left_beside(run_folder)
         self._wake, self._draining, self._idle, self._closing = (threading.Event() for _ in range(4))
-        self.skipped = 0
         self._thread = threading.Thread(target=self._run, name="tinkertape-delivery", daemon=True)
         if self._collector.withheld_key:
             _log.warning("tinkertape: no key is sent to %s over plain http; use https", url)
+
+    @property
+    def skipped(self) -> int:
+        """How many events are none that this collector is sent."""
+        return self._sender.skipped
 
     def start(self) -> None:
         """Start the thread."""
@@ -89,9 +82,9 @@ class Delivery:
         self._draining.set()
         self._wake.set()
         deadline_s = time.monotonic() + timeout_s
-        while not self._failed and not self._refused and time.monotonic() < deadline_s:
+        while not self._sender.failed and not self._sender.stopped and time.monotonic() < deadline_s:
             if self._idle.wait(0.02):
-                return True
+                return not self._sender.undecided
         return False
 
     def close(self, timeout_s: float = 2.0) -> bool:
@@ -127,14 +120,14 @@ class Delivery:
         """Send one batch if one is due; the seconds until the next look come back."""
         self._wake.clear()
         draining = self._draining.is_set()
-        if self._refused:
+        if self._sender.stopped:
             return BACKOFF_MAX_S
         try:
             due = self._next_batch(draining)
             if due is not None:
                 return self._send(*due)
         except DeliveryError as error:
-            return self._back_off(str(error), None)
+            return self._sender.back_off(str(error))
         if draining:
             self._draining.clear()
             self._idle.set()
@@ -143,7 +136,7 @@ class Delivery:
     def _next_batch(self, draining: bool) -> tuple[Segment, Batch] | None:
         """The first batch that is large or old enough to go, or any while draining.
 
-        Of other runs any, when our own has none at all.
+        Of other runs any, when our own has none at all, or had its turn already.
         """
         waiting = False
         for segment in self._own_segments():
@@ -151,7 +144,7 @@ class Delivery:
             if batch is not None:
                 if draining or self._is_due(batch):
                     return segment, batch
-                waiting = True
+                waiting = time.monotonic() - self._began_s < OURS_INTERVAL_S  # our own come first, not alone
         return None if waiting or draining else self._left_behind()
 
     def _left_behind(self) -> tuple[Segment, Batch] | None:
@@ -164,67 +157,27 @@ class Delivery:
         return None
 
     def _read(self, segment: Segment) -> Batch | None:
-        if segment.pending_bytes <= 0:
-            return None
-        batch = segment.read(self._batch_limit(segment))
-        return None if batch.next_offset == segment.acknowledged.offset else batch  # a line that is not complete yet
+        place = self._sender.place(segment.path, segment.acknowledged.offset)
+        batch = segment.read(self._sender.batch_max(segment.path), place) if segment.size > place else None
+        if batch is not None and batch.next_offset > place:
+            return batch
+        self._sender.settle(segment)  # what is there is not complete yet, if anything is
+        return None
+
+    def _send(self, segment: Segment, batch: Batch) -> float:
+        if segment.path.parent == self._run_folder:
+            self._last_sent_s = time.monotonic()
+        delay_s = self._sender.send(segment, batch)
+        if batch.ledger is not None and segment.acknowledged.offset >= batch.next_offset:
+            self._finish(segment.path)
+        return delay_s
 
     def _is_due(self, batch: Batch) -> bool:
         if batch.ledger is not None:
             return True
-        limit, interval_s = (OURS_MAX_EVENTS, OURS_INTERVAL_S) if self._ours else (self._threshold, self._interval_s)
+        usual = (self._threshold, self._interval_s)
+        limit, interval_s = (OURS_MAX_EVENTS, OURS_INTERVAL_S) if self._sender.ours else usual
         return len(batch.lines) >= limit or time.monotonic() - self._last_sent_s >= interval_s
-
-    def _batch_limit(self, segment: Segment) -> int:
-        if self._ours is None:
-            self._ours = self._collector.is_ours()
-        return self._batch_max.get(segment.path, OURS_MAX_EVENTS if self._ours else self._threshold)
-
-    def _send(self, segment: Segment, batch: Batch) -> float:
-        events, extra = self._outgoing(segment, batch)
-        if events or extra:
-            answer = self._collector.post(body(events, segment.header, extra))
-            self._last_sent_s = time.monotonic()
-            if not answer.accepted:
-                return self._not_accepted(segment, batch, answer)
-        segment.acknowledge(batch.next_offset, len(batch.lines))
-        self._failed = 0
-        self._batch_max.pop(segment.path, None)
-        if batch.ledger is not None:
-            self._finish(segment.path)
-        return 0.0
-
-    def _outgoing(self, segment: Segment, batch: Batch) -> tuple[list[bytes], dict[str, Any]]:
-        if self._ours:
-            extra: dict[str, Any] = {"tape": segment.header} if segment.header else {}
-            return batch.lines, {**extra, "ledger": batch.ledger} if batch.ledger else extra
-        chosen = [encoded for line in batch.lines if (encoded := _foreign(line)) is not None]
-        self.skipped += len(batch.lines) - len(chosen)
-        return chosen, {}
-
-    def _not_accepted(self, segment: Segment, batch: Batch, answer: Answer) -> float:
-        if answer.refused_key:
-            self._refused = True
-            _log.warning(
-                "tinkertape: %s refused the key (HTTP %d); the tape keeps everything, delivery stops",
-                self._collector.url,
-                answer.status,
-            )
-            return BACKOFF_MAX_S
-        if answer.worth_retrying:
-            return self._back_off(f"HTTP {answer.status} from {self._collector.url}", answer.retry_after_s)
-        if len(batch.lines) > 1:  # one of them is refused: halve until it is alone
-            self._batch_max[segment.path] = len(batch.lines) // 2
-            return 0.0
-        segment.acknowledge(batch.next_offset, 0, rejected=len(batch.lines))
-        self._batch_max.pop(segment.path, None)
-        return 0.0
-
-    def _back_off(self, reason: str, wish_s: float | None) -> float:
-        self._failed += 1
-        _log.debug("tinkertape: delivery waits: %s", reason)
-        grown_s = min(BACKOFF_FIRST_S * 2 ** min(self._failed - 1, 10), BACKOFF_MAX_S)
-        return wish_s if wish_s is not None else grown_s * random.uniform(0.5, 1.0)
 
     def _own_segments(self) -> Iterator[Segment]:
         for path in segment_files(self._run_folder) if self._run_folder.exists() else ():
@@ -238,7 +191,7 @@ class Delivery:
             return None
         segment = self._held.get(path)
         if segment is None:
-            segment = Segment(path, self._collector.url)
+            segment = Segment(path, self._collector.address)
             if not segment.acquire():
                 return None
             self._held[path] = segment
@@ -260,19 +213,3 @@ def _left_beside(run_folder: Path) -> list[Path]:
         if folder != run_folder and folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
         for path in segment_files(folder)
     ]
-
-
-def _foreign(line: bytes) -> bytes | None:
-    try:
-        event = decode_line(line)
-    except BadLine:
-        return None
-    if not isinstance(event, Event):
-        return None
-    timestamp = msgspec.json.decode(line, type=_Timestamp).timestamp
-    wire = wire_event(event, timestamp)
-    return None if wire is None else msgspec.json.encode(wire)
-
-
-class _Timestamp(msgspec.Struct):
-    timestamp: str = ""

@@ -14,6 +14,8 @@ import msgspec
 
 from tinkertape.config import event_id
 from tinkertape.context import Event
+from tinkertape.errors import BadLine
+from tinkertape.tape.format import decode_line
 
 _NAMES = {
     "tinker.request.start": "request.start",
@@ -52,6 +54,22 @@ def wire_event(event: Event, timestamp: str) -> dict[str, Any] | None:
     if name is None:
         return None
     return {**common, "event_name": name, "event_data": _flat(event)}
+
+
+def foreign_line(line: bytes) -> bytes | None:
+    """The wire form of a line of a tape, or None where a foreign server has no place for it."""
+    try:
+        event = decode_line(line)
+    except BadLine:
+        return None
+    if not isinstance(event, Event):
+        return None
+    wire = wire_event(event, msgspec.json.decode(line, type=_Timestamp).timestamp)
+    return None if wire is None else msgspec.json.encode(wire)
+
+
+class _Timestamp(msgspec.Struct):
+    timestamp: str = ""
 
 
 def _foreign_name(event: Event) -> str | None:

@@ -1,35 +1,60 @@
 """A segment of a tape as delivery sees it: complete lines from an offset on, and how far the collector acknowledged
 them.
 
-The acknowledgement file `<segment>.ack` beside it, `{"collector", "offset", "events", "rejected"}`, is replaced whole.
-Whoever delivers a segment holds it (`tape/hold.py`), so two processes never deliver the same one at the same time, and
-nobody compresses or removes it meanwhile. Offsets are those of the plain bytes, in whichever form the segment is.
+The acknowledgement file `<segment>.ack` beside it, `{"collector", "offset", "events", "rejected", "others"}`, is
+replaced whole; what another collector acknowledged before is kept in `others`. What this one refused is in
+`<segment>.refused` (`tape/refused.py`). Whoever delivers a segment holds it (`tape/hold.py`), so two processes never
+deliver the same one at the same time, and nobody compresses or removes it meanwhile. Offsets are those of the plain
+bytes, in whichever form the segment is.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tinkertape.config import open_private
+from tinkertape.delivery.post import address_of
+from tinkertape.errors import DeliveryError
 from tinkertape.tape.format import LINE_MAX
 from tinkertape.tape.forms import decompressed, is_compressed, length_of_compressed
 from tinkertape.tape.hold import hold, let_go
+from tinkertape.tape.marks import mark_path, read_mark, write_mark
+from tinkertape.tape.refused import Refused, write_refused
 
 READ_AT_ONCE = 1 << 18  # bytes; a batch for a collector of ours is no larger
 
 
-class Acknowledged(msgspec.Struct, frozen=True):
-    """What one collector said that it has: all lines before `offset`."""
+class Reached(msgspec.Struct, frozen=True):
+    """What one collector has: all lines before `offset`, but for those that it refused."""
 
-    collector: str = ""
     offset: int = 0
     events: int = 0
     rejected: int = 0
+
+
+class Acknowledged(Reached, frozen=True):
+    """The acknowledgement file: what the collector delivered to last said that it has, and what others did before."""
+
+    collector: str = ""
+    others: dict[str, Reached] = {}
+
+    def by(self, collector: str) -> Reached:
+        """What one collector has; addresses are compared in one spelling."""
+        if _spelled(self.collector) == collector:
+            return self
+        return next((reached for other, reached in self.others.items() if _spelled(other) == collector), Reached())
+
+    def replaced(self, collector: str, reached: Reached) -> Acknowledged:
+        """With what a collector says now."""
+        before = {self.collector: Reached(self.offset, self.events, self.rejected), **self.others}
+        others = {_spelled(other): had for other, had in before.items() if other}
+        others.pop(collector, None)
+        return Acknowledged(reached.offset, reached.events, reached.rejected, collector=collector, others=others)
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -53,12 +78,14 @@ _glance = msgspec.json.Decoder(_Glance)
 
 
 class Segment:
-    """One file of a tape. `acquire` before reading; `release` when done."""
+    """One file of a tape, for the collector at an address (`post.address_of`). `acquire` before reading; `release` when
+    done.
+    """
 
     def __init__(self, path: Path, collector: str) -> None:
         self.path = path
         self.collector = collector
-        self.acknowledged = Acknowledged(collector)
+        self.acknowledged = Reached()
         self.header: dict[str, Any] = {}
         self._file: int | None = None
         self._compressed: BufferedReader | None = None  # the plain bytes of one that is compressed
@@ -66,7 +93,7 @@ class Segment:
 
     @property
     def acknowledgement(self) -> Path:
-        return self.path.with_suffix(".ack")
+        return mark_path(self.path, "ack")
 
     def acquire(self) -> bool:
         """Take the segment for this process and read how far it came; False while somebody else holds it."""
@@ -79,15 +106,8 @@ class Segment:
             self._compressed_bytes = length_of_compressed(stream)
             stream.seek(0)
             self._compressed = decompressed(stream)
-        self.acknowledged = self._read_acknowledgement()
+        self.acknowledged = acknowledgement_of(self.path).by(self.collector)
         return True
-
-    def _read_acknowledgement(self) -> Acknowledged:
-        try:
-            found = msgspec.json.decode(self.acknowledgement.read_bytes(), type=Acknowledged)
-        except (OSError, msgspec.MsgspecError):
-            found = Acknowledged()
-        return found if found.collector == self.collector else Acknowledged(self.collector)
 
     def release(self) -> None:
         if self._file is not None:
@@ -98,20 +118,19 @@ class Segment:
             self._file = None
 
     @property
-    def pending_bytes(self) -> int:
+    def size(self) -> int:
+        """How many plain bytes it has now; 0 for one that is not held."""
         if self._file is None:
             return 0
-        size = os.fstat(self._file).st_size if self._compressed is None else self._compressed_bytes
-        return size - self.acknowledged.offset
+        return os.fstat(self._file).st_size if self._compressed is None else self._compressed_bytes
 
-    def read(self, max_events: int) -> Batch:
-        """The next complete lines, at most `max_events` and about 256 kB.
+    def read(self, max_events: int, offset: int) -> Batch:
+        """The complete lines from `offset` on, at most `max_events` and about 256 kB.
 
         A bad line is passed over: the collector cannot take it, readers of the tape count it.
         """
         if not self.header:
             self.header = self._read_header()
-        offset = self.acknowledged.offset
         chunk = self._bytes(READ_AT_ONCE, offset)
         if b"\n" not in chunk and len(chunk) == READ_AT_ONCE:
             chunk = self._bytes(LINE_MAX, offset)
@@ -132,17 +151,32 @@ class Segment:
         assert self._file is not None
         return os.pread(self._file, length, offset)
 
-    def acknowledge(self, offset: int, events: int, rejected: int = 0) -> None:
-        """Remember that the collector has everything before `offset`; on disk before this returns."""
+    def acknowledge(self, offset: int, events: int, refused: Sequence[Refused] = ()) -> None:
+        """Remember that the collector has everything before `offset` but what it `refused`; on disk before this
+        returns. Raises `OSError`, and remembers nothing then.
+        """
         before = self.acknowledged
-        self.acknowledged = Acknowledged(self.collector, offset, before.events + events, before.rejected + rejected)
-        temporary = self.acknowledgement.with_suffix(".ack-new")
-        file = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            os.write(file, msgspec.json.encode(self.acknowledged))
-        finally:
-            os.close(file)
-        temporary.replace(self.acknowledgement)
+        reached = Reached(offset, before.events + events, before.rejected + len(refused))
+        write_refused(self.path, refused)
+        made = acknowledgement_of(self.path).replaced(self.collector, reached)
+        write_mark(self.acknowledgement, msgspec.to_builtins(made))
+        self.acknowledged = reached
+
+
+def acknowledgement_of(segment: Path) -> Acknowledged:
+    """The acknowledgement beside a segment; an empty one where there is none, or none that can be read."""
+    try:
+        return msgspec.convert(read_mark(mark_path(segment, "ack")), Acknowledged)
+    except msgspec.ValidationError:
+        return Acknowledged()
+
+
+def _spelled(url: str) -> str:
+    """An address in the spelling of `address_of`; an older mark has the one that was given."""
+    try:
+        return address_of(url)
+    except DeliveryError:
+        return url
 
 
 def _batch(chunk: bytes, offset: int, max_events: int) -> Batch:

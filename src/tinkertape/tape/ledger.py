@@ -2,7 +2,8 @@
 
 `recorded` and the other four are counted apart. For a tape, `recorded` is what its process said in its end line, or,
 where it was killed, what the highest index on the tape proves; `pending` and `stored` are lines that could be read;
-`dropped` is what the process said; `rejected` are lines that stand where an event should. What else is missing between
+`dropped` is what the process said; `rejected` are lines that stand where an event should,
+and events that the collector refused. What else is missing between
 the lines of a closed tape was damaged after it was written, and is lost (`damaged`). A line that is there twice, or an
 end line that says what cannot be, leaves the ledger unbalanced, and so does what a collector was told of and never got:
 nothing is made up to fill that difference.
@@ -55,13 +56,15 @@ class Ledger(msgspec.Struct, frozen=True):
 class ProcessCount(msgspec.Struct):
     """What was found on the tape of one process, over all its segments.
 
-    `pending` and `stored` are events read, `repeated` those of them that came before; `top_index` the highest index
-    met, -1 for none; `set_aside` lines that could not be read; `torn` a last line without an end. `said` is (recorded,
-    dropped) of the end line, None: there is none. `space` are events of segments that were removed.
+    `pending`, `stored` and `refused` (by a collector) are events read, `repeated` those of them that came before;
+    `top_index` the highest index met, -1 for none; `set_aside` lines that could not be read; `torn` a last line without
+    an end. `said` is (recorded, dropped) of the end line, None: there is none. `space` are events of segments that were
+    removed.
     """
 
     pending: int = 0
     stored: int = 0
+    refused: int = 0
     top_index: int = -1
     set_aside: int = 0
     torn: int = 0
@@ -72,7 +75,7 @@ class ProcessCount(msgspec.Struct):
 
 def ledger_of(count: ProcessCount, *, whole: bool = False) -> Ledger:
     """The ledger of one process. `whole`: every line that its tape has was counted, so what is missing is lost."""
-    read = count.pending + count.stored - count.repeated
+    read = count.pending + count.stored + count.refused - count.repeated
     if count.said is not None:
         recorded, dropped = count.said[0], dict(count.said[1])
         if count.space:  # the end line knows of those that were removed before it
@@ -87,7 +90,13 @@ def ledger_of(count: ProcessCount, *, whole: bool = False) -> Ledger:
     if missing > rejected and (whole or count.said is None):
         reason = "unknown" if count.said is None else "damaged"
         dropped[reason] = dropped.get(reason, 0) + missing - rejected
-    return Ledger(recorded=recorded, stored=count.stored, pending=count.pending, rejected=rejected, dropped=dropped)
+    return Ledger(
+        recorded=recorded,
+        stored=count.stored,
+        pending=count.pending,
+        rejected=rejected + count.refused,
+        dropped=dropped,
+    )
 
 
 def total(ledgers: Iterable[Ledger]) -> Ledger:

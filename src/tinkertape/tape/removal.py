@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,16 +22,20 @@ from tinkertape.tape.forms import REMOVED, compressed_path, segment_files, store
 from tinkertape.tape.hold import holding
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.reader import Reader
+from tinkertape.tape.refused import refused_in
 
 SPACE = "space"
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """What was in a segment: `elsewhere` events before the plain offset `had`, `dropped` ones after it."""
+    """What was in a segment: `elsewhere` events before the plain offset `had`, but for those that the collector
+    `refused`, and `dropped` ones after it.
+    """
 
     reason: str = SPACE
     elsewhere: int = 0
     dropped: int = 0
+    refused: int = 0
     had: int = 0
     set_aside: int = 0
     torn: int = 0
@@ -80,8 +85,15 @@ def candidate_of(segment: Path) -> Candidate:
 def had_elsewhere(segment: Path) -> int:
     """Up to which plain offset a collector or a store has the segment."""
     marks = [mark_path(segment, "ack"), *segment.parent.glob(f"{segment.stem}.loaded-*")]
-    offsets = [read_mark(mark).get("offset") for mark in marks]
+    said = [read_mark(mark) for mark in marks]
+    offsets = [each.get("offset") for found in said for each in (found, *_others(found))]
     return max((offset for offset in offsets if isinstance(offset, int)), default=0)
+
+
+def _others(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What other collectors said of the segment before."""
+    others = found.get("others")
+    return [each for each in others.values() if isinstance(each, dict)] if isinstance(others, dict) else []
 
 
 def remove(segment: Path) -> Removed | None:
@@ -96,18 +108,22 @@ def remove(segment: Path) -> Removed | None:
 
 
 def _content_of(segment: Path) -> Removed:
-    had, reader = had_elsewhere(segment), Reader(segment)
+    had, reader, refused = had_elsewhere(segment), Reader(segment), refused_in(segment)
     places: list[bool] = []
+    refusals = 0
     top_index, end = -1, None
     for line, next_offset in reader:
         if isinstance(line, Event):
-            places.append(next_offset <= had)
+            refusals += next_offset in refused
+            if next_offset not in refused:
+                places.append(next_offset <= had)
             top_index = max(top_index, line.index)
         elif isinstance(line, End):
             end = line
     return Removed(
         elsewhere=sum(places),
         dropped=len(places) - sum(places),
+        refused=refusals,
         had=had,
         set_aside=reader.set_aside,
         torn=reader.torn,

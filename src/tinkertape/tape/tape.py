@@ -20,6 +20,7 @@ from tinkertape.tape.forms import SUFFIX, open_stored, plain_path, segment_files
 from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 from tinkertape.tape.marks import mark_path, read_mark
 from tinkertape.tape.reader import Reader, first_header
+from tinkertape.tape.refused import refused_in
 from tinkertape.tape.removal import Removed, process_of, removed_in
 from tinkertape.tape.verify import ProcessCheck, Verified
 
@@ -159,7 +160,7 @@ def count_lines(segments: Iterable[Path] | Mapping[Path, Removed | None], store:
 
 
 def _count_segment(count: ProcessCount, segment: Path, loaded: int) -> None:
-    reader = Reader(segment)
+    reader, refused = Reader(segment), refused_in(segment)
     for line, next_offset in reader:
         if isinstance(line, End):
             count.said = (line.recorded, line.dropped)
@@ -169,6 +170,8 @@ def _count_segment(count: ProcessCount, segment: Path, loaded: int) -> None:
             count.top_index = max(count.top_index, line.index)
             if next_offset <= loaded:
                 count.stored += 1
+            elif next_offset in refused:
+                count.refused += 1
             else:
                 count.pending += 1
     count.set_aside += reader.set_aside
@@ -181,6 +184,7 @@ def _count_removed(count: ProcessCount, removed: Removed, loaded: int) -> None:
         count.stored += removed.elsewhere
     else:
         count.pending += removed.elsewhere
+    count.refused += removed.refused
     count.space += removed.dropped
     count.set_aside += removed.set_aside
     count.torn += removed.torn

@@ -2,9 +2,10 @@
 
 Damaged is what was on the tape, or should be, and cannot be read: bad lines, a torn last one, a compressed segment that
 does not decompress, a segment or indices that are missing without a reason, lines that are there twice. What was
-dropped for a reason that the process wrote down is no damage, nor is a segment that went for lack of space: the ledger
-names both. A process that was killed may leave a torn line; that it never closed its tape is a note. No thread, no
-lock; a tape that is being written is read as far as it is there.
+dropped for a reason that the process wrote down is no damage, nor is a segment that went for lack of space, nor an
+event that a collector refused: the ledger counts them, and notes name the last two. A process that was killed may leave
+a torn line; that it never closed its tape is a note. No thread, no lock; a tape that is being written is read as far as
+it is there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tinkertape.errors import BadLine
 from tinkertape.tape.format import End, Header
 from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.reader import Reader, Record
+from tinkertape.tape.refused import refused_in
 from tinkertape.tape.removal import Removed
 
 Kind = Literal["bad line", "torn line", "no header", "compression", "missing segment", "missing indices", "repeated"]
@@ -102,6 +104,7 @@ class ProcessCheck:
             self._add("torn line", line + 1, f"cut short at byte {reader.offset}")
         if reader.damage:
             self._add("compression", line + 1, f"cannot be decompressed further: {reader.damage}")
+        self.notes += refusals(segment)
 
     def _take(self, record: Record, line: int) -> None:
         said = record.line
@@ -136,6 +139,16 @@ class ProcessCheck:
         unexplained = ledger.dropped.get("damaged", 0) + ledger.dropped.get("unknown", 0)
         if unexplained:
             self._add("missing indices", None, f"{unexplained} events are missing, among {spans(self._missing)}")
+
+
+def refusals(segment: Path, most: int = 20) -> list[str]:
+    """What a collector refused of a segment, in words: each event with its reason."""
+    found = list(refused_in(segment).values())
+    said = [
+        f"{segment.name}: {each.event_name}, index {each.index}, was refused by {each.collector}: {each.reason}"
+        for each in found[:most]
+    ]
+    return [*said, f"{segment.name}: {len(found) - most} more were refused"] if len(found) > most else said
 
 
 def spans(ranges: list[range], most: int = 20) -> str:

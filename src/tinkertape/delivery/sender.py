@@ -1,0 +1,218 @@
+"""Hands batches to one collector, and decides what its answer means for the events in them.
+
+Accepted: the segment's mark moves on. Not now (no answer, 5xx, 429, 3xx, an address that knows no telemetry): the same
+batch again, after the collector's own wish or a growing delay with jitter. Not us (401, 402, 403, 407): nothing more is
+sent, and that is said once. Not this body (400, 413, 415, 422, or `x-should-retry: false`): one of its events is at
+fault, and halving finds it.
+
+An event that is refused alone is set aside only when the collector is seen to take others: one was accepted since the
+first refusal, or one that comes after it is. A collector that refuses everything, since it is another version or no
+collector at all, so loses nothing: after `REFUSED_IN_A_ROW` it is left alone for a while, and all of it is tried again.
+
+No thread, no lock: whoever sends owns it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tinkertape.delivery.foreign import body, foreign_line
+from tinkertape.delivery.post import Answer, Collector
+from tinkertape.delivery.segments import Batch, Segment
+from tinkertape.tape.refused import Refused
+
+OURS_MAX_EVENTS = 500
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
+REFUSED_IN_A_ROW = 20  # events, each alone, and none accepted: it is not they that are at fault
+
+_log = logging.getLogger("tinkertape")
+
+
+class _Hunt:
+    """The search for what the collector refused in one segment.
+
+    `suspects` lines at its place hold a refused one; `sent` is how many events it had taken when the search began.
+    `aside` were refused alone while it took no other.
+    """
+
+    def __init__(self, suspects: int, sent: int) -> None:
+        self.suspects = suspects
+        self.sent = sent
+        self.aside: list[Refused] = []
+
+
+class Sender:
+    """Sends to one collector. `sent` events were accepted, `skipped` are none that a foreign server is sent, `refused`
+    were set aside. `stopped` says why nothing more is sent, `why` what went wrong last; `failed` counts since it last
+    went well.
+    """
+
+    def __init__(self, collector: Collector, *, threshold: int = 100) -> None:
+        self.collector = collector
+        self.sent = self.skipped = self.refused = self.failed = 0
+        self.stopped = self.why = ""
+        self._threshold = threshold
+        self._ours: bool | None = None
+        self._hunts: dict[Path, _Hunt] = {}
+        self._places: dict[Path, tuple[int, int]] = {}  # beyond the mark: offset, events accepted up to there
+        self._said: set[str] = set()
+        self._jitter = random.Random()  # one of our own: the program's may be seeded
+
+    @property
+    def ours(self) -> bool:
+        """Is it a collector of ours? Asked once; raises `DeliveryError` when nobody answers."""
+        if self._ours is None:
+            self._ours = self.collector.is_ours()
+        return self._ours
+
+    @property
+    def undecided(self) -> int:
+        """Events that were refused, and for which it is not known yet whether they are at fault."""
+        return sum(len(hunt.aside) for hunt in self._hunts.values())
+
+    def place(self, segment: Path, acknowledged: int) -> int:
+        """Where the next batch of a segment begins."""
+        return max(acknowledged, self._places.get(segment, (0, 0))[0])
+
+    def batch_max(self, segment: Path) -> int:
+        """How many events the next batch of a segment may have. Raises `DeliveryError` when nobody answers."""
+        usual = OURS_MAX_EVENTS if self.ours else self._threshold
+        hunt = self._hunts.get(segment)
+        if hunt is None:
+            return usual
+        return 1 if hunt.aside else max(1, min(usual, hunt.suspects // 2))
+
+    def send(self, segment: Segment, batch: Batch) -> float:
+        """Send one batch; the seconds to wait before the next come back. Raises `DeliveryError` when nobody answers:
+        then `back_off` says how long.
+        """
+        events, ends, extra = self._outgoing(segment, batch)
+        if events or extra:
+            answer = self.collector.post(body(events, segment.header, extra))
+            if not answer.accepted:
+                return self._not_accepted(segment, batch, ends, answer)
+        self.failed = 0
+        self.sent += len(events)
+        self.skipped += len(batch.lines) - len(events)
+        return self._accepted(segment, batch, len(events))
+
+    def settle(self, segment: Segment) -> None:
+        """Set aside what was refused alone at the end of a segment, if the collector took others meanwhile."""
+        hunt = self._hunts.get(segment.path)
+        if hunt is not None and hunt.aside and self.sent > hunt.sent:
+            self._hunts.pop(segment.path)
+            self._remember(segment, self.place(segment.path, segment.acknowledged.offset), 0, hunt.aside)
+
+    def back_off(self, reason: str, wish_s: float | None = None) -> float:
+        """How long to wait after a failure: as the collector wishes, else longer each time; never all at once."""
+        self.failed += 1
+        self.why = reason
+        _log.debug("tinkertape: delivery waits: %s", reason)
+        if wish_s is not None:
+            return wish_s * self._jitter.uniform(1.0, 1.1)
+        grown_s = min(BACKOFF_FIRST_S * (1 << min(self.failed - 1, 10)), BACKOFF_MAX_S)
+        return grown_s * self._jitter.uniform(0.5, 1.0)
+
+    def _outgoing(self, segment: Segment, batch: Batch) -> tuple[list[bytes], list[int], dict[str, Any]]:
+        """The events as this collector takes them, where the line of each ends, and what only one of ours is told."""
+        if self.ours:
+            extra: dict[str, Any] = {"tape": segment.header} if segment.header else {}
+            return batch.lines, batch.offsets, {**extra, "ledger": batch.ledger} if batch.ledger else extra
+        pairs = zip(map(foreign_line, batch.lines), batch.offsets, strict=True)
+        chosen = [(line, end) for line, end in pairs if line is not None]
+        return [line for line, _ in chosen], [end for _, end in chosen], {}
+
+    def _accepted(self, segment: Segment, batch: Batch, events: int) -> float:
+        hunt = self._hunts.get(segment.path)
+        if hunt is None:
+            return self._remember(segment, batch.next_offset, events, [])
+        if self.sent == hunt.sent:  # nothing but lines that are not for this collector
+            return self._pass_over(segment, batch.next_offset, events)
+        hunt.suspects -= len(batch.lines)
+        if hunt.aside or hunt.suspects <= 0:
+            self._hunts.pop(segment.path)
+        return self._remember(segment, batch.next_offset, events, hunt.aside)
+
+    def _pass_over(self, segment: Segment, offset: int, events: int) -> float:
+        """Go on behind events for which nothing may be remembered yet."""
+        self._places[segment.path] = (offset, self._places.get(segment.path, (0, 0))[1] + events)
+        return 0.0
+
+    def _remember(self, segment: Segment, offset: int, events: int, refused: list[Refused]) -> float:
+        """Move the mark on. A disk that refuses it stops nothing: what is sent once is not sent again by this process,
+        and the mark is written with the next batch.
+        """
+        before = self._places.pop(segment.path, (0, 0))[1]
+        try:
+            segment.acknowledge(offset, before + events, refused)
+        except OSError as error:
+            self._places[segment.path] = (offset, before + events)
+            if refused:
+                self._hunts[segment.path] = hunt = _Hunt(0, -1)
+                hunt.aside = refused
+            self._say(f"cannot remember beside the tape what was delivered: {error.strerror}; it goes on")
+            return 0.0
+        self.refused += len(refused)
+        return 0.0
+
+    def _not_accepted(self, segment: Segment, batch: Batch, ends: list[int], answer: Answer) -> float:
+        if answer.refuses_us:
+            self.stopped = self.why = f"{self.collector.address} refused the key ({answer.reason})"
+            self._say(f"{self.stopped}; the tape keeps everything, delivery stops")
+            return BACKOFF_MAX_S
+        if answer.refuses_content:
+            return self._hunt(segment, batch, ends, answer)
+        if 300 <= answer.status < 500 and answer.status not in (408, 409, 425, 429):
+            self._say(f"{self.collector.address} answers {answer.reason}: is this the address of a collector?")
+        return self.back_off(f"{self.collector.address} answers {answer.reason}", answer.retry_after_s)
+
+    def _hunt(self, segment: Segment, batch: Batch, ends: list[int], answer: Answer) -> float:
+        hunt = self._hunts.setdefault(segment.path, _Hunt(len(batch.lines), self.sent))
+        hunt.suspects = len(batch.lines)
+        if len(ends) > 1:
+            return 0.0  # a smaller one next
+        culprits = [_refused(batch, end, self.collector.address, answer) for end in ends]
+        if self.sent > hunt.sent:
+            self._hunts.pop(segment.path)
+            return self._remember(segment, batch.next_offset, 0, [*hunt.aside, *culprits])
+        hunt.aside += culprits
+        if len(hunt.aside) >= REFUSED_IN_A_ROW:
+            self._hunts.pop(segment.path)
+            self._places.pop(segment.path, None)
+            self._say(f"{self.collector.address} refuses every event ({answer.reason}); the tape keeps them")
+            return max(self.back_off(f"{self.collector.address} refuses every event: {answer.reason}"), BACKOFF_MAX_S)
+        self.why = f"{self.collector.address} refused it: {answer.reason}"
+        return self._pass_over(segment, batch.next_offset, 0)
+
+    def _say(self, line: str) -> None:
+        """In the program's log, once."""
+        if line not in self._said:
+            self._said.add(line)
+            _log.warning("tinkertape: %s", line)
+
+
+class _Name(msgspec.Struct):
+    event: str = ""
+    event_name: str = ""
+    event_session_index: int = -1
+
+
+def _refused(batch: Batch, end: int, collector: str, answer: Answer) -> Refused:
+    line = batch.lines[batch.offsets.index(end)]
+    try:
+        known = msgspec.json.decode(line, type=_Name)
+    except msgspec.MsgspecError:
+        known = _Name()
+    return Refused(
+        end=end,
+        collector=collector,
+        index=known.event_session_index,
+        event_name=known.event_name or known.event,
+        status=answer.status,
+        said=answer.said,
+    )
