@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.cli.conftest import TINKERTAPE, Run, call, environment
 
+from tinkertape.cli import kept_rows
 from tinkertape.cli.tapes import TapesSource
-from tinkertape.tape import Header, encode_line
+from tinkertape.tape import Header, encode_line, open_tape
 from tinkertape.tape.compression import compress
 
 HOSTILE = "\x1b]0;stolen\x07\x9b31m\u202e\u2028\r\x7f"
@@ -100,6 +104,28 @@ def test_a_row_is_kept_beside_the_tape_until_the_tape_grows(tinkertape: Run, dir
     assert again == first
     assert grown["events"] > first[0]["events"]
     assert made_anew == grown
+
+
+def test_a_kept_row_is_made_anew_as_soon_as_the_code_that_makes_rows_is_another(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(directory, "mine")
+    source, [kept] = TapesSource(directory / "tapes"), list(directory.glob("tapes/*"))
+    [made] = source.runs(5)
+    stale = kept_rows.KeptRow(kept_rows.rule_now(), kept_rows._sizes(open_tape(kept)), replace(made, state="stale"))
+    (kept / kept_rows.FILE).write_bytes(msgspec.json.encode(stale))
+    rooms = [tmp_path / room for room in kept_rows.ROOMS]
+    for room in rooms:
+        shutil.copytree(Path(kept_rows.__file__).parents[1] / room.name, room)
+    assert kept_rows.rule_of(rooms) == kept_rows.rule_now()
+    with (rooms[0] / "run_state.py").open("a") as file:
+        file.write("# changed\n")
+
+    before = source.runs(5)
+    monkeypatch.setattr(kept_rows, "rule_now", lambda: kept_rows.rule_of(rooms))
+    after = source.runs(5)
+
+    assert ([row.state for row in before], after) == (["stale"], [made])
 
 
 def test_no_run_yet_is_told(tinkertape: Run) -> None:
