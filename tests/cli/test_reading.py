@@ -21,7 +21,8 @@ from tinkertape.tape.compression import compress
 
 HOSTILE = "\x1b]0;stolen\x07\x9b31m\u202e\u2028\r\x7f"
 LOGS = """
-import sys, tinkertape
+import sys, time, tinkertape
+with tinkertape.span("tinker.service.get_server_capabilities", {"operation_id": 1}): time.sleep(0.001)
 telemetry = tinkertape.get_telemetry()
 for number in range(int(sys.argv[1])): telemetry.log("my.event", {"number": number, "words": sys.argv[2]})
 """

@@ -237,6 +237,18 @@ def test_a_run_that_only_the_sdk_told_of_is_not_called_healthy():
     assert "cannot say" in text and "healthy" not in text
 
 
+def test_a_run_without_a_call_is_not_called_healthy():
+    row = {"run": "a", "name": "hello", "began": "2026-11-24T10:00:00Z", "events": 9, "parts": {"idle": 0.05}}
+    ended, live = ({**row, "state": state} for state in ("ended", "running"))
+
+    assert said(headline([row_of(ended)])) == "1 run, none live. The newest, hello, ended; no Tinker call was recorded."
+    assert said(headline([row_of(live)])) == "1 run live: 1 without a Tinker call yet."
+    source = FakeSource()
+    source.runs = lambda *_: [ended]
+    text = text_of(TestClient(Starlette(routes=routes(source))).get("/").text)
+    assert "no Tinker call" in text and "healthy" not in text
+
+
 def test_the_list_says_where_and_how_long_before_it_runs_out_of_room():
     finding = {"cause": "capacity-pause", "owner": "service", "summary": "The service kept …", "cost_s": 2.4}
     row = {"run": "a", "state": "ended", "began": "2026-11-24T10:00:00Z"}

@@ -191,7 +191,7 @@ def test_a_program_that_failed_before_any_call_is_not_told_that_tinker_was_healt
     report = report_of(script)
 
     assert answer(report) == "Failed by your code. ImportError: no module."
-    assert report.verdict.under == "No call to Tinker was recorded."
+    assert report.verdict.under == "No Tinker call was recorded."
 
 
 def test_trouble_before_a_failure_is_not_called_healthy() -> None:
@@ -385,7 +385,24 @@ def test_no_call_at_all() -> None:
     script.start(0)
     script.stop(100)
 
-    assert answer(report_of(script)) == "Nothing to say: no call to Tinker was recorded."
+    diagnosis = diagnose(script.events())
+    report = diagnosis.report
+
+    assert (answer(report).strip(), report.verdict.owner) == ("No Tinker call was recorded.", "none")
+    assert not diagnosis.healthy and diagnosis.to_json()["healthy"] is False
+    said = {owner.owner: (owner.role, owner.say) for owner in report.owners}
+    assert said == dict.fromkeys(("you", "network", "service"), ("none", "no call was recorded")) | {
+        "idle": ("none", "Nothing in flight")
+    }
+    assert report.checked == []
+
+
+def test_no_call_yet() -> None:
+    script = Script()
+    script.start(0)
+    script.tick(100)
+
+    assert answer(report_of(script, state="running")).strip() == "No Tinker call was recorded yet."
 
 
 def test_nothing_at_all() -> None:

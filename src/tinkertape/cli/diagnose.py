@@ -22,7 +22,8 @@ from tinkertape.diagnosis.run_state import is_healthy
 def command(run: str, url: str | None, as_json: bool) -> int:
     """Say what was wrong with a run (the newest, if none is named), whose it was, and what it cost.
 
-    Exit status 0 when the run was healthy, 1 when something was found, it failed, was killed, or cannot be read whole.
+    Exit status 0 when the run was healthy; 1 when something was found, it failed, was killed, made no call to Tinker,
+    or cannot be read whole.
 
     \b
     tinkertape diagnose
@@ -30,7 +31,8 @@ def command(run: str, url: str | None, as_json: bool) -> int:
     """
     source = source_at(url)
     report = source.report(resolve(run, source))
-    healthy = is_healthy(report.findings, report.state, report.ledger) and not damaged(source, report)
+    parts = [part.part for part in report.parts]
+    healthy = is_healthy(report.findings, report.state, report.ledger, parts) and not damaged(source, report)
     if as_json:
         print_json(msgspec.json.encode(diagnosis_of(report, healthy)))
     else:

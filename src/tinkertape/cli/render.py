@@ -96,7 +96,8 @@ def _mark(report: Report) -> tuple[str, str]:
     if report.state != "ended":
         return STATES.get(report.state, "?"), "red" if report.state in ("failed", "killed") else ""
     costly = [finding for finding in report.findings if finding.severity != "info"]
-    well = not report.verdict.lead.startswith("Cannot say") and is_healthy(costly, report.state, report.ledger)
+    parts = [part.part for part in report.parts]
+    well = not report.verdict.lead.startswith("Cannot say") and is_healthy(costly, report.state, report.ledger, parts)
     return ("✓", "green") if well else ("?", "")
 
 

@@ -79,11 +79,12 @@ class StoreSource:
         if report is None:
             return None
         findings = report.get("findings") or []
+        partition = {part["part"]: part["seconds"] for part in report.get("parts") or []}
         return {
             "run": run,
-            "healthy": is_healthy(findings, report["state"], report["ledger"]),
+            "healthy": is_healthy(findings, report["state"], report["ledger"], partition),
             "findings": findings,
-            "partition": {part["part"]: part["seconds"] for part in report.get("parts") or []},
+            "partition": partition,
             "ledger": report["ledger"],
         }
 

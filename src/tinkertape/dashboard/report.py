@@ -253,6 +253,11 @@ class RunRow(msgspec.Struct, frozen=True):
         """Are there events, and no time of any: those of the SDK alone, that tell failures and no durations?"""
         return self.events > 0 and not self.parts and not self.steps
 
+    @property
+    def is_without_calls(self) -> bool:
+        """Was all of its time idle? Then no call to Tinker was recorded."""
+        return set(self.parts) == {"idle"}
+
 
 def report_of(data: dict[str, Any]) -> Report:
     """A source's report as a value. Raises `msgspec.ValidationError` when a field has another type than `Report`

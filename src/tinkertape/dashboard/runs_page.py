@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,13 @@ from tinkertape.dashboard.scale import quantile
 from tinkertape.dashboard.share import Bar, share_bar
 from tinkertape.figures import count, marked, seconds
 
+WAITS = {
+    "tinker": "for Tinker",
+    "network": "for the network",
+    "you": "for its own code",
+    "none": "without a cause yet",
+    "silent": "without a Tinker call yet",
+}
 SPARK_BARS, SPARK_WIDTH, SPARK_HEIGHT = 30, 132, 22
 
 
@@ -108,9 +116,11 @@ def headline(rows: Sequence[RunRow]) -> list[Said]:
                 ),
                 Said("."),
             ]
+        if newest.is_without_calls:
+            return [*said, Said("; no Tinker call was recorded.")]
         is_well = newest.state == "ended" and newest.findings == 0 and not newest.is_untold
         return [*said, Said(" and was healthy." if is_well else ".")]
-    well = [row for row in live if row.finding is None and row.state == "running" and not row.is_untold]
+    well = [row for row in live if row.state == "running" and _waits_for(row) == ""]
     said = [Said(f"{len(live)} run{'s' * (len(live) > 1)} live: ")]
     said.append(
         Said(
@@ -121,30 +131,23 @@ def headline(rows: Sequence[RunRow]) -> list[Said]:
             else ""
         )
     )
-    owners: dict[str, int] = {}
-    for row in live:
-        if row not in well:
-            owner = (
-                owner_class(row.finding.owner)
-                if row.finding
-                else "tinker"
-                if row.state in ("paused", "stuck")
-                else "none"
-            )
-            owners[owner] = owners.get(owner, 0) + 1
-    words = {
-        "tinker": "for Tinker",
-        "network": "for the network",
-        "you": "for its own code",
-        "none": "without a cause yet",
-    }
-    for at, owner in enumerate(sorted(owners, key=lambda owner: (owner == "none", -owners[owner]))):
-        number = owners[owner]
-        verb = ("waits" if number == 1 else "wait") if at == 0 or owner == "none" else ""
+    waiting = Counter(_waits_for(row) or "none" for row in live if row not in well)
+    for at, owner in enumerate(sorted(waiting, key=lambda owner: (owner in ("none", "silent"), -waiting[owner]))):
+        number = waiting[owner]
+        verb = ("waits" if number == 1 else "wait") if owner == "none" or (at == 0 and owner != "silent") else ""
         said += [Said(", ")] * (at > 0) + [
-            Said(" ".join(word for word in (str(number), verb, words[owner]) if word), owner)
+            Said(" ".join(word for word in (str(number), verb, WAITS[owner]) if word), owner.replace("silent", ""))
         ]
-    return [*said, Said(".")] if owners else said
+    return [*said, Said(".")] if waiting else said
+
+
+def _waits_for(row: RunRow) -> str:
+    """Whom a live run waits for; "" for nobody, as far as is known, and "silent" if it has not called Tinker yet."""
+    if row.finding is not None:
+        return owner_class(row.finding.owner)
+    if row.state in ("paused", "stuck"):
+        return "tinker"
+    return "silent" if row.is_without_calls else "none" if row.is_untold else ""
 
 
 def _line(row: RunRow, now: datetime) -> Line:

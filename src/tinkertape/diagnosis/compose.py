@@ -193,10 +193,15 @@ def compose(
         errors=errors,
         retries=retry_rows(view) if view is not None else [],
         findings=rows,
-        checked=[cause for cause in causes if all(row.cause != cause for row in rows)],
+        checked=_not_seen(causes, rows) if facts.calls or facts.only_sdk else [],
         ledger=dict(ledger) if ledger is not None else None,
         loss=[(step.step, step.loss) for step in steps if step.loss is not None],
     )
+
+
+def _not_seen(causes: Sequence[str], rows: Sequence[FindingRow]) -> list[str]:
+    """The causes that were looked for in vain."""
+    return [cause for cause in causes if all(row.cause != cause for row in rows)]
 
 
 def _is_over(view: View, state: State) -> bool:

@@ -95,8 +95,8 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Was nothing found, and did the run end well, with a whole record?"""
-        return is_healthy(self.findings, self.report.state, self.report.ledger)
+        """Was nothing found, and did the run, with a call to Tinker, end well, with a whole record?"""
+        return is_healthy(self.findings, self.report.state, self.report.ledger, self.partition)
 
     @property
     def partition(self) -> dict[str, float]:

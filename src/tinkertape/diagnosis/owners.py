@@ -53,11 +53,14 @@ def owner_rows(
         "service": _say_service(fold, parts, over_s, "service" in guilty, findings),
         "idle": "Nothing in flight",
     }
+    called = any(process.order for process in fold.processes.values())
+    if not called:
+        said |= {owner: "no call was recorded" for owner in said if owner not in ("idle", *guilty)}
     rows: list[Owner] = []
     for owner in OWNERS:
         spent = sum(part.seconds for part in parts if part.owner == owner)
         share = sum(part.share for part in parts if part.owner == owner)
-        role: Role = "none" if owner == "idle" else "cause" if owner in guilty else "not"
+        role: Role = "cause" if owner in guilty else "none" if owner == "idle" or not called else "not"
         if owner == "service" and role == "not" and not any(row.owner == "service" for row in findings):
             role = "usual"
         rows.append(Owner(owner, spent, share, role, said[owner]))

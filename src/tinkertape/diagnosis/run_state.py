@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tinkertape.config import process_started
 from tinkertape.context import Event
+from tinkertape.diagnosis.parts import IDLE
 from tinkertape.diagnosis.report import State
 
 SILENCE_MAX_NS = 30_000_000_000
@@ -83,10 +84,14 @@ def run_state(processes: Sequence[ProcessView], report: Mapping[str, Any], now_n
     return ("failed" if status in ("error", "errored", "failed") else "ended"), status
 
 
-def is_healthy(findings: Sequence[object], state: str, ledger: Mapping[str, Any] | None) -> bool:
-    """Nothing was found, the run did not fail, was not killed, and its record is whole: nothing of it was set aside,
-    and at most `LOST_MAX` of it lost. What a live run is writing just now is no loss."""
-    if findings or state in ("failed", "killed"):
+def is_healthy(
+    findings: Sequence[object], state: str, ledger: Mapping[str, Any] | None, parts: Collection[str]
+) -> bool:
+    """Nothing was found, the run did not fail, was not killed, made a call, and its record is whole: nothing of it was
+    set aside, and at most `LOST_MAX` of it lost. What a live run is writing just now is no loss. `parts` are those that
+    its time was cut into: of a run without any call, all of it was idle.
+    """
+    if findings or state in ("failed", "killed") or set(parts) == {IDLE}:
         return False
     if not ledger:
         return True

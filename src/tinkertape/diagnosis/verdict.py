@@ -30,6 +30,7 @@ LEADS: dict[FindingOwner, str] = {
 REASONS = {"capacity": "capacity", "rate_limit": "rate limit", "unknown": "no reason given"}
 NAMES: dict[FindingOwner, str] = {"service": "Tinker", "you": "your code", "network": "the network", "none": "nobody"}
 SIGNALS = {130: " by Ctrl-C", 143: " by SIGTERM"}  # by exit status
+NO_CALL = "No Tinker call was recorded"
 ONLY_SDK = "Only the SDK's own events were received; they tell failures, not durations."
 FAULTS: dict[str, FindingOwner] = {"user": "you", "client": "you", "service": "service", "network": "network"}
 
@@ -95,7 +96,7 @@ def verdict(facts: Facts) -> Verdict:
     if lost:
         return Verdict("none", "Cannot say:", lost, "No cause was found in what was recorded.")
     if facts.calls == 0:
-        return Verdict("none", "Nothing to say:", "no call to Tinker was recorded.", _rest(facts, []))
+        return Verdict("none", f"{NO_CALL} yet." if facts.live else f"{NO_CALL}.", "", _rest(facts, []))
     if facts.live and facts.steps < EARLY_STEPS and facts.wall_s < EARLY_S:
         seen = words.count(facts.steps, "step") if facts.steps else words.count(facts.calls, "call")
         under = f"The first answer comes after {EARLY_STEPS} steps or {words.seconds(EARLY_S)}."
@@ -147,7 +148,8 @@ def _killed(facts: Facts) -> Verdict:
     told = sentences(facts.findings, live=False)
     before = "" if not told else f" Before that: {' '.join(told[:2])}"
     more = f" And {words.count(len(told) - 2, 'finding')} more." if len(told) > 2 else ""
-    under = f"Everything recorded until then is here. {_rest(facts, [])}".strip()
+    here = "Everything recorded until then is here." if facts.calls else f"{NO_CALL} until then."
+    under = f"{here} {_rest(facts, [])}".strip()
     return Verdict("none", "Killed", f"{where}from outside the program or by os._exit.{before}{more}", under)
 
 
@@ -177,7 +179,7 @@ def _until_then(facts: Facts, failure: Failure, owner: FindingOwner) -> str:
     if owner != "you":
         return ""
     if facts.calls == 0:
-        return "No call to Tinker was recorded."
+        return f"{NO_CALL}."
     if facts.trouble:
         return f"Before that {_there_was(facts.trouble)}."
     return "Tinker and the network were healthy until then."
