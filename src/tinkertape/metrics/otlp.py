@@ -37,6 +37,7 @@ from tinkertape.version import VERSION
 SCOPE = "tinkertape"
 UNITS = {"nanosecond": "ns", "microsecond": "us", "millisecond": "ms", "second": "s", "byte": "By", "unit": "1"}
 UNITS |= {"kilobyte": "kBy", "megabyte": "MBy"}  # UCUM, as the semantic conventions have them
+INTEGERS = 2**63  # OpenTelemetry's are from -INTEGERS to below it
 CUMULATIVE = AggregationTemporality.CUMULATIVE
 _UNFIT = re.compile(r"[^A-Za-z0-9_./-]")
 
@@ -81,6 +82,11 @@ def attributes_of(tags: Tags) -> dict[str, str]:
     return {tag: value.encode("utf-8", "replace").decode() for tag, value in tags}
 
 
+def number_of(value: int | float) -> int | float:
+    """An integer of 64 bits, or a float: no protocol buffer takes a greater one, and refuses all that comes with it."""
+    return value if isinstance(value, float) or -INTEGERS <= value < INTEGERS else float(value)
+
+
 def metrics_data(
     families: Sequence[Family],
     names: Mapping[str, str],
@@ -113,7 +119,7 @@ def _points(family: Family, now_ns: int) -> Sum | Gauge | HistogramData:
         )
     values: list[Any] = [series.value for series in family.series]
     points = [
-        NumberDataPoint(attributes_of(series.tags), series.began_ns, now_ns, value)
+        NumberDataPoint(attributes_of(series.tags), series.began_ns, now_ns, number_of(value))
         for series, value in zip(family.series, values, strict=True)
     ]
     return Gauge(points) if family.metric.kind == "last_value" else Sum(points, CUMULATIVE, is_monotonic(family.metric))

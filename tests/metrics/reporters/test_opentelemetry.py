@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -143,6 +145,50 @@ def test_a_closed_reporter_is_silent_in_a_provider_that_lives_on(bus: Bus) -> No
     provider.shutdown()
 
 
+def test_what_a_provider_shows_of_the_reporter_after_a_closed_one(bus: Bus) -> None:
+    """The SDK keeps an instrument with the callback that it was made with, and forgets the second one's."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    metrics = [counter("a.b.count"), sum_("a.b.size"), last_value("a.b.level", measurement="size")]
+    for size in (5, 7):
+        with OpenTelemetryReporter(metrics, bus=bus, meter_provider=provider):
+            bus.execute("a.b", {"size": size})
+            assert seen_by(reader) == {"a.b.count": 1, "a.b.size": size, "a.b.level": size}
+    provider.shutdown()
+
+
+def seen_by(reader: InMemoryMetricReader) -> dict[str, Any]:
+    data: Any = reader.get_metrics_data()
+    found = data.resource_metrics[0].scope_metrics[0].metrics
+    return {metric.name: point.value for metric in found for point in metric.data.data_points}
+
+
+def test_an_integer_of_more_than_64_bits_silences_nothing(bus: Bus, server: OtlpServer) -> None:
+    metrics = [
+        counter("a.b.count"),
+        sum_("a.b.size"),
+        last_value("a.b.level", measurement="size"),
+        distribution("a.b.sizes", measurement="size"),
+    ]
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    with (
+        OpenTelemetryReporter(metrics, bus=bus, endpoint=server.endpoint) as reporter,
+        OpenTelemetryReporter(metrics[:3], bus=bus, meter_provider=provider),
+    ):
+        for size in (2**70, -(2**63)):
+            bus.execute("a.b", {"size": size})
+        assert reporter.flush()
+        assert seen_by(reader) == {"a.b.count": 2, "a.b.size": 2.0**70, "a.b.level": -(2**63)}
+    found = exported(server)
+    provider.shutdown()
+
+    assert found["a.b.count"].sum.data_points[0].as_int == 2
+    assert found["a.b.size"].sum.data_points[0].as_double == 2.0**70
+    assert found["a.b.level"].gauge.data_points[0].as_int == -(2**63)
+    assert found["a.b.sizes"].histogram.data_points[0].count == 2
+
+
 def test_a_histogram_in_a_provider_has_no_more_series_than_others(bus: Bus) -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
@@ -177,6 +223,19 @@ def test_what_opentelemetry_would_refuse_is_refused_when_the_reporter_is_made(
         OpenTelemetryReporter(**arguments, bus=bus)
 
     assert bus.list_handlers() == []
+
+
+def test_close_ends_in_time_though_an_export_hangs(bus: Bus) -> None:
+    """The one that is under way and the last one share `timeout_s`: it took both, one after the other."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as nobody_answers:
+        endpoint = f"http://127.0.0.1:{nobody_answers.getsockname()[1]}/v1/metrics"
+        reporter = OpenTelemetryReporter([counter("a.b.count")], bus=bus, endpoint=endpoint, period_s=0.01, timeout_s=4)
+        bus.execute("a.b", {})
+        nobody_answers.accept()
+        began_s = time.monotonic()
+        reporter.close()
+
+    assert time.monotonic() - began_s < 6.0  # it was 8 s less what had passed
 
 
 def test_a_forked_child_sends_nothing(bus: Bus, server: OtlpServer) -> None:

@@ -23,9 +23,12 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import opentelemetry.metrics
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -39,7 +42,16 @@ from tinkertape.guard import guarded
 from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Extracted, Tags, extractor
-from tinkertape.metrics.otlp import SCOPE, attributes_of, is_monotonic, metrics_data, names_of, shown_as, unit_of
+from tinkertape.metrics.otlp import (
+    SCOPE,
+    attributes_of,
+    is_monotonic,
+    metrics_data,
+    names_of,
+    number_of,
+    shown_as,
+    unit_of,
+)
 from tinkertape.metrics.values import OVERFLOW, Family
 from tinkertape.version import VERSION
 
@@ -80,9 +92,9 @@ class OpenTelemetryReporter:
             provider = opentelemetry.metrics.get_meter_provider() if meter_provider is None else meter_provider
             self._to = _ToProvider(shown, names, provider, bus, series_max)
         else:
-            exporter = OTLPMetricExporter(endpoint, headers=dict(headers or {}), timeout=timeout_s)
-            self._to = _ToEndpoint(shown, names, exporter, resource or Resource.create(), bus, series_max)
-            self._to.start(period_s, timeout_s)
+            exporter = partial(OTLPMetricExporter, endpoint, headers=dict(headers or {}))
+            self._to = _ToEndpoint(shown, names, exporter, resource or Resource.create(), bus, series_max, timeout_s)
+            self._to.start(period_s)
 
     def flush(self) -> bool:
         """With `endpoint`: send now; whether it was taken. Into a provider there is nothing to send: True."""
@@ -118,7 +130,7 @@ class _ToProvider:
         self._reading = threading.Lock()
         self._families: list[Family] = []
         self._read: set[int] = set(range(len(observed)))  # nobody may read what was not collected
-        self._closed = False
+        self._leaves: list[Callable[[], None]] = []
         for number, metric in enumerate(observed):
             self._observe(number, metric, names[metric.name])
         self._handler_ids: list[object] = []
@@ -134,21 +146,20 @@ class _ToProvider:
         if metric.kind == "sum" and is_monotonic(metric):
             create = self._meter.create_observable_counter
 
-        def callback(options: CallbackOptions) -> Iterable[Observation]:
-            return self._observations(number)
-
-        create(name, [callback], unit=unit_of(metric), description=metric.description)
+        sources = _Sources()
+        instrument = create(name, [sources.observe], unit=unit_of(metric), description=metric.description)
+        source = partial(self._observations, number)
+        _sources.setdefault(instrument, sources).add(source)  # one that was there is asked by what it was made with
+        self._leaves.append(partial(_sources[instrument].remove, source))
 
     def _observations(self, number: int) -> list[Observation]:
-        if self._closed:
-            return []
         with self._reading:
             if number in self._read:  # a reader asks for each once: this is the next time
                 self._families, self._read = self.aggregate.collect(), set()
             self._read.add(number)
             family = self._families[number]
         values: list[Any] = [(series.value, series.tags) for series in family.series]
-        return [Observation(value, attributes_of(tags)) for value, tags in values]
+        return [Observation(number_of(value), attributes_of(tags)) for value, tags in values]
 
     def _record(self, metric: Metric, name: str, series_max: int) -> None:
         bounds = [float(bound) for bound in metric.buckets or ()]
@@ -175,10 +186,30 @@ class _ToProvider:
         return True
 
     def close(self) -> None:
-        self._closed = True
+        while self._leaves:
+            self._leaves.pop()()
         self.aggregate.close()
         while self._handler_ids:
             self._bus.detach(self._handler_ids.pop())
+
+
+class _Sources:
+    """Who is asked for an instrument's values: reporters come and go, the SDK keeps an instrument and its callback."""
+
+    def __init__(self) -> None:
+        self._each: tuple[Callable[[], list[Observation]], ...] = ()  # replaced whole: a reader may go through it
+
+    def add(self, source: Callable[[], list[Observation]]) -> None:
+        self._each = (*self._each, source)
+
+    def remove(self, source: Callable[[], list[Observation]]) -> None:
+        self._each = tuple(each for each in self._each if each is not source)
+
+    def observe(self, options: CallbackOptions) -> Iterable[Observation]:
+        return [observation for source in self._each for observation in source()]
+
+
+_sources: WeakKeyDictionary[object, _Sources] = WeakKeyDictionary()  # by the provider's instrument, which it makes once
 
 
 class _ToEndpoint:
@@ -188,19 +219,21 @@ class _ToEndpoint:
         self,
         metrics: Sequence[Metric],
         names: Mapping[str, str],
-        exporter: OTLPMetricExporter,
+        exporter: Callable[..., OTLPMetricExporter],
         resource: Resource,
         bus: Bus,
         series_max: int,
+        timeout_s: float,
     ) -> None:
         self.aggregate = Aggregate(metrics, bus=bus, series_max=series_max)
-        self._names, self._exporter, self._resource = names, exporter, resource
+        self._names, self._resource = names, resource
+        self._new_exporter, self._timeout_s = exporter, timeout_s
+        self._exporter = exporter(timeout=timeout_s)
         self._sending = threading.Lock()
         self._ended = threading.Event()
         self._process = os.getpid()
 
-    def start(self, period_s: float, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+    def start(self, period_s: float) -> None:
         self._thread = threading.Thread(
             target=self._send_each, args=(period_s,), name="tinkertape-opentelemetry", daemon=True
         )
@@ -213,10 +246,14 @@ class _ToEndpoint:
     def flush(self) -> bool:
         if self._process != os.getpid():
             return False
-        with self._sending, guarded("metrics.opentelemetry"):
+        with self._sending:
+            return self._send(self._exporter)
+
+    def _send(self, exporter: OTLPMetricExporter) -> bool:
+        with guarded("metrics.opentelemetry"):
             families = [family for family in self.aggregate.collect() if family.series]
             data = metrics_data(families, self._names, self._resource)
-            return self._exporter.export(data) is MetricExportResult.SUCCESS
+            return exporter.export(data) is MetricExportResult.SUCCESS
         return False
 
     def close(self) -> None:
@@ -226,7 +263,18 @@ class _ToEndpoint:
         self._ended.set()
         if self._process != os.getpid():
             return
+        until_s = time.monotonic() + self._timeout_s
         self._thread.join(self._timeout_s)
-        self.flush()
+        if self._sending.acquire(timeout=max(0.0, until_s - time.monotonic())):  # else an export hangs, and may go on
+            try:
+                self._send_last(until_s - time.monotonic())
+            finally:
+                self._sending.release()
         with guarded("metrics.opentelemetry"):
             self._exporter.shutdown()
+
+    def _send_last(self, left_s: float) -> None:
+        if left_s > 0:
+            exporter = self._new_exporter(timeout=left_s)  # what it was made with is all the time that it takes
+            self._send(exporter)
+            exporter.shutdown()
