@@ -57,6 +57,16 @@ def test_a_run_with_trouble_that_no_detector_names_is_not_called_healthy() -> No
     assert said["network"].startswith("Suspect: ") and said["network"].endswith("3 broken connections")
 
 
+def test_a_retry_is_told_at_the_time_of_the_failure_that_it_followed() -> None:
+    script = training_run([100] * 12)
+    refused = {"error_type": "InternalServerError", "status_code": 503, "operation": "optim_step", "layer": "http"}
+    script.event("tinker.retry", 900, {"attempt": 0, "delay": 500_000_000}, refused)
+
+    [retry] = report_of(script).retries
+
+    assert (retry.at_s, retry.delay_s) == (pytest.approx(0.4), 0.5)
+
+
 def test_it_is_tinker_with_two_phrases() -> None:
     computes = [150.0] * 19 + [390.0] * 6 + [150.0] * 5
     report = report_of(training_run(computes, pauses={12: (0, 3100)}))

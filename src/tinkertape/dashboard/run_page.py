@@ -337,7 +337,7 @@ def _retries_said(report: Report) -> str:
         for why in [" ".join(word for word in (str(status or ""), error) if word)]
     ]
     number = len(report.retries)
-    waited = _covered([(retry.at_s - (retry.delay_s or 0.0), retry.at_s) for retry in report.retries])
+    waited = _covered([(retry.at_s, retry.at_s + (retry.delay_s or 0.0)) for retry in report.retries])
     return f"{number} {'retry' if number == 1 else 'retries'}: {'; '.join(kinds)}. {seconds(waited)} spent backing off."
 
 

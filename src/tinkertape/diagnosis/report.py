@@ -146,7 +146,7 @@ class ErrorRow(msgspec.Struct, frozen=True):
 
 
 class RetryRow(msgspec.Struct, frozen=True):
-    """Something failed and was tried again after a delay."""
+    """Something failed at `at_s` and was tried again after `delay_s`."""
 
     at_s: float
     operation: str

@@ -262,10 +262,10 @@ def _count_error(
 
 
 def retry_rows(view: View) -> list[RetryRow]:
-    """Every retry, in order."""
+    """Every retry, in the order of what failed: the event comes when the wait after it is over."""
     rows = [
         RetryRow(
-            view.seconds(process, retry.at_ns),
+            view.seconds(process, retry.at_ns - retry.delay_ns),
             retry.operation,
             retry.layer,
             retry.attempt,
