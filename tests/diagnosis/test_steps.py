@@ -97,6 +97,21 @@ def test_evaluation_after_the_last_step_is_no_step_but_one_that_was_cut_short_is
     assert [step.open for step in interrupted.steps] == [False, False, False, True]
 
 
+@pytest.mark.parametrize(("status", "more"), [("success", []), ("errored", [True])])
+def test_errors_that_the_program_swallowed_after_the_last_step_are_no_steps(status: str, more: list[bool]) -> None:
+    script = training_run([100] * 3)
+    for number in range(3):
+        at = 560.0 + 40 * number
+        call = script.call("forward_backward", at, compute=20, tokens=1000 + number, failure=SKIPPED)
+        script.claim(call, at + 1, call.ended)
+    script.stop(800, status)
+
+    report = report_of(script)
+
+    assert [step.failed for step in report.steps] == [False, False, False, *more]
+    assert [(error.count, error.step) for error in report.errors] == [(3, 4 if more else None)]
+
+
 def trains(script: Script, model: str, at: float, steps: int, *, thread: int = USER, every: float = 200) -> float:
     """Sequential steps of one model, `every` ms; when the last is over."""
     for number in range(steps):

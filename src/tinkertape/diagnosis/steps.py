@@ -214,21 +214,26 @@ def _inferred(process: Process, models: Sequence[str], ended_ns: int, live: bool
 
 
 def _rhythm(loop: Sequence[Operation], ended_ns: int, live: bool, cut_short: bool) -> list[Stretch]:
-    """The steps of one model. `cut_short`: what follows its last step is the beginning of another."""
+    """The steps of one model. `cut_short`: what follows its last `optim_step` is the beginning of another step; else it
+    is no step, failed or not, and while the run goes on it may be several batches that were skipped.
+    """
+    last = max(index for index, operation in enumerate(loop) if operation.name == "optim_step")
+    if not cut_short:
+        loop = loop[: last + 1]
     out: list[Stretch] = []
     members: list[Operation] = []
     for index, operation in enumerate(loop):
         members.append(operation)
         following = loop[index + 1] if index + 1 < len(loop) else None
-        if operation.name == "optim_step" or _skipped(operation, following):
+        if operation.name == "optim_step" or ((live or index < last) and _skipped(operation, following)):
             end = left_ns(operation)
             is_open = end is None
             if end is None or (live and following is None and not operation.claims and operation.name == "optim_step"):
                 end, is_open = ended_ns, True  # it may be claimed yet
             out.append(Stretch(members[0].began_ns, end, None, True, is_open, False, members))
             members = []
-    failed = any(operation.error is not None for operation in members)
-    if members and (cut_short or failed):
+    if members:
+        failed = any(operation.error is not None for operation in members)
         ends = [left_ns(operation) for operation in members]
         is_open = live or None in ends or not failed
         end = ended_ns if live or None in ends else max(each for each in ends if each is not None)
