@@ -11,6 +11,7 @@ from tests.diagnosis.builder import Script, training_run
 
 from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser, Report, diagnose
+from tinkertape.diagnosis.done import FailedCall, steps_done
 from tinkertape.diagnosis.report import State
 from tinkertape.diagnosis.words import THIN, first_line, seconds, share_as_known, steps
 
@@ -65,6 +66,31 @@ def test_a_retry_is_told_at_the_time_of_the_failure_that_it_followed() -> None:
     [retry] = report_of(script).retries
 
     assert (retry.at_s, retry.delay_s) == (pytest.approx(0.4), 0.5)
+
+
+def test_a_step_whose_call_failed_is_not_done_and_what_failed_is_told_once() -> None:
+    script = training_run([100] * 9, hold=50, pauses={4: (0, 2700)}, failures={6: SERVER})
+
+    report = report_of(script)
+
+    assert "failed `forward_backward` at step 6" in answer(report)
+    assert "The pause ended by itself, and 8 of 9 steps are done." in report.verdict.under
+
+
+def test_what_failed_is_named_beside_the_steps_where_no_finding_tells_it() -> None:
+    made = [FailedCall("forward_backward", 6, False), FailedCall("sample", 7, False), FailedCall("sample", None, False)]
+
+    assert steps_done(9, [], "") == "all 9 steps are done"
+    assert steps_done(1, [], "") == "the step is done"
+    assert steps_done(9, made[:1], "") == "8 of 9 steps are done: `forward_backward` failed in step 6"
+    assert steps_done(9, made[:1], "It failed `forward_backward` at step 6.") == "8 of 9 steps are done"
+    assert steps_done(9, made[1:2], "") == "all 9 steps are done, but `sample` failed in step 7"
+    assert steps_done(9, [made[2]] * 2, "") == "all 9 steps are done, but `sample` failed outside the steps (2 times)"
+    assert steps_done(1, made[:1], "") == "no step is done: `forward_backward` failed in step 6"
+    again = FailedCall("optim_step", 3, True)
+    said = "all 9 steps are done, but `optim_step` failed in step 3 before it was called again"
+    assert steps_done(9, [again], "It failed `optim_step`.") == said
+    assert steps_done(9, [*made, again], "").endswith(", `sample` failed in step 7 and so did 2 other calls")
 
 
 def test_it_is_tinker_with_two_phrases() -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from tinkertape.diagnosis import words
 from tinkertape.diagnosis.detectors.user_error import code_line
+from tinkertape.diagnosis.done import failed_calls
 from tinkertape.diagnosis.findings import OWN, WAITED_BY, Finding, evidence_json
 from tinkertape.diagnosis.fold import Fold
 from tinkertape.diagnosis.owners import IN_SEND, TROUBLE_MIN_S, broken_connections, owner_rows, unknown_owners
@@ -275,6 +276,7 @@ def _facts(
         paused_reason=open_pause.reason if open_pause is not None else "unknown",
         paused_text=open_pause.text if open_pause is not None else "",
         paused_step=open_pause.step if open_pause is not None else None,
+        failed=failed_calls(view) if view is not None else [],
         failure=failure,
         failure_where=code_line(failure.traceback, failure.message) if failure is not None else "",
         failure_step=view.step_at(failure.at_ns) if view is not None and failure is not None else None,

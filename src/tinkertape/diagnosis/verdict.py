@@ -12,6 +12,7 @@ from typing import Any
 
 from tinkertape import figures
 from tinkertape.diagnosis import words
+from tinkertape.diagnosis.done import FailedCall, steps_done
 from tinkertape.diagnosis.findings import FindingOwner
 from tinkertape.diagnosis.records import Failure
 from tinkertape.diagnosis.report import FindingRow, State, Verdict
@@ -56,6 +57,7 @@ class Facts:
     paused_reason: str = "unknown"
     paused_text: str = ""
     paused_step: int | None = None
+    failed: list[FailedCall] = field(default_factory=list)
     failure: Failure | None = None
     failure_where: str = ""
     failure_step: int | None = None
@@ -214,15 +216,16 @@ def _caused(facts: Facts) -> Verdict:
     also = f"It also {words.listed(told[2:])}." if len(told) > 2 and first in SUBJECTS else ""
     also = " ".join(f"{each}." for each in told[1:3]) if first not in SUBJECTS else also
     seen = f"And {_there_was(facts.trouble)}." if first == "none" and facts.trouble else ""
-    under = " ".join(each for each in (also, _advice(facts, first, mine), seen, _rest(facts, others)) if each)
-    return Verdict(first, LEADS[first], sentence, under)
+    rest = _rest(facts, others)
+    advice = _advice(facts, first, mine, f"{sentence} {also} {rest}")
+    return Verdict(first, LEADS[first], sentence, " ".join(each for each in (also, advice, seen, rest) if each))
 
 
 def _of(findings: list[FindingRow], owner: FindingOwner) -> list[FindingRow]:
     return [finding for finding in findings if finding.owner == owner]
 
 
-def _advice(facts: Facts, owner: FindingOwner, mine: list[FindingRow]) -> str:
+def _advice(facts: Facts, owner: FindingOwner, mine: list[FindingRow], told: str) -> str:
     if owner != "service":
         return " ".join(dict.fromkeys(finding.advice for finding in mine if finding.advice))
     said = ["Nothing to change in your code."]
@@ -230,14 +233,11 @@ def _advice(facts: Facts, owner: FindingOwner, mine: list[FindingRow]) -> str:
     pauses = [finding for finding in mine if is_pause(finding)]
     if pauses and not any(is_open(finding) for finding in pauses):
         over = "The pause ended by itself" if len(pauses) == 1 else "The pauses ended by themselves"
-        said.append(f"{over}, and {_all(facts.steps)} done." if done else f"{over}.")
+        said.append(f"{over}, and {steps_done(facts.steps, facts.failed, told)}." if done else f"{over}.")
     elif done:
-        said.append(f"{_all(facts.steps).capitalize()} done.")
+        whole = steps_done(facts.steps, facts.failed, told)
+        said.append(f"{whole[0].upper()}{whole[1:]}.")
     return " ".join(said)
-
-
-def _all(steps: int) -> str:
-    return f"all {steps} steps are" if steps > 1 else "the step is"
 
 
 def _rest(facts: Facts, others: list[FindingRow]) -> str:
