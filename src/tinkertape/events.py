@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from tinkertape.bus import Attachment, Dispatch, default_bus, event_name
 from tinkertape.context import declare_severity
 from tinkertape.errors import EventNameError
+from tinkertape.wire import SEVERITIES
 
 _EMPTY: Mapping[str, Any] = {}
 _catalogue: dict[str, EventType] = {}
@@ -27,7 +28,8 @@ class EventType:
 
     `measurements` and `metadata` map each key to what it means ("nanoseconds of perf_counter", …); a key in both is
     refused, since both lie flat on the wire. The hot form is `if EVENT.handlers: EVENT.execute({...}, {...})`: one
-    branch, and nothing built, when nobody listens. It belongs to the default bus.
+    branch, and nothing built, when nobody listens. It belongs to the default bus. Raises `EventNameError`, and
+    `ValueError` for a severity that is none of DEBUG, INFO, WARNING, ERROR, CRITICAL.
     """
 
     __slots__ = ("__weakref__", "description", "execute", "handlers", "measurements", "metadata", "name", "severity")
@@ -51,6 +53,8 @@ class EventType:
         self.description = description
         if self.name != self.name.lower():
             raise EventNameError(f"cannot declare {self.name}: a declared name is lower-case")
+        if self.severity not in SEVERITIES:
+            raise ValueError(f"cannot declare {self.name}: unknown severity {severity!r}; use {', '.join(SEVERITIES)}")
         declare_severity(self.name, self.severity)
         self.handlers: tuple[Attachment, ...] = ()
         self.execute: Dispatch  # (measurements, metadata={}): on the default bus, in this thread; never raises

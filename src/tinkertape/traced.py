@@ -28,18 +28,33 @@ class Audience(Protocol):
 
 
 def traced(function: F, audience: Audience, open_span: Open) -> F:
-    """The function, with every call of it a span of its own."""
+    """The function, with every call of it a span of its own; a `staticmethod` or `classmethod` stays one.
+
+    What a partial calls and an object's `__call__` says of which kind it is.
+    """
     wrapper: Any
-    if inspect.iscoroutinefunction(function):
+    if isinstance(function, staticmethod | classmethod):
+        return type(function)(traced(function.__func__, audience, open_span))
+    body = _body_of(function)
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(body):
         wrapper = _coroutine(function, audience, open_span)
-    elif inspect.isasyncgenfunction(function):
+    elif inspect.isasyncgenfunction(body):
         wrapper = _async_generator(function, audience, open_span)
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(body):
         wrapper = _generator(function, audience, open_span)
     else:
         wrapper = _plain(function, audience, open_span)
     functools.update_wrapper(wrapper, function)
     return wrapper  # type: ignore[no-any-return]
+
+
+def _body_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs when it is called: an object's own `__call__`, where it is no function and no class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or isinstance(function, type) or not callable(function):
+        return function
+    return type(function).__call__
 
 
 def _plain(function: Callable[..., Any], audience: Audience, open_span: Open) -> Callable[..., Any]:

@@ -194,6 +194,11 @@ def test_a_key_that_is_measurement_and_metadata_is_refused() -> None:
         EventType("test.both", measurements={"duration": "ns"}, metadata={"duration": "ns"})
 
 
+def test_a_severity_that_no_log_and_no_collector_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown severity 'warning'; use DEBUG, INFO, WARNING, ERROR, CRITICAL"):
+        EventType("test.severity.typed", severity="warning")
+
+
 def test_event_of_has_the_declared_severity_the_time_and_the_span(bus: Bus) -> None:
     EventType("test.severity.done", severity="CRITICAL")
     seen: list[Event] = []

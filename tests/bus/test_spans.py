@@ -9,6 +9,7 @@ import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import pytest
@@ -91,6 +92,46 @@ def test_functions_and_coroutines_are_decorated(bus: Bus, heard: Heard) -> None:
         "my.inner.stop",
         "my.coroutine.stop",
     ]
+
+
+class Worker:
+    """What is called as a coroutine function, and is none to `inspect`."""
+
+    async def __call__(self) -> str:
+        await asyncio.sleep(0)
+        return traceparent() or "no span"
+
+    @staticmethod
+    async def static() -> str:
+        return await Worker()()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [Worker(), partial(Worker()), partial(Worker.static), staticmethod(Worker.static)],
+    ids=["object", "partial of an object", "partial", "staticmethod"],
+)
+def test_whatever_is_called_as_a_coroutine_function_has_its_span_while_it_runs(
+    bus: Bus, heard: Heard, function: Any
+) -> None:
+    assert asyncio.run(span("my.work", bus=bus)(function)()) != "no span"
+    assert heard.names == ["my.work.start", "my.work.stop"]
+
+
+def test_a_classmethod_is_decorated_in_either_order(bus: Bus, heard: Heard) -> None:
+    class Model:
+        @span("my.outside", bus=bus)
+        @classmethod
+        def outside(cls) -> type:
+            return cls
+
+        @classmethod
+        @span("my.inside", bus=bus)
+        def inside(cls) -> type:
+            return cls
+
+    assert Model.outside() is Model().inside() is Model
+    assert heard.names == ["my.outside.start", "my.outside.stop", "my.inside.start", "my.inside.stop"]
 
 
 def test_what_was_decorated_before_anybody_listened_is_heard_later(bus: Bus) -> None:
