@@ -27,8 +27,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scr
 def run_argument(*, required: bool) -> Callable[[Command], Command]:
     """The argument RUN; where it is optional the newest run is meant."""
     if required:
-        return click.argument("run", metavar="RUN", shell_complete=_complete)
-    return click.argument("run", metavar="RUN", default="last", shell_complete=_complete)
+        return click.argument("run", metavar="RUN", shell_complete=complete_run)
+    return click.argument("run", metavar="RUN", default="last", shell_complete=complete_run)
 
 
 def source_at(url: str | None) -> Source:
@@ -63,7 +63,7 @@ def tape_named(word: str) -> Tape:
         raise
 
 
-def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_run(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     try:
         known = TapesSource(load_settings().tapes).names()[:COMPLETED_MAX]
     except (TinkertapeError, OSError):

@@ -21,6 +21,7 @@ COMMANDS = {
     "show": "tinkertape.cli.show",
     "tail": "tinkertape.cli.tail",
     "diagnose": "tinkertape.cli.diagnose",
+    "push": "tinkertape.cli.push",
     "replay": "tinkertape.cli.replay",
     "tape": "tinkertape.cli.verify",
     "events": "tinkertape.cli.events",

@@ -28,6 +28,7 @@ from tinkertape.tape.forms import segment_files
 
 OURS_INTERVAL_S = 1.0
 LOOK_AGAIN_S = 0.2  # how often it looks whether the tape grew
+HELD_AGAIN_S = 0.02  # and whether a segment was let go of, while somebody waits
 
 _log = logging.getLogger("tinkertape")
 
@@ -55,6 +56,7 @@ class Delivery:
         self._threshold, self._interval_s = flush_threshold, flush_interval_s
         self._held: dict[Path, Segment] = {}
         self._finished: set[Path] = set()
+        self._elsewhere = False  # is one of our segments compressed, or sent by another process, just now?
         self._began_s = self._last_sent_s = time.monotonic()
         self._others = _left_beside(run_folder)
         self._wake, self._draining, self._idle, self._closing = (threading.Event() for _ in range(4))
@@ -128,6 +130,8 @@ class Delivery:
                 return self._send(*due)
         except DeliveryError as error:
             return self._sender.back_off(str(error))
+        if draining and self._elsewhere:
+            return HELD_AGAIN_S
         if draining:
             self._draining.clear()
             self._idle.set()
@@ -180,10 +184,13 @@ class Delivery:
         return len(batch.lines) >= limit or time.monotonic() - self._last_sent_s >= interval_s
 
     def _own_segments(self) -> Iterator[Segment]:
+        self._elsewhere = False
         for path in segment_files(self._run_folder) if self._run_folder.exists() else ():
             segment = self._hold(path)
             if segment is not None:
                 yield segment
+            elif path not in self._finished:
+                self._elsewhere = True
 
     def _hold(self, path: Path) -> Segment | None:
         """Take a segment for this process; None while another process delivers it, or when it is done."""

@@ -71,6 +71,11 @@ class Sender:
         return self._ours
 
     @property
+    def reached(self) -> bool:
+        """Did the collector ever answer?"""
+        return self._ours is not None
+
+    @property
     def undecided(self) -> int:
         """Events that were refused, and for which it is not known yet whether they are at fault."""
         return sum(len(hunt.aside) for hunt in self._hunts.values())
