@@ -24,6 +24,7 @@ COMMANDS = {
     "push": "tinkertape.cli.push",
     "replay": "tinkertape.cli.replay",
     "tape": "tinkertape.cli.verify",
+    "store": "tinkertape.cli.store",
     "events": "tinkertape.cli.events",
 }
 # click 8.2 and later raise the help text as an error where nothing is asked for; earlier ones print it

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tinkertape.collector.app import app
 from tinkertape.collector.keeping import Keep
+from tinkertape.collector.rebuild import rebuild
 from tinkertape.collector.serve import serve
 
-__all__ = ["Keep", "app", "serve"]
+__all__ = ["Keep", "app", "rebuild", "serve"]

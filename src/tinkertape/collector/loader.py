@@ -80,6 +80,7 @@ class Loader:
         self._wake = threading.Event()
         self._closing = False
         self._hurried = False
+        self._file_rows = FILE_ROWS
         self._stop = threading.Event()  # set with `_closing`
         self._thread = threading.Thread(target=self._load_loop, name="tinkertape-loader", daemon=True)
         self.rows = 0
@@ -98,6 +99,21 @@ class Loader:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
+
+    def load_all(self, progress: Callable[[int, int], None]) -> None:
+        """Load what is there now, in the caller's thread, instead of `start`; `progress` is told the bytes done, and
+        those of all. Raises `StoreError`.
+        """
+        self._closing = True  # every file has its turn at once
+        self._file_rows = ROWS_MAX
+        self._ask_store()
+        self._find()
+        whole = self.backlog_bytes()
+        while self.turn():
+            done = sum(tape.progress.offset for tape in self._files.values())
+            progress(min(done, whole), whole)
+            if done >= whole:  # what is written meanwhile is for whoever serves next
+                break
 
     def hurry(self) -> None:
         """Somebody waits for what is new in the inbox: look at once. Any thread."""
@@ -154,17 +170,20 @@ class Loader:
                 self._stop.wait(min(YIELD * (time.monotonic() - began_s), YIELD_MAX_S))
 
     def _prepare(self) -> bool:
-        """Ask the store for what an earlier life knew."""
         try:
-            self._sessions = self._store.sessions()
-            for session_id in self._store.sessions_unfiled():
-                self._on_moving(session_id)
-                self._store.refile(session_id, *self._sessions[session_id])
-            self._complete = self._store.complete_processes()
+            self._ask_store()
         except StoreError as error:
             self._failed(error)
             return False
         return True
+
+    def _ask_store(self) -> None:
+        """Ask the store for what an earlier life knew."""
+        self._sessions = self._store.sessions()
+        for session_id in self._store.sessions_unfiled():
+            self._on_moving(session_id)
+            self._store.refile(session_id, *self._sessions[session_id])
+        self._complete = self._store.complete_processes()
 
     def _turn_guarded(self) -> int:
         """Rows loaded; -1 after a failure."""
@@ -253,8 +272,7 @@ class Loader:
         steps[tape.path] = grown
         return grown.progress.offset < size
 
-    @staticmethod
-    def _read_from(tape: TapeFile, before: Progress, batch: Batch) -> _Step | None:
+    def _read_from(self, tape: TapeFile, before: Progress, batch: Batch) -> _Step | None:
         """Take lines until there are no more, or it is another file's turn."""
         rows, set_aside, lines = len(batch.events), len(batch.rejected), len(batch)
         was_ended, tape.ended = tape.ended, False
@@ -263,7 +281,7 @@ class Loader:
         for record in reader.records():
             batch.take(tape, record)
             offset = record.next_offset
-            if len(batch) >= ROWS_MAX or len(batch) - lines >= FILE_ROWS or offset - before.offset > BYTES_MAX:
+            if len(batch) >= ROWS_MAX or len(batch) - lines >= self._file_rows or offset - before.offset > BYTES_MAX:
                 break
         else:
             offset = reader.offset

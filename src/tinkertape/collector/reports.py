@@ -151,6 +151,12 @@ class Reports:
         made = self._made(run, with_ledger=True)
         return None if made is None else {"run": made.row, "report": made.report}
 
+    def sum_up(self, run: str) -> None:
+        """Make the row of a run that grew while nobody looked, in the caller's thread, and write it. Raises
+        `StoreError`.
+        """
+        self._sum_up(run)
+
     def live_rows(self) -> dict[str, dict[str, Any]]:
         """The rows that are newer than the store's, by run."""
         with self._table_lock:

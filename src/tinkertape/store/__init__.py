@@ -8,6 +8,18 @@ from __future__ import annotations
 
 from tinkertape.store.queries import LedgerRow, ProcessRow, StoredProcess, Summary
 from tinkertape.store.rows import in_range, unfit
-from tinkertape.store.store import Rejected, Store
+from tinkertape.store.store import Rejected, Store, folder_of, held, id_of
 
-__all__ = ["LedgerRow", "ProcessRow", "Rejected", "Store", "StoredProcess", "Summary", "in_range", "unfit"]
+__all__ = [
+    "LedgerRow",
+    "ProcessRow",
+    "Rejected",
+    "Store",
+    "StoredProcess",
+    "Summary",
+    "folder_of",
+    "held",
+    "id_of",
+    "in_range",
+    "unfit",
+]

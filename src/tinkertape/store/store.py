@@ -12,6 +12,7 @@ Threads  any may read; writing is for the loader and the summaries, and each ins
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -67,14 +68,8 @@ class Store:
         Raises `StoreLocked` when another process holds the folder, `StoreError` when the address, the folder or what
         is in it cannot be used.
         """
-        folder = _folder_of(url)
-        try:
-            private_folder(folder)
-            lock = FolderLock(folder)
-            lock.acquire()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StoreError(f"cannot open {folder}: {reason}; choose another folder with --store") from error
+        folder = folder_of(url)
+        lock = _acquired(folder)
         try:
             identity = _identity(folder)
             engine = Engine(folder)
@@ -261,7 +256,29 @@ def _columns(values: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*values, strict=True)]
 
 
-def _folder_of(url: str) -> Path:
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a store's folder without opening it, made where it is missing. Raises `StoreLocked`, `StoreError`."""
+    lock = _acquired(folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(folder: Path) -> FolderLock:
+    try:
+        private_folder(folder)
+        lock = FolderLock(folder)
+        lock.acquire()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"cannot open {folder}: {reason}; choose another folder with --store") from error
+    return lock
+
+
+def folder_of(url: str) -> Path:
+    """The folder that a store's address names. Raises `StoreError`."""
     parts = urlsplit(url)
     folder = Path(unquote(parts.path))
     if parts.scheme != "chdb" or parts.netloc or not folder.is_absolute() or folder == Path("/"):
@@ -269,11 +286,19 @@ def _folder_of(url: str) -> Path:
     return folder
 
 
-def _identity(folder: Path) -> str:
-    """The store's id, random, made once: a tape remembers by it how far this very store has read."""
+def id_of(folder: Path) -> str | None:
+    """The id of the store in a folder; None: there is none."""
     path = folder / ID_FILE
     if path.exists() and (text := path.read_text(encoding="ascii", errors="replace").strip()).isalnum():
         return text
+    return None
+
+
+def _identity(folder: Path) -> str:
+    """The store's id, random, made once: a tape remembers by it how far this very store has read."""
+    path = folder / ID_FILE
+    if (known := id_of(folder)) is not None:
+        return known
     text = os.urandom(8).hex()
     passing = path.with_suffix(".new")
     descriptor = open_private(passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
