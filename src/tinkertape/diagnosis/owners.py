@@ -69,7 +69,14 @@ def owner_rows(
 
 def _blame(findings: list[FindingRow], owner: FindingOwner) -> str:
     mine = [row for row in findings if row.owner == owner]
-    return "; ".join(f"{row.cause}, {_cost(row)}" for row in mine[:2])
+    return "; ".join(_blamed(row) for row in mine[:2])
+
+
+def _blamed(row: FindingRow) -> str:
+    """A cause and its cost; what ended the program has none."""
+    if row.cause == "user-error" and not row.evidence["operations"]:
+        return f"the program raised {row.evidence['figures'].get('error_type', 'an exception')}"
+    return f"{row.cause}, {_cost(row)}"
 
 
 def _cost(row: FindingRow) -> str:

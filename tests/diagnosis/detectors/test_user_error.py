@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.diagnosis.builder import training_run
+from tests.diagnosis.builder import Script, training_run
 
 from tinkertape.diagnosis import diagnose
 
@@ -62,6 +62,59 @@ def test_a_status_of_4xx_is_yours(status: int) -> None:
 )
 def test_what_is_not_yours_is_not_found(failure: dict[str, object]) -> None:
     assert diagnose(training_run([100] * 6, failures={3: failure}).events(), only="user-error").healthy
+
+
+RAISED = {
+    "exception_type": "ValueError",
+    "exception_message": "no `rows` left",
+    "fault_owner": "user",
+    "traceback": 'Traceback (most recent call last):\n  File "/home/me/train.py", line 12, in <module>\nValueError: no',
+}
+
+
+def raised_run(raised: dict[str, str], status: str = "errored", failure: dict[str, object] | None = None) -> Script:
+    script = training_run([100] * 3, failures={3: failure} if failure else None)
+    script.event("telemetry.exception", 990, {}, raised)
+    script.stop(1000, status)
+    return script
+
+
+def test_an_exception_that_ended_the_program_is_one_finding_and_nothing_says_that_none_was_seen() -> None:
+    diagnosis = diagnose(raised_run(RAISED).events())
+
+    [finding] = diagnosis
+    assert (finding.cause, finding.owner, finding.severity, finding.cost_s) == ("user-error", "you", "error", None)
+    assert (finding.summary, finding.advice) == (
+        "The program raised ValueError: no `rows` left.",
+        "Look at `train.py:12`.",
+    )
+    report = diagnosis.report
+    assert report.verdict.lead == "Failed by your code." and report.verdict.sentence.count("ValueError") == 1
+    assert "ValueError" not in report.verdict.under and "user-error" not in report.checked
+    assert {owner.owner: owner.say for owner in report.owners}["you"] == "The cause: the program raised ValueError"
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (RAISED, "success"),
+        ({**RAISED, "exception_type": "KeyboardInterrupt"}, "errored"),
+        ({**RAISED, "fault_owner": "service"}, "errored"),
+    ],
+    ids=["swallowed", "an interruption", "not yours"],
+)
+def test_an_exception_that_did_not_end_the_program_or_is_not_yours_is_not_found(
+    raised: dict[str, str], status: str
+) -> None:
+    assert diagnose(raised_run(raised, status).events()).findings == []
+
+
+def test_an_exception_that_a_call_raised_is_told_by_the_call_alone() -> None:
+    raised = {**RAISED, "exception_type": USER["error_type"], "exception_message": USER["reason"]}
+
+    [finding] = diagnose(raised_run(raised, failure=USER).events())
+
+    assert finding.evidence.operations == ("forward_backward",)
 
 
 def test_a_small_error_of_yours_is_told_and_tinker_is_not_blamed() -> None:

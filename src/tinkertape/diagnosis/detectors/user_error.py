@@ -1,8 +1,9 @@
-"""user-error: a call failed because of what it was given.
+"""user-error: a call failed because of what it was given, or the program ended by an exception of its own.
 
 Rule      an operation failed of your doing: the service said category "user", or answered 4xx (not 408, not 429), or
           the call was refused before it was sent. The same error of the same operation is one finding. Where no
-          operation was recorded, the SDK's own events tell it (`sdk_faults.py`), without a cost.
+          operation was recorded, the SDK's own events tell it (`sdk_faults.py`), without a cost. An exception that
+          ended the program, and that no call raised, is one too: without a cost, for nothing came after it.
 Source    facts/sdk.md §7, the specification's rule; the fault is classified where it is caught (`fault_owner`).
 Wrong if  a 4xx is the service's own mistake (a 404 of a checkpoint that exists). A result that nobody waited for until
           its timeout, or a call that was cancelled, is no error.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -20,14 +22,17 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
+from tinkertape.diagnosis.failures import program_failure
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.fold import OPERATION_FAILS
+from tinkertape.diagnosis.records import Failure
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.tallies import Costs, RequestIds
 from tinkertape.diagnosis.words import first_line
 from tinkertape.faults import INTERRUPTIONS
 
-LISTENS = (*OPERATION_FAILS, *NAMES)
+EXCEPTION, STOP = "telemetry.exception", "telemetry.session.stop"
+LISTENS = (*OPERATION_FAILS, EXCEPTION, STOP, *NAMES)
 KINDS_MAX = 200  # messages may have ids in them
 CANCELLED = INTERRUPTIONS | {"TimeoutError"}
 _HEAD = re.compile(r"^([ |+]*)(?:Exception Group )?Traceback \(most recent call last\):$", re.MULTILINE)
@@ -59,15 +64,26 @@ class Detector:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._seen: dict[tuple[str, str, str, str], _Same] = {}
+        self._raised: dict[str, tuple[Failure, int]] = {}  # by process: what the program raised last
+        self._failed: dict[str, deque[tuple[str, str]]] = {}  # by process: what calls failed of
 
     def detect(self, event: Event) -> Iterator[Finding]:
         """A finding at each error of yours, its count and cost growing."""
         fault = self._book.sdk.told
         if fault is not None and fault.failure.owner == "user" and self._book.only_sdk:
             yield self._of_sdk(fault, fault.time_ns - self._book.fold.processes[event.process].offset_ns)
-        if event.event_id or not event.name.endswith(".exception") or not is_yours(event):
+        if event.event_id:
+            return
+        if event.name in (EXCEPTION, STOP):
+            yield from self._of_program(event)
+            return
+        if not event.name.endswith(".exception"):
             return
         metadata = event.metadata
+        failed = self._failed.setdefault(event.process, deque(maxlen=KINDS_MAX))
+        failed.append((str(metadata.get("error_type")), str(metadata.get("reason"))))
+        if not is_yours(event):
+            return
         name = str(metadata.get("operation") or event.name.split(".")[2])
         error_type = str(metadata.get("error_type") or "")
         message = first_line(str(metadata.get("reason") or ""))
@@ -86,6 +102,34 @@ class Detector:
         if metadata.get("operation_id") is not None:
             same.costs.put((event.process, metadata["operation_id"]), duration)
         yield _finding(same, "|".join(key), duration)
+
+    def _of_program(self, event: Event) -> Iterator[Finding]:
+        """The exception that ended the program, once it has ended, unless a call had failed by it."""
+        at = event.measurements.get("monotonic_time", event.monotonic_ns)
+        if event.name == EXCEPTION:
+            self._raised[event.process] = program_failure(event, at), at
+            return
+        failure, raised_ns = self._raised.pop(event.process, (None, 0))
+        if failure is None or event.metadata.get("status") != "errored" or failure.is_interruption:
+            return
+        is_calls = (failure.error_type, failure.message) in self._failed.get(event.process, ())
+        if is_calls or failure.owner not in ("user", "client"):
+            return
+        message = first_line(failure.message).rstrip(".")
+        where = code_line(failure.traceback, failure.message)
+        figures = {"count": 1, "error_type": failure.error_type, "where": where}
+        yield Finding(
+            "you",
+            summary=f"The program raised {failure.error_type}{f': {message}' if message else ''}.",
+            evidence=Evidence(
+                began_ns=raised_ns,
+                ended_ns=raised_ns,
+                process=event.process,
+                figures={name: value for name, value in figures.items() if value},
+            ),
+            severity="error",
+            advice=f"Look at `{where}`." if where else "",
+        )
 
     def _of_sdk(self, fault: SdkFault, at: int) -> Finding:
         """Of an event of the SDK's own, where it is all that is known."""
