@@ -1,6 +1,6 @@
 """The one guarded place for `except Exception`: nothing of ours reaches the program.
 
-Threads  any; `_lock` is held to count, never while the guarded code runs.
+Threads  any; `_lock` is held to count, never while the guarded code runs. A signal's handler may take it again.
 Fork     the counts go on in the child; the lock is made anew.
 """
 
@@ -21,14 +21,14 @@ T = TypeVar("T")
 LIMIT = 5  # failures, then `disabled(place)`: a hook that fails again and again takes itself off
 
 _log = logging.getLogger("tinkertape")
-_lock = threading.Lock()
+_lock = threading.RLock()
 _failures: Counter[tuple[str, str]] = Counter()
 _by_place: Counter[str] = Counter()
 
 
 def _start_over() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_start_over)

@@ -5,7 +5,9 @@ process leaves that has ended is moved into one file, `ended.json`, so that the 
 That file names what it took, and so does a crash between its writing and the removal count nothing twice.
 
 Threads  "tinkertape-metrics" writes; `states` runs in the thread that serves the scrape.
-Locks    `_writing`: one write of this process at a time. `lock` in the folder (`flock`): one process moves at a time.
+Locks    `_writing`: one thread of this process at a time writes or moves; who is not let in for WRITING_S, or came in a
+         signal's handler that interrupted it, reads the files as they are. `lock` in the folder (`flock`): one process
+         moves at a time.
 Fork     a child has a file and a thread of its own, from the fork on: nobody may ever ask it.
 Exit     `close` writes a last time; without it, what came in the last second is missing.
 """
@@ -31,9 +33,11 @@ from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.states import merged
+from tinkertape.metrics.turn import Turn
 from tinkertape.metrics.values import Family, Kept, family_of
 
 PERIOD_S = 1.0
+WRITING_S = 1.0  # far longer than it takes
 ENDED = "ended.json"
 
 
@@ -64,7 +68,8 @@ class SharedStates:
     def start_over(self) -> None:
         """Begin as a process of its own."""
         self._path = self._directory / f"{os.getpid()}-{_began(os.getpid())}.json"
-        self._writing = threading.Lock()
+        self._writing = Turn()
+        self._is_due = False
         self._ended = threading.Event()
         threading.Thread(target=self._write_each, args=(self._ended,), name="tinkertape-metrics", daemon=True).start()
 
@@ -74,17 +79,25 @@ class SharedStates:
                 self.write()
 
     def write(self) -> None:
-        """Bring this process's file up to date. Raises `OSError`."""
-        with self._writing:
+        """Bring this process's file up to date, or leave it to whoever is about to. Raises `OSError`."""
+        self._is_due = True
+        with self._writing.if_free(WRITING_S) as is_free:
+            if is_free:
+                self._write()
+
+    def _write(self) -> None:
+        while self._is_due:
+            self._is_due = False
             named = zip(self._metrics, self._aggregate.states(), strict=True)
             _replace(self._path, _File({metric.name: kept for metric, kept in named if kept}))
 
     def collect(self) -> list[Family]:
         """All series of all processes; this one's as they are now, the others' as they wrote them last."""
-        with guarded("metrics.processes"):
-            self.write()
-        with guarded("metrics.processes"):
-            self._take_over()
+        self._is_due = True
+        with self._writing.if_free(WRITING_S) as is_free:
+            for work in (self._write, self._take_over) if is_free else ():
+                with guarded("metrics.processes"):
+                    work()
         files = [found for path in self._directory.glob("*.json") if (found := _read(path)) is not None]
         taken = {name for _, file in files for name in file.took}
         current = [file.metrics for name, file in files if name not in taken]

@@ -12,8 +12,9 @@ With `endpoint`, all comes from an aggregate, and a histogram costs the program 
 event by event: that costs what the SDK's `record` does (benchmarks/RESULTS.md).
 
 Threads  with `endpoint`, "tinkertape-opentelemetry" sends each `period_s`; else whatever thread the reader has.
-Locks    `_reading`: one reader at a time takes a new snapshot. `_sending`: one export at a time, so that what arrives
-         last is newest.
+Locks    `_reading`: one reader at a time takes a new snapshot; a signal's handler that interrupted that has one of its
+         own. `_sending`: one export at a time, so that what arrives last is newest; it is waited for `timeout_s` at
+         most, and not at all in a signal's handler that interrupted it.
 Fork     a child sends nothing; its parent goes on. Make a reporter there, if it has metrics of its own.
 Exit     `close` sends what is left, `timeout_s` at the most; without it, what came since the last period is not sent.
 """
@@ -52,6 +53,7 @@ from tinkertape.metrics.otlp import (
     shown_as,
     unit_of,
 )
+from tinkertape.metrics.turn import Turn
 from tinkertape.metrics.values import OVERFLOW, Family
 from tinkertape.version import VERSION
 
@@ -97,7 +99,10 @@ class OpenTelemetryReporter:
             self._to.start(period_s)
 
     def flush(self) -> bool:
-        """With `endpoint`: send now; whether it was taken. Into a provider there is nothing to send: True."""
+        """With `endpoint`: send now; whether it was taken. Into a provider there is nothing to send: True.
+
+        False, too, where another export takes longer than `timeout_s`, or is what a signal's handler interrupted.
+        """
         return self._to.flush()
 
     def skipped(self) -> Mapping[tuple[str, str], int]:
@@ -127,7 +132,7 @@ class _ToProvider:
         self._meter = provider.get_meter(SCOPE, VERSION)
         observed = [metric for metric in metrics if metric.kind != "distribution"]
         self.aggregate = Aggregate(observed, bus=bus, series_max=series_max)
-        self._reading = threading.Lock()
+        self._reading = Turn()
         self._families: list[Family] = []
         self._read: set[int] = set(range(len(observed)))  # nobody may read what was not collected
         self._leaves: list[Callable[[], None]] = []
@@ -153,11 +158,14 @@ class _ToProvider:
         self._leaves.append(partial(_sources[instrument].remove, source))
 
     def _observations(self, number: int) -> list[Observation]:
-        with self._reading:
-            if number in self._read:  # a reader asks for each once: this is the next time
-                self._families, self._read = self.aggregate.collect(), set()
-            self._read.add(number)
-            family = self._families[number]
+        with self._reading as is_outermost:
+            if not is_outermost:
+                family = self.aggregate.collect()[number]
+            else:
+                if number in self._read:  # a reader asks for each once: this is the next time
+                    self._families, self._read = self.aggregate.collect(), set()
+                self._read.add(number)
+                family = self._families[number]
         values: list[Any] = [(series.value, series.tags) for series in family.series]
         return [Observation(number_of(value), attributes_of(tags)) for value, tags in values]
 
@@ -229,7 +237,7 @@ class _ToEndpoint:
         self._names, self._resource = names, resource
         self._new_exporter, self._timeout_s = exporter, timeout_s
         self._exporter = exporter(timeout=timeout_s)
-        self._sending = threading.Lock()
+        self._sending = Turn()
         self._ended = threading.Event()
         self._process = os.getpid()
 
@@ -246,8 +254,8 @@ class _ToEndpoint:
     def flush(self) -> bool:
         if self._process != os.getpid():
             return False
-        with self._sending:
-            return self._send(self._exporter)
+        with self._sending.if_free(self._timeout_s) as is_free:
+            return is_free and self._send(self._exporter)
 
     def _send(self, exporter: OTLPMetricExporter) -> bool:
         with guarded("metrics.opentelemetry"):
@@ -265,11 +273,9 @@ class _ToEndpoint:
             return
         until_s = time.monotonic() + self._timeout_s
         self._thread.join(self._timeout_s)
-        if self._sending.acquire(timeout=max(0.0, until_s - time.monotonic())):  # else an export hangs, and may go on
-            try:
+        with self._sending.if_free(max(0.0, until_s - time.monotonic())) as is_free:
+            if is_free:  # else an export hangs, and may go on
                 self._send_last(until_s - time.monotonic())
-            finally:
-                self._sending.release()
         with guarded("metrics.opentelemetry"):
             self._exporter.shutdown()
 

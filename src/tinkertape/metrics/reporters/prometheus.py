@@ -11,12 +11,15 @@ A name's segments are joined by `_`, and so are labels'; two that become alike a
 for Prometheus would refuse the whole page (facts/beam.md P50). Series are the aggregate's, so a scrape costs the same
 whatever came between two of them (P24).
 
-Threads  `collect` runs in the thread that serves the scrape; exemplars are taken in the thread of the event.
+Threads  `collect` runs in the thread that serves the scrape; exemplars are taken in the thread of the event. A signal's
+         handler may ask for `text`, wherever it comes; but a registry of the program's own has a lock of
+         `prometheus_client`'s, which a handler that interrupted it must not wait for.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -78,7 +81,7 @@ class PrometheusReporter(Collector):
         bus = default_bus if bus is None else bus
         self._shown = [_Shown(metric) for metric in metrics]
         _refuse_alike(self._shown)
-        self.registry = prometheus_client.CollectorRegistry() if registry is None else registry
+        self.registry = _Registry() if registry is None else registry
         wanted = [never_negative(shown.metric) if shown.type == "counter" else shown.metric for shown in self._shown]
         self._aggregate = Aggregate(wanted, bus=bus, series_max=series_max, idle_s=idle_s)
         with_examples = [shown.metric for shown in self._shown if shown.type in ("counter", "histogram")]
@@ -138,6 +141,14 @@ class PrometheusReporter(Collector):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Registry(prometheus_client.CollectorRegistry):
+    """One that a signal's handler can read while its thread does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock: Any = threading.RLock()  # where prometheus_client (0.26) has one that its thread waits for, too
 
 
 class _Shown:
