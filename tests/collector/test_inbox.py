@@ -9,9 +9,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from starlette.types import Message
 
 from tinkertape.collector import inbox as inbox_module
+from tinkertape.collector.counters import Counters
 from tinkertape.collector.inbox import Inbox, InboxFull, Introduction
+from tinkertape.collector.ingest import Ingest
 from tinkertape.errors import CollectorError
 from tinkertape.tape.format import Header
 from tinkertape.tape.reader import Reader
@@ -21,6 +24,20 @@ def lines_of(folder: Path) -> list[bytes]:
     """Everything but the inbox's own headers, file by file."""
     files = sorted(folder.glob("*.jsonl"))
     return [line for file in files for line in file.read_bytes().splitlines() if b'"run":"inbox"' not in line]
+
+
+async def status_of(endpoint: Ingest) -> int:
+    """What it answers to somebody whose body must not be asked for."""
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        raise AssertionError("the body was read")
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status", 0))
+
+    await endpoint({"type": "http", "headers": []}, receive, send)
+    return statuses[0]
 
 
 async def test_bodies_that_come_together_are_committed_together(tmp_path):
@@ -62,8 +79,11 @@ async def test_a_disk_that_refuses_is_told_and_loses_nothing(tmp_path, monkeypat
     for _ in range(3):
         with pytest.raises(InboxFull, match="No space left on device; make room"):
             await inbox.append(b'{"n":2}\n')
+    endpoint = Ingest(inbox, Counters())
+    assert await status_of(endpoint) == 503  # and nothing of its body was read
     monkeypatch.undo()
     await inbox.append(b'{"n":2}\n')
+    inbox.must_have_room()
 
     inbox.close()
     whole = [line for line in lines_of(inbox.folder) if line.endswith(b"}")]

@@ -37,6 +37,7 @@ from tinkertape.tape.writer import SegmentFile
 SEGMENT_MAX = 64_000_000  # bytes, then the next file
 SEGMENT_AGE_S = 86_400.0  # what comes slowly gets a file a day, so that none is kept for ever
 BUSY_S = 0.05  # since the last commit
+REFUSING_S = 0.5  # after a failed write; who comes again after a second finds the disk asked anew
 WAITING_MAX = 64_000_000  # bytes not yet written: more is refused for now, with 503
 
 
@@ -74,6 +75,7 @@ class Inbox:
         self.bytes_written = 0
         self.failures = 0
         self._committed_s = 0.0
+        self._refusal: tuple[InboxFull | None, float] = (None, 0.0)  # and until when it holds (monotonic)
         self._process = new_process_id()
         self._segment_max = segment_max
         self._segment = 0
@@ -110,6 +112,12 @@ class Inbox:
     def current(self) -> Path:
         """The segment that is written to now, or was last; nobody else may touch it."""
         return self.folder / f"{self._process}-{self._segment:05d}.jsonl"
+
+    def must_have_room(self) -> None:
+        """Raise `InboxFull` where the disk refused a moment ago: before anything is read for it. Any thread."""
+        refusal, until_s = self._refusal
+        if refusal is not None and time.monotonic() < until_s:
+            raise InboxFull(str(refusal))
 
     @property
     def is_busy(self) -> bool:
@@ -151,7 +159,10 @@ class Inbox:
         except OSError as error:
             self.failures += 1
             self._end_segment()
-            return InboxFull(f"cannot write to {self.folder}: {error.strerror}; make room, the senders come again")
+            refusal = InboxFull(f"cannot write to {self.folder}: {error.strerror}; make room, the senders come again")
+            self._refusal = (refusal, time.monotonic() + REFUSING_S)
+            return refusal
+        self._refusal = (None, 0.0)
         self.commits += 1
         self._committed_s = time.monotonic()
         assert self._file is not None

@@ -48,6 +48,7 @@ class Ingest:
     async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Response:
         counters = self._counters
         try:
+            self._inbox.must_have_room()
             body = await read_body(receive, share)
             intake, size = await self._taken(body, is_packed(Headers(scope=scope)))
             if intake.lines or intake.header:
