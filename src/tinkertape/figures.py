@@ -55,6 +55,12 @@ def between(least: float | None, most: float | None) -> str:
     return f"{left.removesuffix(unit) if ' ' not in right else left} to {right}"
 
 
+def known_as(quality: str, least: float | None, most: float | None) -> str:
+    """How a figure is known to who reads it: one whose bounds read alike is as good as measured."""
+    reads_alike = least is not None and most is not None and not between(least, most)
+    return "measured" if quality == "bounded" and reads_alike else quality
+
+
 def marked(figure: str, quality: str) -> str:
     """The figure with its quality: ≈ inferred, ≤ bounded."""
     return f"{MARKS.get(quality, '')}{figure}"

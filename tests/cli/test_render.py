@@ -86,6 +86,13 @@ def test_the_answer_comes_first_and_every_figure_has_its_unit_and_quality() -> N
         assert words in text, text
 
 
+def test_a_part_whose_bounds_read_alike_is_not_called_bounded() -> None:
+    parts = [{**WHOLE["parts"][0], "min_s": 46.98, "max_s": 47.03}]
+
+    text = printed(msgspec.convert({**WHOLE, "parts": parts}, Report))
+    assert "bounded" not in text and "≤" not in text and "measured" in text
+
+
 def test_the_steps_of_each_model_are_told_where_there_are_several() -> None:
     models = [{"model_id": "a", "steps": 30, "is_main": True}, {"model_id": "b", "steps": 12, "is_main": False}]
 

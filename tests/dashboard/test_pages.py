@@ -16,7 +16,7 @@ from tests.dashboard.worlds import hostile, hostile_run
 import tinkertape.dashboard
 from tinkertape import figures
 from tinkertape.dashboard import routes
-from tinkertape.dashboard.report import row_of
+from tinkertape.dashboard.report import report_of, row_of
 from tinkertape.dashboard.runs_page import headline, runs_page
 
 ROOM = Path(tinkertape.dashboard.__file__).parent
@@ -235,6 +235,16 @@ def test_a_run_that_only_the_sdk_told_of_is_not_called_healthy():
     source.runs = lambda *_: [{**row, "steps": 0}]
     text = text_of(TestClient(Starlette(routes=routes(source))).get("/").text)
     assert "cannot say" in text and "healthy" not in text
+
+
+def test_a_part_whose_bounds_read_alike_is_not_called_bounded():
+    part = {"part": "compute", "owner": "service", "seconds": 4.3, "quality": "bounded", "max_s": 4.3}
+
+    known = [
+        report_of({"run": "a", "parts": [{**part, "min_s": least}]}).parts[0].quality for least in (4.29, 4.0, None)
+    ]
+
+    assert known == ["measured", "bounded", "bounded"]
 
 
 def test_a_run_without_a_call_is_not_called_healthy():

@@ -30,6 +30,13 @@ def test_code_between_backticks_is_an_element_and_the_rest_is_escaped():
     assert prose("run `a<b>` & go") == "run <code>a&lt;b&gt;</code> &amp; go"
 
 
+def test_the_backticks_of_a_message_that_is_quoted_stay():
+    assert prose("`sample` failed: “no `rows` left”, see `a.py`") == (
+        "<code>sample</code> failed: “no `rows` left”, see <code>a.py</code>"
+    )
+    assert prose("“ `a` `b") == "“ <code>a</code> `b"
+
+
 def test_a_line_never_ends_between_step_and_its_number():
     said = glued("slower in steps 9 to 14, and since step 20, step by step")
 

@@ -197,7 +197,7 @@ def _owner_mark(report: Report, owner: str) -> str:
     least = 0.1 * sum(part.seconds for part in mine)
 
     def had(quality: str) -> float:
-        return sum(part.seconds for part in mine if part.quality == quality)
+        return sum(part.seconds for part in mine if _known_as(part) == quality)
 
     return next((mark for quality, mark in MARKS.items() if had(quality) >= least > 0), "")
 
@@ -207,7 +207,7 @@ def _part_name(part: Part) -> str:
 
 
 def _part_time(part: Part) -> str:
-    return f"{MARKS.get(part.quality, '')}{seconds(part.seconds)}"
+    return f"{MARKS.get(_known_as(part), '')}{seconds(part.seconds)}"
 
 
 def _bar(part: Part, longest: float, most: int) -> Text:
@@ -218,9 +218,14 @@ def _bar(part: Part, longest: float, most: int) -> Text:
 
 
 def _quality(part: Part) -> str:
-    if part.quality == "bounded":
-        return f"bounded {bounds(part.min_s, part.max_s)}".rstrip()
-    return f"inferred: {escaped(part.method)}" if part.quality == "inferred" and part.method else part.quality
+    quality = _known_as(part)
+    if quality == "bounded":
+        return f"bounded {bounds(part.min_s, part.max_s)}"
+    return f"inferred: {escaped(part.method)}" if quality == "inferred" and part.method else quality
+
+
+def _known_as(part: Part) -> str:
+    return figures.known_as(part.quality, part.min_s, part.max_s)
 
 
 def _operations(operations: Sequence[OperationRow], width: int) -> Padding:

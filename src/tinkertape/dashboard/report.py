@@ -11,6 +11,9 @@ import re
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
+
+from tinkertape.figures import known_as
 
 Quality = Literal["measured", "bounded", "inferred"]
 StepId = int | str | None
@@ -262,7 +265,13 @@ class RunRow(msgspec.Struct, frozen=True):
 def report_of(data: dict[str, Any]) -> Report:
     """A source's report as a value. Raises `msgspec.ValidationError` when a field has another type than `Report`
     says."""
-    return msgspec.convert(_cleaned(data), Report, strict=False)
+    report = msgspec.convert(_cleaned(data), Report, strict=False)
+    return replace(report, parts=[_as_it_reads(part) for part in report.parts])
+
+
+def _as_it_reads(part: Part) -> Part:
+    """A part whose bounds read alike is as good as measured."""
+    return replace(part, quality=known_as(part.quality, part.min_s, part.max_s))
 
 
 def row_of(data: dict[str, Any]) -> RunRow:

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 LONGEST = 4_000  # characters of one text; a longer one is cut, and says so
 
 _STEP_NUMBER = re.compile(r"(?<=\bstep) (?=\d)|(?<=\bsteps) (?=\d)")
+_CODE = re.compile(r"“[^”]*”|`([^`]*)`")
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -28,13 +29,16 @@ def visible(text: str) -> str:
 
 
 def prose(text: str) -> Markup:
-    """A sentence with its `code` between backticks as code elements; everything else is escaped."""
-    pieces = visible(text).split("`")
-    if len(pieces) % 2 == 0:  # a backtick without its partner is a backtick
-        return escape(visible(text))
-    return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if at % 2 else escape(piece) for at, piece in enumerate(pieces)
-    )
+    """A sentence with its `code` between backticks as code elements; everything else is escaped.
+
+    What stands “in quotation marks” is somebody else's, with its backticks; one without its partner is a backtick.
+    """
+    shown, cursor, out = visible(text), 0, Markup("")
+    for found in _CODE.finditer(shown):
+        if found[1] is not None:
+            out += escape(shown[cursor : found.start()]) + Markup("<code>{}</code>").format(found[1])
+            cursor = found.end()
+    return out + escape(shown[cursor:])
 
 
 def glued(text: str) -> str:

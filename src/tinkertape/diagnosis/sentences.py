@@ -15,18 +15,39 @@ from tinkertape.diagnosis.report import FindingRow
 PAUSE = "-pause"  # ends the causes that are pauses of a queue
 NAMED = 2  # threads by their names; more are counted
 SUBJECTS = {"service": "Tinker", "network": "The network"}
+HELD_UP = "paused this run"
 WHY = {"rate_limit": " (rate limit)", "unknown": " (no reason given)"}
 
 
 def phrases(rows: Sequence[FindingRow], *, live: bool = True) -> list[str]:
     """What happened, each once. `live`: what is open goes on, else it went on until the end."""
-    return list(dict.fromkeys(phrase for _, phrase in _told(rows, live)))
+    return _joined(list(dict.fromkeys(phrase for _, phrase in _told(rows, live))))
 
 
 def sentences(rows: Sequence[FindingRow], *, live: bool = True) -> list[str]:
     """The same, each with its subject."""
-    told = [f"{SUBJECTS.get(owner, '')} {phrase}.".lstrip() for owner, phrase in _told(rows, live)]
-    return list(dict.fromkeys(told))
+    told = [f"{SUBJECTS.get(owner, '')} {phrase}".lstrip() for owner, phrase in _told(rows, live)]
+    return [f"{each}." for each in _joined(list(dict.fromkeys(told)))]
+
+
+def _joined(told: Sequence[str]) -> list[str]:
+    """What begins alike is said once: `paused this run for 3 s at step 4, and for 2 s (rate limit) at step 9`."""
+    out: list[str] = []
+    for phrase in told:
+        before = next(
+            (place for place, each in enumerate(out) if _paused(each) and _paused(each) == _paused(phrase)), -1
+        )
+        if before < 0:
+            out.append(phrase)
+        else:
+            out[before] += f", and{phrase.removeprefix(_paused(phrase))}"
+    return out
+
+
+def _paused(phrase: str) -> str:
+    """The words with which a phrase tells of a pause of the run."""
+    head = f"{phrase.partition(HELD_UP)[0]}{HELD_UP}"
+    return head if phrase.startswith((HELD_UP, f"{SUBJECTS['service']} {HELD_UP}")) else ""
 
 
 def estimated(rows: Sequence[FindingRow]) -> bool:
@@ -64,7 +85,7 @@ def _pauses(pauses: Sequence[FindingRow], live: bool) -> str:
     numbers = sorted({step for pause in held for step in pause.evidence["steps"]})
     where = f" {words.steps(numbers)}" if numbers else ""
     until = ", until it ended" if not live and any(is_open(pause) for pause in held) else ""
-    return f"paused this run{_times(held)} for {words.about(length, estimate=estimated(held))}{where}{why}{until}"
+    return f"{HELD_UP}{_times(held)} for {words.about(length, estimate=estimated(held))}{where}{why}{until}"
 
 
 def _held_the_run(pause: FindingRow) -> bool:

@@ -165,7 +165,7 @@ def _failed(facts: Facts) -> Verdict:
     leads = {"you": "Failed by your code.", "service": "Failed at Tinker.", "network": "Failed on the network."}
     where = f" at {facts.failure_where}" if facts.failure_where else ""
     step = f", step {facts.failure_step}" if facts.failure_step is not None else ""
-    message = words.first_line(failure.message).rstrip(".")
+    message = words.quoted(words.first_line(failure.message).rstrip("."))
     text = f"{failure.error_type}: {message}" if message else failure.error_type
     others = [finding for finding in facts.findings if finding.owner != owner or owner == "none"]
     under = ONLY_SDK if facts.only_sdk else "" if others else _until_then(facts, failure, owner)

@@ -61,6 +61,16 @@ def listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + f" and {items[-1]}" if items else ""
 
 
+def quoted(message: str) -> str:
+    """A message inside a sentence of ours: in quotation marks where it has backticks, for ours mean code; without them
+    it needs none.
+    """
+    if "`" not in message:
+        return message
+    inside = message.replace("“", '"').replace("”", '"')
+    return f"“{inside}”"
+
+
 def first_line(text: str, most: int = 120) -> str:
     """The first line of a message, without what the SDK wraps around the service's words, cut at `most` characters."""
     line = text.strip().splitlines()[0].strip() if text.strip() else ""

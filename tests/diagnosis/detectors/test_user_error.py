@@ -85,7 +85,7 @@ def test_an_exception_that_ended_the_program_is_one_finding_and_nothing_says_tha
     [finding] = diagnosis
     assert (finding.cause, finding.owner, finding.severity, finding.cost_s) == ("user-error", "you", "error", None)
     assert (finding.summary, finding.advice) == (
-        "The program raised ValueError: no `rows` left.",
+        "The program raised ValueError: “no `rows` left”.",
         "Look at `train.py:12`.",
     )
     report = diagnosis.report

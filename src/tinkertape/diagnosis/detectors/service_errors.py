@@ -23,7 +23,7 @@ from tinkertape.diagnosis.findings import Evidence, Finding, FindingOwner
 from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.tallies import Costs, RequestIds
-from tinkertape.diagnosis.words import count, first_line, listed
+from tinkertape.diagnosis.words import count, first_line, listed, quoted
 from tinkertape.faults import INTERRUPTIONS
 
 LISTENS = (
@@ -154,7 +154,7 @@ def _finding(stretch: _Stretch) -> Finding:
     sentences = []
     if stretch.failed:
         failed = listed([f"`{name}`" for name in stretch.failed])
-        message = f": {stretch.message}" if stretch.message else ""
+        message = f": {quoted(stretch.message.rstrip('.'))}" if stretch.message else ""
         unsaid = ", and did not say whose mistake it was" if stretch.owner == "none" else ""
         sentences.append(f"The service failed {failed}{unsaid}{message}.")
     if stretch.attempts:

@@ -28,7 +28,7 @@ from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import Failure
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.tallies import Costs, RequestIds
-from tinkertape.diagnosis.words import first_line
+from tinkertape.diagnosis.words import first_line, quoted
 from tinkertape.faults import INTERRUPTIONS
 
 EXCEPTION, STOP = "telemetry.exception", "telemetry.session.stop"
@@ -115,7 +115,7 @@ class Detector:
         is_calls = (failure.error_type, failure.message) in self._failed.get(event.process, ())
         if is_calls or failure.owner not in ("user", "client"):
             return
-        message = first_line(failure.message).rstrip(".")
+        message = quoted(first_line(failure.message).rstrip("."))
         where = code_line(failure.traceback, failure.message)
         figures = {"count": 1, "error_type": failure.error_type, "where": where}
         yield Finding(
@@ -193,7 +193,7 @@ def _frames(traceback: str, message: str) -> str:
 
 def _finding(same: _Same, key: str, duration: int) -> Finding:
     times = f" ({same.count} times)" if same.count > 1 else ""
-    message = same.message.rstrip(".") or same.error_type
+    message = quoted(same.message.rstrip(".")) or same.error_type
     figures = {
         "count": same.count,
         "error_type": same.error_type,
