@@ -5,11 +5,13 @@ key that was meant for one origin stays there. No key is sent over plain HTTP ex
 (gzip) once the collector said, by `Accept-Encoding` on an answer, that it takes that. No clock is read: a date in
 `Retry-After` is held against the `Date` of the same answer.
 
-Threads  one: a `Collector` belongs to the thread that uses it.
+Threads  one: a `Collector` belongs to the thread that uses it, not to the one that makes it.
+Fork     whenever it comes: an exchange imports nothing, of which a child might find the half.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import email.utils
 import http.client
@@ -71,6 +73,7 @@ class Collector:
     def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 10.0) -> None:
         parts, port = _parts(url)
         assert parts.hostname is not None
+        codecs.lookup("idna")  # a look-up of the host, or TLS, would import it at the first exchange
         self.url = url
         self.address = address_of(url)
         self._host, self._port, self._secure = parts.hostname, port, parts.scheme == "https"

@@ -21,7 +21,9 @@ Exit     `close` sends what is left, `timeout_s` at the most; without it, what c
 
 from __future__ import annotations
 
+import codecs
 import itertools
+import netrc  # noqa: F401  requests would import it at its first request, in the thread that sends
 import os
 import threading
 import time
@@ -237,6 +239,7 @@ class _ToEndpoint:
         self._names, self._resource = names, resource
         self._new_exporter, self._timeout_s = exporter, timeout_s
         self._exporter = exporter(timeout=timeout_s)
+        codecs.lookup("idna")  # a look-up of the host, in the thread that sends, would import it
         self._sending = Turn()
         self._ended = threading.Event()
         self._process = os.getpid()
