@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
 from tests.collector.conftest import ACCEPTED, Served, WrittenTape, wire_body, wire_event
+from tests.conservation.kept import KeptStore
 from tests.waiting import wait_until
 
 from tinkertape.cli.tapes import TapesSource
+from tinkertape.collector.loader import Loader
 from tinkertape.context import Event
 from tinkertape.tape.compression import compress
 from tinkertape.tape.format import encode_line
@@ -322,3 +325,24 @@ def test_a_file_that_comes_late_into_an_old_folder_is_found(served: Served, tape
     child.append(3)
 
     assert served.settled(tape.run, 5) == {"recorded": 5, "stored": 5, **BALANCED}
+
+
+def test_a_failure_of_our_own_does_not_end_the_loading(tmp_path: Path):
+    class Failing(KeptStore):
+        failures = 0
+
+        def insert(self, events):
+            if self.failures < 2:
+                self.failures += 1
+                raise ValueError("a mistake of ours")
+            super().insert(events)
+
+    tape = WrittenTape(tmp_path / "tapes")
+    tape.append(3)
+    store = Failing()
+    loader = Loader(store, tmp_path / "inbox", tmp_path / "tapes")
+    loader.start()
+
+    wait_until(lambda: len(store.events) == 3)
+    loader.close()
+    assert store.failures == 2

@@ -102,3 +102,11 @@ def test_the_sum_of_ledgers_sums_every_part(ledgers: list[Ledger]) -> None:
 
     assert summed.recorded == sum(ledger.recorded for ledger in ledgers)
     assert summed.accounted == sum(ledger.accounted for ledger in ledgers)
+
+
+def test_what_a_killed_process_said_it_dropped_at_the_end_of_an_earlier_segment_holds(tmp_path: Path) -> None:
+    closed = line(0) + line(1) + b'{"tape_end":1,"recorded":5,"written":2,"dropped":{"memory_full":3},"status":""}\n'
+    (tmp_path / "p-00001.jsonl").write_bytes(HEAD + closed)
+    (tmp_path / "p-00002.jsonl").write_bytes(HEAD)
+
+    assert open_tape(tmp_path).ledger() == Ledger(recorded=5, pending=2, dropped={"memory_full": 3})

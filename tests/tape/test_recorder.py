@@ -407,3 +407,19 @@ def test_what_was_logged_is_known_as_such_and_its_line_comes_out_as_it_went_in(r
     events = events_of(recorder)
     assert [event.logged for event in events] == [True, False]
     assert [encode_line(event).rstrip() for event in events] == lines
+
+
+def test_a_new_files_name_is_synced_where_power_may_fail(folder: Path) -> None:
+    synced: list[set[Path]] = []
+
+    class Watched(Disk):
+        def sync_folder(self, folder: Path) -> None:
+            super().sync_folder(folder)
+            synced.append({folder, *folder.iterdir()})
+
+    recorder = Recorder(folder, "run-1", durability="power", segment_max=2_000, disk=Watched())
+    for number in range(20):
+        recorder.log("my.event", {"number": number})
+        assert recorder.flush(10)
+        assert set().union(*synced) >= {folder.parent, folder, recorder.path}
+    recorder.close()

@@ -112,14 +112,21 @@ def _add_waiting(entry: Counts, identities: set[Identity]) -> None:
     entry.foreign_pending = len(identities) - len(ours)
 
 
+def _expect(ours: ProcessCount, said: LedgerRow) -> None:
+    """A process that goes on said what it has recorded, and dropped of it: the rest is still where it is."""
+    ours.said_before = (said.recorded, said.dropped)
+    holes = ours.top_index + 1 - ours.stored - ours.pending - ours.set_aside
+    dropped_since = max(0, sum(said.dropped.values()) - max(0, holes))
+    ours.pending += max(0, said.recorded - ours.top_index - 1 - dropped_since)
+
+
 def process_ledger(counts: Counts) -> Ledger:
     """The ledger of one process; pure."""
     ours, said = counts.ours, counts.declared
     if said is not None and said.closed:
         ours.said = (said.recorded, said.dropped)
-    elif said is not None and said.recorded > ours.top_index + 1:  # it said so; those events are still where it is
-        ours.pending += said.recorded - ours.top_index - 1
-        ours.top_index = said.recorded - 1
+    elif said is not None:
+        _expect(ours, said)
     if counts.has_header or ours.stored or ours.pending or said is not None:
         rejected = 0
         ledger = ledger_of(ours)

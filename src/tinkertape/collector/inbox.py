@@ -32,7 +32,7 @@ import msgspec
 from tinkertape.config import new_process_id, private_folder, process_started
 from tinkertape.errors import CollectorError
 from tinkertape.tape.format import Header, encode_line, timestamp
-from tinkertape.tape.writer import SegmentFile
+from tinkertape.tape.segment import DISK, FileSystem, SegmentFile
 
 SEGMENT_MAX = 64_000_000  # bytes, then the next file
 SEGMENT_AGE_S = 86_400.0  # what comes slowly gets a file a day, so that none is kept for ever
@@ -68,9 +68,10 @@ class _Waiting(msgspec.Struct):
 class Inbox:
     """A folder of segments; one object writes one series of them, so that several collectors may share the folder."""
 
-    def __init__(self, folder: Path, *, segment_max: int = SEGMENT_MAX) -> None:
+    def __init__(self, folder: Path, *, segment_max: int = SEGMENT_MAX, disk: FileSystem = DISK) -> None:
         """Make the folder where it is missing. Raises `CollectorError` when it cannot be written to."""
         self.folder = folder
+        self._disk = disk
         self.commits = 0
         self.bytes_written = 0
         self.failures = 0
@@ -89,6 +90,7 @@ class Inbox:
         self._condition = threading.Condition()
         try:
             private_folder(folder)
+            disk.sync_folder(folder.parent)
         except OSError as error:
             raise _unwritable(folder, error.strerror) from error
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -210,18 +212,14 @@ class Inbox:
         self._segment += 1
         self._segment_began_s = time.monotonic()
         path = self.current
-        self._file = SegmentFile(path)
+        self._file = SegmentFile(path, disk=self._disk)
         try:
             self._identity = _identity(path)
             self._write(encode_line(self._header()))
         except OSError:
             path.unlink(missing_ok=True)  # a full disk is asked again and again: no heap of empty files
             raise
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else a power cut forgets the file's name
-        finally:
-            os.close(folder)
+        self._disk.sync_folder(self.folder)  # else a power cut forgets the file's name
 
     def _header(self) -> Header:
         now_ns = time.time_ns()

@@ -187,12 +187,11 @@ class Loader:
 
     def _turn_guarded(self) -> int:
         """Rows loaded; -1 after a failure."""
-        try:
-            return self.turn()
-        except StoreError as error:
-            self._failed(error)
         with guarded("collector.loader"):
-            raise
+            try:
+                return self.turn()
+            except StoreError as error:
+                self._failed(error)
         return -1
 
     def _failed(self, error: StoreError) -> None:

@@ -2,15 +2,17 @@
 
 `recorded` and the other four are counted apart. For a tape, `recorded` is what its process said in its end line, or,
 where it was killed, what the highest index on the tape proves; `pending` and `stored` are lines that could be read;
-`dropped` is what the process said; `rejected` are lines that stand where an event should,
-and events that the collector refused. What else is missing between
-the lines of a closed tape was damaged after it was written, and is lost (`damaged`). A line that is there twice, or an
-end line that says what cannot be, leaves the ledger unbalanced, and so does what a collector was told of and never got:
-nothing is made up to fill that difference.
+`dropped` is what the process said; `rejected` are lines that stand where an event should, and events that the collector
+refused. What else is missing between the lines of a closed tape was damaged after it was written, and is lost
+(`damaged`). A line that is there twice, or an end line that says what cannot be, leaves the ledger unbalanced, and so
+does what a collector was told of and never got: nothing is made up to fill that difference.
 
-A killed process said nothing. The indices that are missing between its lines are lost for a reason nobody wrote down
-(`unknown`), a line cut short at the end is one more event (`torn`), and what it had only in memory is in no count.
-Pure.
+A killed process said no more than stands at the end of its earlier segments. What else is missing between its lines is
+lost for a reason nobody wrote down (`unknown`), a line cut short at the end is one more event (`torn`), and what it had
+only in memory is in no count.
+
+Who removes a segment for lack of room (`space`) counts as lost what nobody said to have. A collector may have had it
+all the same, and not been able to say so: what arrived is not lost. Pure.
 """
 
 from __future__ import annotations
@@ -58,8 +60,8 @@ class ProcessCount(msgspec.Struct):
 
     `pending`, `stored` and `refused` (by a collector) are events read, `repeated` those of them that came before;
     `top_index` the highest index met, -1 for none; `set_aside` lines that could not be read; `torn` a last line without
-    an end. `said` is (recorded, dropped) of the end line, None: there is none. `space` are events of segments that were
-    removed.
+    an end. `said` is (recorded, dropped) of the end line, None: there is none; `said_before` is that of an earlier
+    segment's. `space` are events of segments that were removed.
     """
 
     pending: int = 0
@@ -69,6 +71,7 @@ class ProcessCount(msgspec.Struct):
     set_aside: int = 0
     torn: int = 0
     said: tuple[int, Mapping[str, int]] | None = None
+    said_before: tuple[int, Mapping[str, int]] | None = None
     repeated: int = 0
     space: int = 0
 
@@ -76,16 +79,18 @@ class ProcessCount(msgspec.Struct):
 def ledger_of(count: ProcessCount, *, whole: bool = False) -> Ledger:
     """The ledger of one process. `whole`: every line that its tape has was counted, so what is missing is lost."""
     read = count.pending + count.stored + count.refused - count.repeated
-    if count.said is not None:
-        recorded, dropped = count.said[0], dict(count.said[1])
-        if count.space:  # the end line knows of those that were removed before it
-            dropped["space"] = max(count.space, dropped.get("space", 0))
-        missing = recorded - read - sum(dropped.values())
-    else:
-        recorded, dropped = count.top_index + 1 + count.torn, {"torn": count.torn} if count.torn else {}
-        if count.space:
-            dropped["space"] = count.space
-        missing = recorded - read - count.torn - count.space
+    said, known = count.said or count.said_before or (0, {})
+    dropped = {reason: number for reason, number in known.items() if reason != "space"}
+    recorded = said
+    if count.said is None:
+        recorded = max(count.top_index + 1, said) + count.torn
+        if count.torn:
+            dropped["torn"] = count.torn
+    missing = recorded - read - sum(dropped.values())
+    space = min(max(count.space, known.get("space", 0)), max(missing, 0))  # what is read after all is not lost
+    if space:
+        dropped["space"] = space
+        missing -= space
     rejected = min(count.set_aside, max(missing, 0))  # a bad line beyond that never was an event
     if missing > rejected and (whole or count.said is None):
         reason = "unknown" if count.said is None else "damaged"

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.config import open_private
+from tinkertape.tape.segment import DISK
 
 
 def mark_path(segment: Path, kind: str) -> Path:
@@ -29,12 +30,19 @@ def read_mark(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write_mark(path: Path, values: dict[str, Any]) -> None:
-    """Replace a mark. Raises `OSError`. One writer a mark: it is its reader's own."""
+def write_mark(path: Path, values: dict[str, Any], *, sync: bool = False) -> None:
+    """Replace a mark. Raises `OSError`. One writer a mark: it is its reader's own.
+
+    `sync`: on return it outlasts a loss of power; else that may leave the mark that was there before, or none.
+    """
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     file = open_private(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         os.write(file, msgspec.json.encode(values) + b"\n")
+        if sync:
+            os.fsync(file)
     finally:
         os.close(file)
     beside.replace(path)
+    if sync:
+        DISK.sync_folder(path.parent)

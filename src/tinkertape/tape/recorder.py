@@ -90,6 +90,7 @@ class Recorder:
         self.folder = folder
         self.max_pending = max_pending
         self._disk = disk
+        self._durability = durability
         self._severities: dict[str, tuple[str, int]] = {}
         if max_bytes is not None:
             segment_max = min(segment_max, max_bytes // SEGMENTS_KEPT)
@@ -230,10 +231,21 @@ class Recorder:
         return self._lines.line(snapshot, index)
 
     def _open(self) -> SegmentFile:
-        return SegmentFile(self.path, disk=self._disk, reserve=True)
+        return self._named(self.path, self.folder, *self.folder.parents[:2])
 
     def _open_next(self) -> SegmentFile:
-        return SegmentFile(segment_path(self.folder, next_header(self.header)), disk=self._disk, reserve=True)
+        return self._named(segment_path(self.folder, next_header(self.header)), self.folder)
+
+    def _named(self, path: Path, *folders: Path) -> SegmentFile:
+        """A new segment whose name, too, outlasts a loss of power, where that was asked for."""
+        segment = SegmentFile(path, disk=self._disk, reserve=True)
+        try:
+            for folder in folders if self._durability == "power" else ():
+                self._disk.sync_folder(folder)
+        except OSError:
+            segment.close()
+            raise
+        return segment
 
     def _after_closing(self) -> None:
         self.header = next_header(self.header)

@@ -102,7 +102,7 @@ def remove(segment: Path) -> Removed | None:
         if file is None:
             return None
         removed = _content_of(segment)
-        write_mark(mark_path(segment, REMOVED), msgspec.to_builtins(removed))
+        write_mark(mark_path(segment, REMOVED), msgspec.to_builtins(removed), sync=True)
         _unlink(segment)
         return removed
 

@@ -22,6 +22,7 @@ class FileSystem(Protocol):
     def ends_line(self, file: int) -> bool: ...
     def write(self, file: int, data: bytes) -> int: ...
     def sync(self, file: int) -> None: ...
+    def sync_folder(self, folder: Path) -> None: ...
     def close(self, file: int) -> None: ...
     def reserve(self, folder: Path) -> int: ...
 
@@ -49,6 +50,17 @@ class Disk:
 
     def sync(self, file: int) -> None:
         os.fdatasync(file)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Bring to the disk which files are in a folder: else a loss of power forgets the name of a new one."""
+        file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a file system that knows no such thing
+                raise
+        finally:
+            os.close(file)
 
     def close(self, file: int) -> None:
         os.close(file)

@@ -150,7 +150,7 @@ def count_lines(segments: Iterable[Path] | Mapping[Path, Removed | None], store:
     known = segments if isinstance(segments, Mapping) else {}
     for segment in sorted(segments):
         loaded = read_mark(mark_path(segment, f"loaded-{store}")).get("offset", 0) if store else 0
-        count.said = None  # only the last segment's end line speaks for the process
+        count.said_before, count.said = count.said or count.said_before, None  # only the last one's is the end
         removed = known.get(segment)
         if removed is None:
             _count_segment(count, segment, loaded)
