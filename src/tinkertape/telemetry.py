@@ -142,6 +142,7 @@ class Telemetry:
         """Close, also what is kept open: at the end of the program, of which `exit_status` is what a shell will see."""
         global _current
         timeout_s = self._exit_timeout_s if timeout_s is None else timeout_s
+        deadline_s = time.monotonic() + timeout_s  # for the tape and its delivery together
         with _start_lock:
             if self._closed or self._process != os.getpid():
                 return
@@ -158,7 +159,7 @@ class Telemetry:
             if self._recorder is not None:
                 self._recorder.close(status, timeout_s)
             if self._delivery is not None:
-                self._delivery.close(timeout_s)
+                self._delivery.close(max(0.0, deadline_s - time.monotonic()))
         with guarded("telemetry.sigterm"):
             if self._recorder is not None:
                 signals.forget()

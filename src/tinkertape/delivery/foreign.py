@@ -103,16 +103,25 @@ def _clock(duration_ns: Any) -> str:
 def body(events: list[bytes], header: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> bytes:
     """One body of Tinker's wire from events that are JSON already.
 
-    `header` is the tape's, `extra` what only a collector of ours is told.
+    `header` is the tape's, `extra` what only a collector of ours is told. It has no key that the body of an SDK of the
+    header's version has not: a strict server refuses those.
     """
+    version = header.get("sdk_version") or ""
+    process = {"process_uuid": _uuid(str(header.get("process", "")))} if has_process_uuid(version) else {}
     rest = {
         "platform": header.get("platform") or "unknown",
-        "sdk_version": header.get("sdk_version") or "0.0.0",
+        "sdk_version": version or "0.0.0",
         "session_id": header.get("session_id") or header.get("run") or "",
-        "process_uuid": _uuid(str(header.get("process", ""))),
+        **process,
         **(extra or {}),
     }
     return b'{"events":[' + b",".join(events) + b"]," + msgspec.json.encode(rest)[1:]
+
+
+def has_process_uuid(sdk_version: str) -> bool:
+    """Do SDKs of this version send `process_uuid`? From 0.24 on; one that is not known is taken for a new one."""
+    numbers = [int(part) for part in sdk_version.split(".")[:2] if part.isdecimal()]
+    return len(numbers) < 2 or tuple(numbers) >= (0, 24)
 
 
 def _uuid(process: str) -> str:
