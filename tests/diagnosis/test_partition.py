@@ -30,6 +30,24 @@ def test_a_thread_that_waits_is_in_the_part_of_what_it_waits_for() -> None:
     assert report.usual_step_s == pytest.approx(0.2056 - 0.0001, abs=0.005)
 
 
+def test_the_wait_for_the_turn_of_a_call_is_the_send_of_the_one_before_it() -> None:
+    script = Script()
+    script.start(0)
+    first = script.call("forward_backward", 0, compute=200, send=100)  # accepted at 103.5
+    second = script.call("optim_step", 1, compute=50, send=100, wait_local=102, behind=first.ended)
+    third = script.call("optim_step", 2, compute=50, send=100, wait_local=203, behind=second.ended)
+    script.claim(third, 3, third.ended)
+    script.stop(third.ended)
+
+    diagnosis = diagnose(script.events())
+    parts = parts_of(diagnosis.report)
+
+    assert parts["send"] == pytest.approx(300 - 0.5, abs=1)
+    assert parts["serialise"] == pytest.approx(6, abs=1.5)
+    assert parts.get("wait_local", 0) < 1
+    assert [span.segments[1][0] for span in diagnosis.report.spans] == ["wait_local"] * 3  # each by itself
+
+
 def test_running_with_something_in_flight_is_your_code_and_without_it_is_idle() -> None:
     script = Script()
     script.start(0)

@@ -54,6 +54,17 @@ def test_compute_queue_and_send_are_the_services_own(
     assert len(report.steps) == 5
 
 
+def test_with_latency_the_wait_for_a_turn_is_the_networks_and_not_yours(trainer: Trainer, tmp_path: Path) -> None:
+    scenario = Scenario(name="far", latency_s=0.05, compute_s={"ForwardBackward": 0.15, "OptimStep": 0.03})
+    run = trainer.run(scenario, tmp_path, steps=3, pipelined=True, last_only=True)
+
+    _, report = view_of(run)
+
+    for step in report.steps:
+        assert step.parts["send"] >= 0.19  # two submissions, one after the other, there and back
+        assert step.parts.get("wait_local", 0.0) < 0.05
+
+
 BURNER = "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
 
 

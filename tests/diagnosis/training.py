@@ -1,7 +1,7 @@
 """A program that trains against simulated services, recorded; run as a process of its own.
 
-It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined", "samples"}, trains, samples so
-many at once, and answers one line: {"tape"}.
+It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined", "samples", "last_only"}, trains,
+samples so many at once, and answers one line: {"tape"}. With "last_only" it waits for the last call of a step alone.
 """
 
 from __future__ import annotations
@@ -67,13 +67,14 @@ def batch() -> list[types.Datum]:
     return [types.Datum(model_input=types.ModelInput.from_ints(tokens[:-1]), loss_fn_inputs=inputs) for _ in range(4)]
 
 
-def train(client: tinker.TrainingClient, steps: int, pipelined: bool) -> None:
+def train(client: tinker.TrainingClient, steps: int, pipelined: bool, last_only: bool) -> None:
     adam = types.AdamParams(learning_rate=1e-3)
     for _ in range(steps):
         first = client.forward_backward(batch(), "cross_entropy")
         second = client.optim_step(adam) if pipelined else None
         try:
-            first.result()
+            if not last_only:
+                first.result()
             (second or client.optim_step(adam)).result()
         except tinker.RequestFailedError:
             continue
@@ -93,7 +94,7 @@ def run(order: dict[str, object]) -> dict[str, object]:
         with tinker.ServiceClient(base_url=str(order["url"]), api_key="tml-made-up") as service:
             if order["steps"]:
                 client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
-                train(client, int(str(order["steps"])), bool(order["pipelined"]))
+                train(client, int(str(order["steps"])), bool(order["pipelined"]), bool(order["last_only"]))
             if order["samples"]:
                 sample(service, int(str(order["samples"])))
     finally:

@@ -50,6 +50,7 @@ class Trainer:
         steps: int = 0,
         pipelined: bool = False,
         samples: int = 0,
+        last_only: bool = False,
         first: Callable[[Sim], None] = lambda _: None,
     ) -> Run:
         """Train, then sample so many at once. `first` is done to the service before."""
@@ -57,7 +58,7 @@ class Trainer:
         here = Starvation()
         with uncollected(), sim.start(scenario, truth=truth) as service:
             first(service)
-            wanted = {"steps": steps, "pipelined": pipelined, "samples": samples}
+            wanted = {"steps": steps, "pipelined": pipelined, "samples": samples, "last_only": last_only}
             order = {"url": service.url, "directory": str(folder), **wanted}
             assert self._process.stdin is not None and self._process.stdout is not None
             self._process.stdin.write(json.dumps(order) + "\n")

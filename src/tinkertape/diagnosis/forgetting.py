@@ -41,6 +41,7 @@ def forget(process: Process, held: Collection[int] = ()) -> None:
     for operation in process.order:
         if operation.segments is not None:
             operation.segments.ahead.clear()  # the chain of those before it, back to the first
+            operation.segments.turn.clear()
         for request in operation.requests.values():
             thin_polls(request)
     since_ns = min((operation.began_ns for operation in process.order), default=process.last_ns - KEPT_NS)

@@ -5,7 +5,8 @@ to one part: inside a public call, to that call; while you wait, to the part of 
 is done last; else to your code if something of yours is at the service, and to idle if nothing is. A wait that only
 samples of the thread's frames saw (§4) is inferred (instants.py says for what). Where a busy run of
 the SDK's loop that is not the operation's own covers its sending, retrieving, delivering or local waiting, the part is
-`wait_local:sdk_loop`. An operation that stands behind another of the same model is in the part of the one it waits for.
+`wait_local:sdk_loop`. An operation that stands behind another of the same model is in the part of the one it waits for;
+so is one that waits for its turn while the SDK still submits the one before (§3: its wait is that one's send).
 
 Invariants: the pieces tile the stretch, in integer nanoseconds of one process's clock, so the parts sum to it exactly;
 every bound is a sum over the doubts inside the pieces. Cost: O(n log n) in the operations, claims and runs inside.
@@ -36,7 +37,7 @@ from tinkertape.diagnosis.parts import (
 )
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Operation, OperationKey
-from tinkertape.diagnosis.segments import Cutter, OperationCut
+from tinkertape.diagnosis.segments import LOOK_BACK, SUBMITTING, Cutter, OperationCut
 from tinkertape.diagnosis.stamps import runs_within
 from tinkertape.diagnosis.waits import Wait
 
@@ -141,6 +142,8 @@ def _pieces(process: Process, cut: OperationCut, began: int, ended: int) -> Iter
     for segment in _within(cut, began, ended):
         if segment.part == BEHIND:
             yield from _behind(process, cut, segment)
+        elif segment.part == WAIT_LOCAL and cut.turn:
+            yield from _in_turn(process, cut, segment)
         elif segment.part in _BY_THE_LOOP:
             yield from _by_the_loop(process, cut, segment)
         else:
@@ -179,6 +182,34 @@ def _behind(process: Process, cut: OperationCut, segment: Segment) -> Iterable[t
         cursor = end
     if cursor < segment.ended_ns:
         yield Piece(BEHIND, cursor, segment.ended_ns, cut.operation), cut
+
+
+def _in_turn(process: Process, cut: OperationCut, segment: Segment) -> Iterable[tuple[Piece, OperationCut]]:
+    """While it waits for its turn, the time is in the part of the one that is being submitted, the first of a row."""
+    cursor, row = segment.began_ns, list(_row(cut))
+    while cursor < segment.ended_ns:
+        end, source, part = segment.ended_ns, cut, WAIT_LOCAL
+        for other in row:
+            now = next(iter(_within(other, cursor, end)))
+            end = now.ended_ns
+            if now.part != WAIT_LOCAL:
+                source, part = (other, now.part) if now.part in SUBMITTING else (cut, WAIT_LOCAL)
+                break
+        piece = Segment(part, cursor, end)
+        if part in _BY_THE_LOOP:
+            yield from _by_the_loop(process, source, piece)
+        else:
+            yield Piece(part, cursor, end, source.operation), source
+        cursor = end
+
+
+def _row(cut: OperationCut) -> Iterable[OperationCut]:
+    """Those before it, each waiting for the next, the nearest first."""
+    for _ in range(LOOK_BACK):
+        if not cut.turn:
+            return
+        cut = cut.turn[0]
+        yield cut
 
 
 def _by_the_loop(process: Process, cut: OperationCut, segment: Segment) -> Iterable[tuple[Piece, OperationCut]]:

@@ -21,6 +21,7 @@ from tinkertape.diagnosis.parts import (
     CALL,
     DELIVER,
     QUEUE,
+    RESUBMIT,
     RETRIEVE,
     SEND,
     SERIALISE,
@@ -37,6 +38,7 @@ from tinkertape.diagnosis.records import Operation
 
 SETTLED_NS = 500_000_000  # after its end: by then the busy run that held its last stamp is on the tape too
 _OPEN = 1 << 62
+SUBMITTING = (WAIT_LOCAL, SERIALISE, SEND, RESUBMIT)
 LOOK_BACK = 64  # operations of the same model that may still be ahead of one
 
 
@@ -54,6 +56,7 @@ class OperationCut:
     final: bool
     own: list[tuple[int, int]] = field(default_factory=list)  # its serialising and decoding
     ahead: list[tuple[int, OperationCut]] = field(default_factory=list)  # predecessors of the model, with their h
+    turn: list[OperationCut] = field(default_factory=list)  # the one before it, if that was not accepted at c1 yet
 
     def nanoseconds(self, part: str) -> int:
         """How long the operation was in a part."""
@@ -108,6 +111,7 @@ class Cutter:
             left = min(until, max(self.now_ns, operation.began_ns) if returned is None else returned, submitted)
         call_ended = max(operation.began_ns, min(left, until, submitted))
         ahead = self._ahead(operation, operation.began_ns if first is None else first)
+        turn = self._turn(operation, call_ended)
         around = self._surroundings(operation, ahead)
         cuts = [cut_line(line, operation.requests, until, around) for line in operation.lines.values()]
         whole = _merged(operation, [cut for cut in cuts if cut.segments], call_ended, until)
@@ -120,9 +124,12 @@ class Cutter:
             max(left, call_ended),
             call_ended,
             until,
-            self._is_settled(operation) and not whole.split_by_history and all(self._holds(cut) for _, cut in ahead),
+            self._is_settled(operation)
+            and not whole.split_by_history
+            and all(self._holds(cut) for cut in [*turn, *(cut for _, cut in ahead)]),
             _own_runs(operation, whole),
             [(ready, cut) for ready, cut in ahead if ready > call_ended],
+            turn,
         )
         if result.final:
             operation.segments = result
@@ -146,6 +153,12 @@ class Cutter:
                 cut = self.cut(other)
                 out.append((min(ready, cut.cut.ready_ns or ready), cut))
         return out
+
+    def _turn(self, operation: Operation, call_ended: int) -> list[OperationCut]:
+        """The operation of the model before it, if the SDK was still submitting that: it submits one at a time."""
+        before = before_it(self.process, operation)
+        cut = self.cut(before) if before is not None else None
+        return [cut] if cut is not None and submitted_ns(cut) > call_ended else []
 
     def _surroundings(self, operation: Operation, ahead: list[tuple[int, OperationCut]]) -> Surroundings:
         process = self.process
@@ -181,9 +194,28 @@ def ahead_of(process: Process, operation: Operation, first_ns: int) -> list[Oper
     for other in training[max(0, index - LOOK_BACK) : index]:
         if operation.place - other.place > LOOK_BACK or (other.ended_ns is not None and other.ended_ns <= first_ns):
             continue
-        if not other.model_id or not operation.model_id or other.model_id == operation.model_id:
+        if _is_of_the_same_model(other, operation):
             out.append(other)
     return out
+
+
+def before_it(process: Process, operation: Operation) -> Operation | None:
+    """The operation of the same model that was called last before it."""
+    if operation.family != "training":
+        return None
+    training = process.training
+    index = bisect_left(training, operation.began_ns, key=attrgetter("began_ns"))
+    recent = reversed(training[max(0, index - LOOK_BACK) : index])
+    return next((each for each in recent if _is_of_the_same_model(each, operation)), None)
+
+
+def _is_of_the_same_model(one: Operation, other: Operation) -> bool:
+    return not one.model_id or not other.model_id or one.model_id == other.model_id
+
+
+def submitted_ns(cut: OperationCut) -> int:
+    """Until when an operation was being submitted."""
+    return max((segment.ended_ns for segment in cut.segments if segment.part in SUBMITTING), default=0)
 
 
 def claimed(result: OperationCut, now_ns: int) -> list[Segment]:
