@@ -63,6 +63,8 @@ def test_with_latency_the_wait_for_a_turn_is_the_networks_and_not_yours(trainer:
     for step in report.steps:
         assert step.parts["send"] >= 0.19  # two submissions, one after the other, there and back
         assert step.parts.get("wait_local", 0.0) < 0.05
+    [close] = [span for span in report.spans if span.operation == "close"]
+    assert sum(ended - began for part, began, ended in close.segments if part == "send") >= 0.09
 
 
 BURNER = "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end: pass"

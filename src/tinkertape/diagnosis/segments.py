@@ -34,7 +34,7 @@ from tinkertape.diagnosis.parts import (
     rank_of,
 )
 from tinkertape.diagnosis.process import Process
-from tinkertape.diagnosis.records import Operation
+from tinkertape.diagnosis.records import Line, Operation, Submit
 
 SETTLED_NS = 500_000_000  # after its end: by then the busy run that held its last stamp is on the tape too
 _OPEN = 1 << 62
@@ -113,7 +113,7 @@ class Cutter:
         ahead = self._ahead(operation, operation.began_ns if first is None else first)
         turn = self._turn(operation, call_ended)
         around = self._surroundings(operation, ahead)
-        cuts = [cut_line(line, operation.requests, until, around) for line in operation.lines.values()]
+        cuts = [cut_line(line, operation.requests, until, around) for line in _telling(operation)]
         whole = _merged(operation, [cut for cut in cuts if cut.segments], call_ended, until)
         whole.segments = _with_setup(whole.segments, self.process, operation.began_ns, call_ended, self.now_ns)
         result = OperationCut(
@@ -197,6 +197,19 @@ def ahead_of(process: Process, operation: Operation, first_ns: int) -> list[Oper
         if _is_of_the_same_model(other, operation):
             out.append(other)
     return out
+
+
+def _telling(operation: Operation) -> list[Line]:
+    """The lines that say where the time went: not a submission that ended without an exchange of its own, where another
+    line has one (`close` sends outside of what is stamped as its submission).
+    """
+    lines = list(operation.lines.values())
+    told = [line for line in lines if line.attempts or any(_may_send(submit) for submit in line.submits)]
+    return told or lines
+
+
+def _may_send(submit: Submit) -> bool:
+    return submit.ended_ns is None or submit.request_id is not None or submit.serialise_ns is not None
 
 
 def before_it(process: Process, operation: Operation) -> Operation | None:
