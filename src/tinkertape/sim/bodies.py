@@ -98,12 +98,49 @@ class RetrieveFuture(msgspec.Struct, frozen=True):
     allow_metadata_only: bool = False
 
 
+class SamplingSessionTarget(msgspec.Struct, frozen=True):
+    sampling_session_id: str
+    cloned_sampler_id: int = 0
+
+
+class RetrieveFutures(msgspec.Struct, frozen=True):
+    target: SamplingSessionTarget
+    prev_cursor: int = 0
+    timeout: float | None = None
+
+
+class JoinSamplingSession(msgspec.Struct, frozen=True):
+    sampling_session_id: str
+
+
 class OfSession(msgspec.Struct, frozen=True):
     session_id: str
 
 
 class OfPath(msgspec.Struct, frozen=True):
     tinker_path: str
+
+
+class OfProject(msgspec.Struct, frozen=True):
+    project_id: str
+
+
+class TimeToLive(msgspec.Struct, frozen=True):
+    ttl_seconds: int | None = None
+
+
+class CopyWeights(msgspec.Struct, frozen=True):
+    source_path: str
+
+
+class CreateCustomLoss(msgspec.Struct, frozen=True):
+    session_id: str
+    custom_loss_seq_id: int
+
+
+class SearchSessions(msgspec.Struct, frozen=True):
+    session_id: str | None = None
+    limit: int = 50
 
 
 Wanted = TypeVar("Wanted")

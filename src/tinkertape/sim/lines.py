@@ -142,6 +142,7 @@ class Works:
         self.truth = truth
         self._tasks: set[asyncio.Task[None]] = set()
         self._holds = 0
+        self.finished = Signal()  # some promise is ready
         self._promises: dict[Line, list[Promise]] = {}
 
     def begin(self, promise: Promise) -> None:
@@ -249,3 +250,4 @@ class Works:
         self.truth.write("ready", at_ns=ready_ns, **promise.keys(), **spans, **outcome)
         promise.ready_ns, promise.payload = ready_ns, payload
         promise.changed.fire()
+        self.finished.fire()

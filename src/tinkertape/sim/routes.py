@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tinkertape.sim import bodies, sampling_routes, training_routes
+from tinkertape.sim import account_routes, bodies, checkpoint_routes, sampling_routes, training_routes
 from tinkertape.sim.errors import RequestRefused
 from tinkertape.sim.exchange import Exchanges
 from tinkertape.sim.payloads import PROTOBUF
@@ -24,14 +24,16 @@ from tinkertape.sim.service import Refusal, Service
 
 Handler = Callable[[Service, Request, bytes], dict[str, Any]]
 PREFIX = "/api/v1"
+RETRIEVE_FUTURES_S = 30.0  # the client's own limit is above it
 
 
 def app(service: Service) -> Starlette:
-    posts: dict[str, Handler] = {**SESSION_POSTS, **training_routes.POSTS, **sampling_routes.POSTS}
-    gets: dict[str, Handler] = {**GETS, **sampling_routes.GETS, **training_routes.GETS}
-    routes: list[BaseRoute] = [Route(PREFIX + "/retrieve_future", retrieve_future, methods=["POST"])]
-    routes += [Route(PREFIX + path, endpoint(handler), methods=["POST"]) for path, handler in posts.items()]
-    routes += [Route(PREFIX + path, endpoint(handler), methods=["GET"]) for path, handler in gets.items()]
+    routes: list[BaseRoute] = [
+        Route(PREFIX + "/retrieve_future", retrieve_future, methods=["POST"]),
+        Route(PREFIX + "/retrieve_futures", retrieve_futures, methods=["POST"]),
+        Route(PREFIX + checkpoint_routes.CHECKPOINT + "/archive", archive, methods=["GET"]),
+    ]
+    routes += [Route(PREFIX + path, endpoint(handler), methods=[method]) for (method, path), handler in ROUTES.items()]
     handlers: dict[Any, Any] = {RequestRefused: refused, HTTPException: unknown}
     starlette = Starlette(
         routes=routes, middleware=[Middleware(Exchanges, service=service)], exception_handlers=handlers
@@ -60,6 +62,22 @@ async def retrieve_future(request: Request) -> Response:
     if isinstance(answer.body, bytes):
         return Response(answer.body, answer.status, headers, media_type=answer.content_type)
     return JSONResponse(answer.body, answer.status, headers)
+
+
+async def retrieve_futures(request: Request) -> Response:
+    """All of a sampling session's, in a long poll of its own; `timeout` 0 only says what was seen."""
+    service: Service = request.app.state.service
+    wanted = bodies.read_json(await request.body(), bodies.RetrieveFutures)
+    target = (wanted.target.sampling_session_id, wanted.target.cloned_sampler_id)
+    hold_s = service.scenario.poll_hold_s if wanted.timeout is None else min(wanted.timeout, RETRIEVE_FUTURES_S)
+    completions, cursor = await service.completions(target, wanted.prev_cursor, hold_s)
+    return JSONResponse({"completions": completions, "cursor": cursor})
+
+
+async def archive(request: Request) -> Response:
+    return Response(
+        status_code=302, headers={"location": checkpoint_routes.archive_url(request.app.state.service, request)}
+    )
 
 
 async def refused(_request: Request, refusal: RequestRefused) -> Response:
@@ -113,31 +131,18 @@ def healthz(_service: Service, _request: Request, _body: bytes) -> dict[str, Any
     return {"status": "ok"}
 
 
-def sessions(service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
-    return {"sessions": sorted(service.shelf.sessions)}
-
-
-def session(service: Service, request: Request, _body: bytes) -> dict[str, Any]:
-    session_id = request.path_params["session_id"]
-    if session_id not in service.shelf.sessions:
-        raise RequestRefused(404, f"there is no session {session_id!r}")
-    runs = [model_id for model_id in service.shelf.runs if model_id.startswith(session_id)]
-    samplers = [sampler_id for sampler_id in service.shelf.samplers if sampler_id.startswith(session_id)]
-    return {"training_run_ids": runs, "sampler_ids": samplers}
-
-
-SESSION_POSTS: dict[str, Handler] = {
-    "/client/config": client_config,
-    "/client/dynamic_config": nothing,
-    "/create_session": create_session,
-    "/session_heartbeat": session_heartbeat,
-    "/telemetry": telemetry,
-    "/cancel_future": nothing,
-    "/sessions/{session_id}/finish": nothing,
-}
-GETS: dict[str, Handler] = {
-    "/get_server_capabilities": capabilities,
-    "/healthz": healthz,
-    "/sessions": sessions,
-    "/sessions/{session_id}": session,
+ROUTES: dict[tuple[str, str], Handler] = {
+    ("POST", "/client/config"): client_config,
+    ("POST", "/client/dynamic_config"): nothing,
+    ("POST", "/create_session"): create_session,
+    ("POST", "/session_heartbeat"): session_heartbeat,
+    ("POST", "/sessions/{session_id}/finish"): nothing,
+    ("POST", "/telemetry"): telemetry,
+    ("POST", "/cancel_future"): nothing,
+    ("GET", "/get_server_capabilities"): capabilities,
+    ("GET", "/healthz"): healthz,
+    **training_routes.ROUTES,
+    **sampling_routes.ROUTES,
+    **checkpoint_routes.ROUTES,
+    **account_routes.ROUTES,
 }

@@ -36,6 +36,14 @@ def _sampler(service: Service, wanted: bodies.CreateSamplingSession) -> Sampler:
     raise RequestRefused(404, f"there are no weights {path!r}")
 
 
+def join_sampling_session(service: Service, _request: Request, body: bytes) -> dict[str, Any]:
+    """Another client of a session that there is, in a worker process for instance."""
+    session_id = bodies.read_json(body, bodies.JoinSamplingSession).sampling_session_id
+    _found(service, session_id)
+    counter = service.feeds.join(session_id) if service.feeds is not None else 1
+    return {"type": "join_sampling_session", "client_counter": counter}
+
+
 def sampler(service: Service, request: Request, _body: bytes) -> dict[str, Any]:
     sampler_id = request.path_params["sampler_id"]
     found = _found(service, sampler_id)
@@ -59,6 +67,8 @@ def asample(service: Service, request: Request, body: bytes) -> dict[str, Any]:
 
     submission = Submission("Sample", identity, Line(None, first_seq=seq), seq, work)
     promise = service.submit(submission, request.scope["exchange"])
+    if service.feeds is not None:
+        service.feeds.add(wanted.sampling_session_id, seq, promise)
     numbers = range(wanted.num_samples)
     return {
         "request_id": promise.request_id,
@@ -84,8 +94,9 @@ def _sample(service: Service, found: Sampler, wanted: bodies.Sample) -> Sampled:
     return Sampled(sequences, scores)
 
 
-POSTS: dict[str, Callable[[Service, Request, bytes], dict[str, Any]]] = {
-    "/create_sampling_session": create_sampling_session,
-    "/asample": asample,
+ROUTES: dict[tuple[str, str], Callable[[Service, Request, bytes], dict[str, Any]]] = {
+    ("POST", "/create_sampling_session"): create_sampling_session,
+    ("POST", "/join_sampling_session"): join_sampling_session,
+    ("POST", "/asample"): asample,
+    ("GET", "/samplers/{sampler_id}"): sampler,
 }
-GETS: dict[str, Callable[[Service, Request, bytes], dict[str, Any]]] = {"/samplers/{sampler_id}": sampler}

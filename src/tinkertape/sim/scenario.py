@@ -2,8 +2,8 @@
 
 Requests are counted by type, from 1, in the order in which the service first saw them; a request that is sent again
 keeps its number. The types are the SDK's own names: CreateModel, ForwardBackward, Forward, OptimStep, SaveWeights,
-LoadWeights, SaveWeightsForSampler, Sample. Everything random (jitter, samples) comes from `seed`, so two runs of one
-scenario are alike.
+LoadWeights, SaveWeightsForSampler, SaveWeightsExternal, CreateCustomLoss, Sample. Everything random (jitter, samples)
+comes from `seed`, so two runs of one scenario are alike.
 
 A file names what differs from the defaults:
 
@@ -48,6 +48,8 @@ RequestType = Literal[
     "SaveWeights",
     "LoadWeights",
     "SaveWeightsForSampler",
+    "SaveWeightsExternal",
+    "CreateCustomLoss",
     "Sample",
 ]
 
@@ -59,6 +61,8 @@ DEFAULT_COMPUTE_S: dict[RequestType, float] = {
     "SaveWeights": 0.05,
     "LoadWeights": 0.05,
     "SaveWeightsForSampler": 0.05,
+    "SaveWeightsExternal": 0.05,
+    "CreateCustomLoss": 0.02,
     "Sample": 0.05,
 }
 

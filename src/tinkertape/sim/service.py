@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinkertape.sim.completions import Feeds, Target
 from tinkertape.sim.errors import RequestRefused
 from tinkertape.sim.lines import SECOND, Line, Promise, Works
 from tinkertape.sim.model import BigramModel, base_logits
@@ -90,6 +91,20 @@ class Shelf:
     samplers: dict[str, Sampler] = field(default_factory=dict)
     weights: dict[str, BigramModel] = field(default_factory=dict)  # by tinker:// path
     sampler_weights: dict[str, Sampler] = field(default_factory=dict)
+    external_weights: set[str] = field(default_factory=set)  # paths: saved, and never read again
+    public: set[str] = field(default_factory=set)  # paths
+    expires: dict[str, str] = field(default_factory=dict)  # path → when
+    projects: dict[str, str] = field(default_factory=dict)  # session → project
+
+    def has(self, path: str) -> bool:
+        return path in self.weights or path in self.sampler_weights or path in self.external_weights
+
+    def drop(self, path: str) -> None:
+        self.weights.pop(path, None)
+        self.sampler_weights.pop(path, None)
+        self.external_weights.discard(path)
+        self.public.discard(path)
+        self.expires.pop(path, None)
 
 
 class Service:
@@ -101,6 +116,7 @@ class Service:
         self.shelf = Shelf()
         self.base = base_logits(scenario.vocabulary)
         self.works = Works(scenario, truth)
+        self.feeds: Feeds | None = Feeds() if scenario.client_config.get("sample_use_retrieve_futures") else None
         self.network = Network(truth)
         self.promises: OrderedDict[str, Promise] = OrderedDict()
         self.closing = False
@@ -222,6 +238,17 @@ class Service:
             await promise.changed.wait(left_s)
         return self._ready(promise, allow_metadata_only=allow_metadata_only, protobuf=protobuf)
 
+    async def completions(self, target: Target, cursor: int, hold_s: float) -> tuple[list[dict[str, Any]], int]:
+        """The samples of one client that became ready after its cursor; held while there is none."""
+        if self.feeds is None:
+            raise RequestRefused(404, "this service does not offer retrieve_futures; set it in client_config")
+        feed, deadline_ns = self.feeds.of(target), time.perf_counter_ns() + int(hold_s * SECOND)
+        found, seen = feed.after(cursor)
+        while not found and not self.closing and (left_s := (deadline_ns - time.perf_counter_ns()) / SECOND) > 0:
+            await self.works.finished.wait(left_s)
+            found, seen = feed.after(cursor)
+        return found, seen
+
     def _has_news(self, promise: Promise) -> bool:
         hold = promise.line.hold
         return hold is not promise.told and (hold is not None or self.scenario.tell_resume)
@@ -253,5 +280,6 @@ class Service:
         """Let every held poll go, and stop computing."""
         self.closing = True
         self.works.stop()
+        self.works.finished.fire()
         for promise in self.promises.values():
             promise.changed.fire()

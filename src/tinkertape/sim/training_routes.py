@@ -15,8 +15,6 @@ from tinkertape.sim.payloads import Result
 from tinkertape.sim.sampling import Sampler
 from tinkertape.sim.service import Run, Service, Submission
 
-BEGAN = "2026-01-01T00:00:00Z"  # the SDK wants a time where runs and checkpoints are listed; nobody compares it
-
 
 def promised(service: Service, request: Request, submission: Submission) -> dict[str, Any]:
     promise = service.submit(submission, request.scope["exchange"])
@@ -133,60 +131,35 @@ def load_weights(service: Service, request: Request, body: bytes) -> dict[str, A
     return promised(service, request, _in_line("LoadWeights", run, seq, work))
 
 
-def weights_info(service: Service, _request: Request, body: bytes) -> dict[str, Any]:
-    path = bodies.read_json(body, bodies.OfPath).tinker_path
-    if path not in service.shelf.weights:
-        raise RequestRefused(404, f"there are no weights {path!r}")
-    model = service.shelf.weights[path]
-    return {"base_model": model.base_model, "is_lora": True, "lora_rank": model.lora_rank}
+def save_weights_external(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    wanted = bodies.read_json(body, bodies.SaveWeights)
+    run = service.run(wanted.model_id)
+    path = f"tinker://{wanted.model_id}/external_weights/{wanted.path}"
+
+    def work() -> Result:
+        service.shelf.external_weights.add(path)
+        return {"path": path}
+
+    return promised(service, request, _in_line("SaveWeightsExternal", run, wanted.seq_id, work))
 
 
-def training_runs(service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
-    runs = [_run(model_id, run) for model_id, run in service.shelf.runs.items()]
-    return {"training_runs": runs, "cursor": {"offset": 0, "limit": len(runs), "total_count": len(runs)}}
+def create_custom_loss(service: Service, request: Request, body: bytes) -> dict[str, Any]:
+    """Taken, and never run: training with a loss of the service's is not simulated."""
+    wanted = bodies.read_json(body, bodies.CreateCustomLoss)
+    loss_id = f"{wanted.session_id}:loss:{wanted.custom_loss_seq_id}"
+    work: Callable[[], Result] = lambda: {"loss_id": loss_id}  # noqa: E731
+    return promised(service, request, Submission("CreateCustomLoss", loss_id, Line(None), 0, work))
 
 
-def training_run(service: Service, request: Request, _body: bytes) -> dict[str, Any]:
-    return _run(request.path_params["run_id"], service.run(request.path_params["run_id"]))
-
-
-def _run(model_id: str, run: Run) -> dict[str, Any]:
-    facts = {"base_model": run.model.base_model, "is_lora": True, "lora_rank": run.model.lora_rank}
-    return {"training_run_id": model_id, "model_owner": "you", "last_request_time": BEGAN, "corrupted": False, **facts}
-
-
-def checkpoints_of_run(service: Service, request: Request, _body: bytes) -> dict[str, Any]:
-    return {"checkpoints": _checkpoints(service, f"tinker://{request.path_params['run_id']}/")}
-
-
-def checkpoints(service: Service, _request: Request, _body: bytes) -> dict[str, Any]:
-    return {"checkpoints": _checkpoints(service, "tinker://")}
-
-
-def _checkpoints(service: Service, prefix: str) -> list[dict[str, Any]]:
-    kinds = [("training", path) for path in service.shelf.weights]
-    kinds += [("sampler", path) for path in service.shelf.sampler_weights]
-    return [
-        {"checkpoint_id": path.split("/", 3)[3], "checkpoint_type": kind, "time": BEGAN, "tinker_path": path}
-        for kind, path in kinds
-        if path.startswith(prefix)
-    ]
-
-
-POSTS: dict[str, Callable[[Service, Request, bytes], dict[str, Any]]] = {
-    "/create_model": create_model,
-    "/get_info": get_info,
-    "/forward_backward": forward_backward,
-    "/forward": forward,
-    "/optim_step": optim_step,
-    "/save_weights": save_weights,
-    "/save_weights_for_sampler": save_weights_for_sampler,
-    "/load_weights": load_weights,
-    "/weights_info": weights_info,
-}
-GETS: dict[str, Callable[[Service, Request, bytes], dict[str, Any]]] = {
-    "/training_runs": training_runs,
-    "/training_runs/{run_id}": training_run,
-    "/training_runs/{run_id}/checkpoints": checkpoints_of_run,
-    "/checkpoints": checkpoints,
+ROUTES: dict[tuple[str, str], Callable[[Service, Request, bytes], dict[str, Any]]] = {
+    ("POST", "/create_model"): create_model,
+    ("POST", "/get_info"): get_info,
+    ("POST", "/forward_backward"): forward_backward,
+    ("POST", "/forward"): forward,
+    ("POST", "/optim_step"): optim_step,
+    ("POST", "/save_weights"): save_weights,
+    ("POST", "/save_weights_for_sampler"): save_weights_for_sampler,
+    ("POST", "/save_weights_external"): save_weights_external,
+    ("POST", "/load_weights"): load_weights,
+    ("POST", "/create_custom_loss"): create_custom_loss,
 }
