@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from tests.instrument.watching import Events
 
 from tinkertape.instrument.patches import Patches
-from tinkertape.instrument.tinker import claims, in_flight, operations
+from tinkertape.instrument.tinker import base_models, claims, in_flight, operations, submissions
 
 
 class OwnFuture:
@@ -40,10 +40,17 @@ class CombinedFuture:
         return [await future.result_async(timeout) for future in self.futures]
 
 
+class Holder:
+    async def execute_with_retries(self, func: Callable[[], Awaitable[Any]]) -> Any:
+        return await func()
+
+
 class OldClient:
     def __init__(self) -> None:
         self.parts = [OwnFuture(), OwnFuture()]
         self.bare: Future[str] = Future()
+        self.half = OwnFuture()
+        self.model_id = "a-session:train:0"
 
     def forward_backward(self) -> CombinedFuture:
         return CombinedFuture(self.parts)
@@ -58,6 +65,19 @@ class OldClient:
         await asyncio.sleep(0)
         return "a client"
 
+    async def forward_backward_custom_async(self) -> OwnFuture:
+        await asyncio.wrap_future(self.sample())  # its forward, which is another call
+        return self.half
+
+    async def get_audit_log_async(self, holder: Holder) -> None:
+        async def send() -> None:
+            raise ValueError("asked in the wrong loop")
+
+        await holder.execute_with_retries(send)
+
+    def create_lora_training_client(self, base_model: str) -> OldClient:
+        return self
+
 
 @pytest.fixture
 def client(events: Events) -> Iterator[OldClient]:
@@ -65,7 +85,9 @@ def client(events: Events) -> Iterator[OldClient]:
     operations.put_on(OldClient, "training", patches)
     claims.put_on(OwnFuture, patches)
     claims.put_on(CombinedFuture, patches)
+    submissions.put_on(Holder, patches)
     yield OldClient()
+    base_models.forget()
     patches.restore()
 
 
@@ -114,3 +136,47 @@ async def test_a_coroutine_that_returns_a_value_ends_when_it_returns(client: Old
 
     stop = events.one("tinker.training.create_sampling_client.stop")
     assert stop.measurements["call_duration"] == stop.measurements["duration"]
+
+
+async def test_a_coroutine_goes_on_after_another_call_that_it_makes(client: OldClient, events: Events) -> None:
+    """A custom loss up to 0.36: its forward is a part of it, and not its end."""
+    calling = asyncio.create_task(client.forward_backward_custom_async())
+    await asyncio.sleep(0)
+    client.bare.set_result("logprobs")
+    await calling
+
+    assert in_flight() == 1 and not events.named("tinker.training.sample.start")
+    client.half._future.set_result("done")
+    assert len(events.named("tinker.training.forward_backward_custom.stop")) == 1
+
+
+async def test_a_call_after_one_that_failed_in_the_same_task_is_no_retry_of_it(
+    client: OldClient, events: Events
+) -> None:
+    """`get_audit_log_async` from 0.20 to 0.36 sends from the user's own task."""
+    for _ in range(2):
+        with pytest.raises(ValueError, match="wrong loop"):
+            await client.get_audit_log_async(Holder())
+
+    assert len(events.named("tinker.submit.exception")) == 2 and not events.named("tinker.retry")
+
+
+def test_a_client_that_does_not_hold_its_base_model_is_told_with_the_one_it_was_made_from(
+    client: OldClient, events: Events
+) -> None:
+    client.create_lora_training_client(base_model="a-model")
+
+    client.sample()
+
+    assert events.one("tinker.training.sample.start").metadata["base_model"] == "a-model"
+
+
+def test_base_models_are_forgotten_beyond_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_models, "KEPT_MAX", 2)
+    for number in range(3):
+        base_models.remember({"model_id": f"m{number}"}, "a-model")
+
+    known = [base_models.base_model_of({"model_id": f"m{number}"}) for number in range(3)]
+    base_models.forget()
+
+    assert known == [None, "a-model", "a-model"]

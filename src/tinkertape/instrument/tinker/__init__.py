@@ -11,6 +11,7 @@
 
     arguments.py, results.py   what is counted    futures.py      what lies inside a future
     failures.py                whose fault        routes.py       which endpoint a URL is    release.py  which SDK
+    base_models.py             what a client was made from
 
 Nothing here imports the SDK: its classes are patched when it is there. No hook lets an error of ours through (`guard`),
 and one that fails five times stays off. Prompts, tokens, weights and header values never enter an event.

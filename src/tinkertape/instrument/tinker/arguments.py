@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tinkertape.instrument.tinker.base_models import base_model_of
 from tinkertape.instrument.tinker.futures import instance_dict
 
 _NAMED = {
@@ -28,11 +29,13 @@ def client_metadata(client: object) -> dict[str, Any]:
     told: dict[str, Any] = {"client": type(client).__name__}
     if (model_id := held.get("model_id")) is not None:
         told["model_id"] = model_id
-    base_model = held.get("_base_model") or getattr(getattr(held.get("_info"), "model_data", None), "model_name", None)
-    if base_model is not None:
-        told["base_model"] = base_model
     if (sampling_session_id := held.get("_sampling_session_id")) is not None:
         told["sampling_session_id"] = sampling_session_id
+    base_model = held.get("_base_model") or getattr(getattr(held.get("_info"), "model_data", None), "model_name", None)
+    if base_model is None:
+        base_model = base_model_of(told)
+    if base_model is not None:
+        told["base_model"] = base_model
     return told
 
 

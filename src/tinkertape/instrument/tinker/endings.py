@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from tinkertape.guard import guard
+from tinkertape.instrument.tinker.base_models import remember
 from tinkertape.instrument.tinker.failures import failure_and_fault
 from tinkertape.instrument.tinker.flight import Operation
 from tinkertape.instrument.tinker.results import result_counts, result_names
@@ -73,7 +74,9 @@ def _tell_success(operation: Operation, now_ns: int, result: Any) -> None:
 
 @guard("instrument.tinker.results")
 def _describe_result(operation: Operation, result: Any) -> None:
-    operation.metadata |= result_names(result)
+    names = result_names(result)
+    operation.metadata |= names
+    remember(names, operation.metadata.get("base_model"))
     operation.measured |= result_counts(result)
 
 

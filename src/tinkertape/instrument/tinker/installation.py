@@ -21,6 +21,7 @@ from tinkertape.guard import failures, forget_failures, guard, guarded
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import (
     attempts,
+    base_models,
     claims,
     loop,
     operations,
@@ -72,6 +73,7 @@ def uninstall() -> None:
         loop.unwatch()
         waits.stop()
         starvation.forget()
+        base_models.forget()
         forget_all()
 
 
