@@ -41,6 +41,12 @@ UNTRACED = (  # by coverage: they hold times against a service in this process, 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--versions", action="store_true", help="run every release of the SDK in tests/versions, not a few"
+    )
+
+
 def pytest_configure() -> None:
     """Ctrl-C reaches the programs that tests start, also where this was started in a shell's background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
