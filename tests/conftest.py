@@ -21,6 +21,7 @@ LONGEST = (  # what takes long comes first; what makes the machine busy on purpo
     "tests/cli/test_reading.py",
     "tests/diagnosis/test_truth.py",
     "tests/diagnosis/test_network_truth.py",
+    "tests/versions/",
     "tests/faults/",
     "tests/journeys/",
     "tests/cli/",

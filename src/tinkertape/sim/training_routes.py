@@ -147,8 +147,8 @@ def create_custom_loss(service: Service, request: Request, body: bytes) -> dict[
     """Taken, and never run: training with a loss of the service's is not simulated."""
     wanted = bodies.read_json(body, bodies.CreateCustomLoss)
     loss_id = f"{wanted.session_id}:loss:{wanted.custom_loss_seq_id}"
-    work: Callable[[], Result] = lambda: {"loss_id": loss_id}  # noqa: E731
-    return promised(service, request, Submission("CreateCustomLoss", loss_id, Line(None), 0, work))
+    submission = Submission("CreateCustomLoss", loss_id, Line(None), 0, lambda: {"loss_id": loss_id})
+    return promised(service, request, submission)
 
 
 ROUTES: dict[tuple[str, str], Callable[[Service, Request, bytes], dict[str, Any]]] = {
