@@ -1,4 +1,5 @@
-"""docs/conformance.md: each numbered behaviour of facts/beam.md, what is done here, and the test that shows it.
+"""docs/conformance.md: each numbered behaviour of facts/beam.md, and each defect of the SDK's telemetry in facts/sdk.md
+§6 (D1–D13), what is done here, and the test that shows it.
 
 Made from the marks of the tests in tests/conformance/, as `@pytest.mark.conformance("T41", beat="…")`, and from
 items.toml beside them. A mark has the item's number, and what is done otherwise: `beat` if that is better, `differs` if
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 FACTS = ROOT / "docs" / "facts" / "beam.md"
+DEFECTS = ROOT / "docs" / "facts" / "sdk.md"
 TESTS = ROOT / "tests" / "conformance"
 GROUPS = {
     "T": "The bus",
@@ -24,8 +26,10 @@ GROUPS = {
     "P": "Metrics: Prometheus",
     "S": "Metrics: StatsD",
     "L": "Poller",
+    "D": "The SDK's own telemetry",
 }
 NUMBER = re.compile(r"(?:^|(?<=[.;] ))([TMCPSL]\d+[a-z]?) (?=\[[tps][],])")
+DEFECT = re.compile(r"^- (?:\*\*)?(D\d+)(?:\*\*)? (.*)$", re.MULTILINE)
 TEXT_MAX = 200  # characters of an item's text; the whole of it is in facts/beam.md
 
 HEAD = """\
@@ -37,7 +41,8 @@ The bus, the metrics and the poller do what the libraries `telemetry`, `telemetr
 `telemetry_poller` do on the BEAM. [facts/beam.md](facts/beam.md) lists their behaviours by number, found by reading and
 running them; this page says of each what is done here. **Better** is a deviation on purpose, from what is a weakness
 there; *other* is one that Python asks for, as an exception instead of an error that is returned. What is said of a
-test is its own mark, so the page cannot drift from the tests.
+test is its own mark, so the page cannot drift from the tests. At the end the same for what is wrong with the telemetry
+that the SDK itself sends ([facts/sdk.md](facts/sdk.md) §6).
 """
 
 
@@ -68,7 +73,13 @@ def items() -> list[Item]:
         _, *pairs = NUMBER.split(line)
         for number, text in zip(pairs[::2], pairs[1::2], strict=True):
             found.append(Item(number, plain(text), "**BEAT**" in text))
-    return found
+    return [*found, *defects()]
+
+
+def defects() -> list[Item]:
+    """What is wrong with the SDK's own telemetry: each is to be done better."""
+    part = DEFECTS.read_text(encoding="utf-8").partition("## 6. ")[2].partition("\n## ")[0]
+    return [Item(number, text.replace("**", ""), True) for number, text in DEFECT.findall(part)]
 
 
 def plain(text: str) -> str:

@@ -178,7 +178,7 @@ class Sender:
 
     def _hunt(self, segment: Segment, batch: Batch, ends: list[int], answer: Answer) -> float:
         hunt = self._hunts.setdefault(segment.path, _Hunt(len(batch.lines), self.sent))
-        hunt.suspects = len(batch.lines)
+        hunt.suspects, self.failed = len(batch.lines), 0  # it is there, and answers
         if len(ends) > 1:
             return 0.0  # a smaller one next
         culprits = [_refused(batch, end, self.collector.address, answer) for end in ends]
