@@ -42,6 +42,15 @@ def test_closing_ends_all_of_it_and_closing_twice_is_closing_once() -> None:
     wait_until(lambda: not threads())
 
 
+def test_a_reporter_that_is_made_already_is_refused_before_any_other_is_made() -> None:
+    with PrometheusReporter([counter("a.b.count")]) as made:
+        before = tinkertape.list_handlers()
+        with pytest.raises(MetricError, match="give its class or a function"):
+            start(reporters=[PrometheusReporter, made])  # type: ignore[list-item]
+
+        assert tinkertape.list_handlers() == before and not threads()
+
+
 @pytest.mark.parametrize(
     ("twice", "period_s", "error"), [(True, 10.0, MetricError), (False, 0.0, PollerError)], ids=["reporter", "period"]
 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from tinkertape.bus import Bus
+from tinkertape.errors import MetricError
 from tinkertape.instrument.poller import Poller
 from tinkertape.metrics.defaults import default
 from tinkertape.metrics.definitions import Metric
@@ -44,6 +45,12 @@ class Reporting:
         self.close()
 
 
+def _maker(given: Any) -> Any:
+    if not callable(given):
+        raise MetricError(f"a reporter is made of the metrics here: give its class or a function, not {given!r}")
+    return given
+
+
 def start(
     metrics: Iterable[Metric] | None = None,
     reporters: Iterable[Callable[[Sequence[Metric]], Reporter]] = (),
@@ -56,9 +63,10 @@ def start(
     `reporters` are what makes each one of the metrics: a class, `PrometheusReporter`, or a function for one with
     options, `lambda metrics: StatsDReporter(metrics, prefix="mine")`. Those that were made stand in `reporters` of what
     comes back. `bus` is for the poller; give a reporter its own. Raises what a reporter raises, after closing those
-    before it; `PollerError` for a period that is none.
+    before it; `MetricError` for a reporter that is made already, `PollerError` for a period that is none.
     """
     wanted = tuple(default() if metrics is None else metrics)
+    reporters = [_maker(each) for each in reporters]
     with ExitStack() as stack:
         made = []
         for make in reporters:

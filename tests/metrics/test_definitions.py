@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import operator
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from tests.test_exports import loaded_by
 
 from tinkertape import metrics
 from tinkertape.errors import MetricError
-from tinkertape.metrics import exponential_buckets, sum_
+from tinkertape.metrics import definitions, distribution, exponential_buckets, sum_, summary
 from tinkertape.metrics.definitions import arity
+
+OPTION = re.compile(r'reporter_options\.get\("(\w+)"')
 
 
 class Callable:
@@ -86,3 +90,24 @@ def test_metrics_need_msgspec_and_the_standard_library_only():
     ours = {"tinkertape", "msgspec", "typing_extensions"}
     foreign = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - ours
     assert {name for name in foreign if not name.startswith("_")} == set()
+
+
+@pytest.mark.parametrize(("given", "meant"), [("quantile", "quantiles"), ("prometheus_typ", "prometheus_type")])
+def test_a_slip_in_reporter_options_is_an_error_with_the_right_name(given, meant):
+    with pytest.raises(MetricError, match=f"unknown option {given!r} in reporter_options.*did you mean {meant!r}"):
+        summary("a.b.c", reporter_options={given: 1})
+
+
+def test_every_option_that_a_reporter_of_ours_reads_is_known():
+    room = Path(definitions.__file__).parent
+    read = {name for file in room.rglob("*.py") for name in OPTION.findall(file.read_text())}
+
+    assert read == set(definitions.REPORTER_OPTIONS)
+
+
+def test_all_options_are_told_once_where_none_is_near():
+    with pytest.raises(MetricError) as caught:
+        distribution("a.b.c", xyz=1)
+
+    told = str(caught.value).partition("there are ")[2].split(", ")
+    assert told == sorted(set(told))

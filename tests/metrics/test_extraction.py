@@ -34,7 +34,7 @@ def test_numbers_of_other_kinds_become_pythons(given, value):
     assert type(found.value) in (int, float)
 
 
-@pytest.mark.parametrize("given", [Fraction(10**400), Decimal("1e999"), numpy.float64("inf"), 10**251])
+@pytest.mark.parametrize("given", [Fraction(10**400), Decimal("1e999"), Decimal("sNaN"), 10**251])
 def test_numbers_that_are_no_floats_are_not_finite(given):
     assert extractor(sum_("a.b.c"))({"c": given}, {}) == Skipped("not_finite", given)
 

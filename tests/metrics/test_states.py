@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import reduce
+from math import ceil, floor, inf, nextafter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinkertape.metrics import counter, distribution, last_value, sum_, summary
 from tinkertape.metrics.cells import new_cell, read_cell
-from tinkertape.metrics.states import empty, merged, observed
+from tinkertape.metrics.states import empty, merged, observed, raw_bounds
+from tinkertape.metrics.units import BYTES, TIMES
 
 METRICS = [counter("a.b"), sum_("a.b"), last_value("a.b"), summary("a.b"), distribution("a.b", buckets=[-1, 0, 1, 1e9])]
 NUMBERS = st.one_of(st.integers(-(10**30), 10**30), st.floats(-1e200, 1e200), st.sampled_from([0, -0.0, 5e-324, 1e-10]))
+
+
+def _thousandth(number):
+    return number / 1000
 
 
 def state_of(metric, observations):
@@ -21,6 +28,23 @@ def state_of(metric, observations):
 
 
 STATES = st.lists(st.tuples(st.integers(0, 5), NUMBERS), max_size=5)
+
+
+UNITS = [(old, new) for old in TIMES for new in TIMES] + [(old, new) for old in BYTES for new in BYTES]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids="-".join)
+@given(st.one_of(st.floats(1e-9, 1e6), st.integers(1, 10**6), st.integers(-(10**6), -1).map(_thousandth)))
+@settings(max_examples=10)
+@example(1.001)
+def test_what_is_reported_as_a_bound_or_less_is_in_its_bucket(unit, bound):
+    metric = distribution("a.b", unit=unit, buckets=[bound])
+    [raw] = raw_bounds(metric)
+    exact = Fraction(bound) * TIMES.get(unit[1], BYTES.get(unit[1])) / TIMES.get(unit[0], BYTES.get(unit[0]))
+
+    for value in (raw, nextafter(raw, -inf), nextafter(raw, inf), floor(exact), ceil(exact)):
+        is_first = observed(metric, value, 0).counts == (1, 0)
+        assert is_first == (metric.conversion.apply(value) <= bound)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.kind)

@@ -34,6 +34,9 @@ TIME_BUCKETS_MS = tuple(10 * 2**power for power in range(17))  # 10 ms to 11 min
 BYTE_BUCKETS = tuple(1_000 * 4**power for power in range(11))  # 1 kB to 1 GB
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
+REPORTER_OPTIONS = ("prometheus_type", "quantiles", "sampling_rate", "report_as", "monotonic")
+"""Those of our own reporters; others may have more, but none that is so near to one of these."""
+
 _NAME = re.compile(r"[^\s.]+(\.[^\s.]+)*\Z")  # what the bus takes as the name of an event
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -194,16 +197,15 @@ def _exact(text: str) -> str:
 
 
 def _refuse_unknown(kind: type[Metric], name: str, options: Mapping[str, Any]) -> None:
-    known = list((DistributionOptions if kind is Distribution else Options).__annotations__)
-    if kind is Distribution:
-        known += Options.__annotations__
+    own = DistributionOptions if kind is Distribution else Options
+    known = sorted({*own.__annotations__, *Options.__annotations__})
     for option in options:
         if option in known:
             continue
         if option == "buckets":
             raise MetricError(f"{kind.kind} {name!r} takes no buckets; did you mean a distribution?")
         nearest = difflib.get_close_matches(option, known, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(sorted(known))}"
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}"
         raise MetricError(f"unknown option {option!r} for {kind.kind} {name!r}; {hint}")
 
 
@@ -309,6 +311,12 @@ def _reporter_options(given: object, name: str) -> Mapping[str, Any]:
         raise MetricError(f"the reporter_options of {name!r} are a mapping with strings as keys, got {given!r}")
     if "buckets" in given:
         raise MetricError(f"buckets of {name!r} are an option of their own, not one of reporter_options")
+    for option in given:
+        nearest = difflib.get_close_matches(option, REPORTER_OPTIONS, n=1, cutoff=0.8)
+        if nearest and option not in REPORTER_OPTIONS:
+            raise MetricError(
+                f"unknown option {option!r} in reporter_options of {name!r}; did you mean {nearest[0]!r}?"
+            )
     return MappingProxyType(dict(given))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -60,7 +60,7 @@ class Exemplars:
     """Takes the exemplars of these metrics, from now on, until `close()`."""
 
     def __init__(self, metrics: Sequence[Metric], *, bus: Bus, series_max: int) -> None:
-        self._bus = bus
+        self._bus, self._series_max = bus, series_max
         self._takers = {id(metric): _Taker(metric, series_max) for metric in metrics}
         self._metrics = tuple(metrics)  # their ids are keys: they must live as long
         self._handler_ids: list[object] = []
@@ -74,6 +74,13 @@ class Exemplars:
         """The exemplars of one series, by the place of the bucket."""
         taker = self._takers.get(id(metric))
         return _NONE if taker is None else taker.found.get(tags, _NONE)
+
+    def make_room(self, metric: Metric, shown: Collection[Tags]) -> None:
+        """Where there is no room for another series: forget those that are shown no longer."""
+        taker = self._takers.get(id(metric))
+        if taker is not None and len(taker.found) >= self._series_max:
+            for tags in set(taker.found.copy()).difference(shown):
+                taker.found.pop(tags, None)
 
     def close(self) -> None:
         """Take no more."""

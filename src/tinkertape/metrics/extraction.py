@@ -153,7 +153,7 @@ def usable_number(value: object, metric: Metric) -> int | float:
         raise Unusable("not_a_number", value)
     try:
         number = int(value) if isinstance(value, Integral) else float(value)
-    except OverflowError:
+    except (OverflowError, ValueError):  # an integer without end, a signaling NaN
         raise Unusable("not_finite", value) from None
     if not -MAGNITUDE_MAX < number < MAGNITUDE_MAX:
         raise Unusable("not_finite", value)

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tinkertape.metrics.definitions import Metric
-from tinkertape.metrics.extraction import measurement_reader
+from tinkertape.metrics.extraction import measurement_reader, usable_number
 
 
 def never_negative(metric: Metric) -> Metric:
@@ -19,7 +19,9 @@ def never_negative(metric: Metric) -> Metric:
 
     def not_negative(measurements: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
         value = read(measurements, metadata)
-        if isinstance(value, int | float) and value < 0:
+        if type(value) is not int and type(value) is not float:
+            value = usable_number(value, metric)  # a Decimal and numpy's are numbers, too
+        if value < 0:
             raise ValueError(f"{value!r} would make the counter {metric.name!r} go down; make it a gauge, to let it")
         return value
 

@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 
 from tinkertape.metrics.definitions import Metric
+from tinkertape.metrics.extraction import MAGNITUDE_MAX
 from tinkertape.metrics.sketch import Buckets, bucket_of
 from tinkertape.metrics.units import IDENTITY, Conversion
 
+ROUNDED = 4  # floats that a bound can be off after its conversion
 _BITS = 1074  # every float is a whole multiple of 2^-1074
 
 
@@ -181,4 +183,19 @@ def observed(metric: Metric, value: int | float, time_ns: int) -> State:
 
 def raw_bounds(metric: Metric) -> tuple[int | float, ...]:
     """The upper bounds of a distribution's buckets, in the unit measured."""
-    return tuple(metric.conversion.undo(bound) for bound in metric.buckets or ())
+    return tuple(_greatest(metric.conversion, bound) for bound in metric.buckets or ())
+
+
+def _greatest(conversion: Conversion, bound: int | float) -> int | float:
+    """The greatest value that is reported as no more than `bound`; `undo` alone may be a rounding off, as 1.001 ms is
+    1000999.9999999999 ns.
+    """
+    raw = conversion.undo(bound)
+    if not raw or conversion == IDENTITY or abs(raw) > MAGNITUDE_MAX:
+        return raw
+    for _ in range(ROUNDED):
+        if conversion.apply(raw) > bound:
+            raw = math.nextafter(raw, -math.inf)
+        elif conversion.apply(above := math.nextafter(raw, math.inf)) <= bound:
+            raw = above
+    return raw

@@ -9,9 +9,12 @@ import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy
 import prometheus_client
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -94,6 +97,40 @@ def test_a_summary_has_its_quantiles_sum_and_count(bus: Bus) -> None:
     assert found["a_b_size", "0"] == 10 and found["a_b_size", "1"] == 30
     assert found["a_b_size", "0.5"] == pytest.approx(20, rel=0.01)
     assert found["a_b_size_sum", None] == 60 and found["a_b_size_count", None] == 3
+
+
+@pytest.mark.parametrize("value", [Decimal(-4), Fraction(-4), numpy.int64(-4), numpy.float32(-4)], ids=repr)
+def test_a_negative_number_of_any_type_makes_no_counter_go_down(bus: Bus, value: Any) -> None:
+    with PrometheusReporter([sum_("a.b.up")], bus=bus) as reporter:
+        for each in (10, value, abs(value)):
+            bus.execute("a.b", {"up": each})
+
+        assert "a_b_up_total 14.0\n" in reporter.text()
+        assert reporter.skipped() == {("a.b.up", "error"): 1}
+
+
+def test_what_a_registry_refuses_listens_to_nothing(bus: Bus, tmp_path: Path) -> None:
+    registry = prometheus_client.CollectorRegistry()
+    with PrometheusReporter([counter("a.b.count")], bus=bus, registry=registry) as reporter:
+        handlers = bus.list_handlers()
+        with pytest.raises(MetricError, match=r"registry refuses.*a_b_count"):
+            PrometheusReporter([counter("a.b.count")], bus=bus, registry=registry, directory=tmp_path)
+
+        assert bus.list_handlers() == handlers
+        bus.execute("a.b", {})
+        assert "a_b_count_total 1.0\n" in reporter.text()
+
+
+def test_a_series_that_came_after_others_went_has_an_exemplar(bus: Bus) -> None:
+    bus.attach("listens", "my.work.start", lambda *_: None)
+    metric = counter("a.b.count", tags=["x"])
+    with PrometheusReporter([metric], bus=bus, series_max=1, idle_s=1e-9) as reporter:
+        for number in range(3):
+            with span("my.work", bus=bus):
+                bus.execute("a.b", {}, {"x": number})
+            text = reporter.text(openmetrics_format=True)
+            assert f'x="{number}"' in text and "trace_id" in text
+            reporter.text()  # unchanged since: idle
 
 
 def test_a_sum_that_is_a_counter_never_goes_down_and_one_that_is_a_gauge_may(bus: Bus) -> None:

@@ -64,7 +64,8 @@ class PrometheusReporter(Collector):
     keeps the last trace id of each bucket and counter, for spans only, and OpenMetrics shows it. `series_max` and
     `idle_s` are the `Aggregate`'s. `directory` is a folder that all processes of one program share: each scrape then
     shows the metrics of all of them (`processes.py`); empty it before the program starts. Raises `MetricError` for
-    names that become alike, for unknown types and quantiles in `reporter_options`, and a folder that cannot be written.
+    names that become alike, or are in the registry, for unknown types and quantiles in `reporter_options`, and a folder
+    that cannot be written.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class PrometheusReporter(Collector):
         directory: str | Path | None = None,
     ) -> None:
         bus = default_bus if bus is None else bus
+        if idle_s is not None and not idle_s > 0:
+            raise MetricError(f"idle_s is {idle_s!r}: want seconds above 0, or None; after 0 s nothing would be shown")
         self._shown = [_Shown(metric) for metric in metrics]
         _refuse_alike(self._shown)
         self.registry = _Registry() if registry is None else registry
@@ -87,7 +90,11 @@ class PrometheusReporter(Collector):
         with_examples = [shown.metric for shown in self._shown if shown.type in ("counter", "histogram")]
         self._shared = None if directory is None else SharedStates(wanted, self._aggregate, Path(directory))
         self._exemplars = Exemplars(with_examples if exemplars else [], bus=bus, series_max=series_max)
-        self.registry.register(self)
+        try:
+            self.registry.register(self)
+        except ValueError as error:
+            self._stop()
+            raise MetricError(f"the registry refuses these metrics; close what has them, or rename: {error}") from error
 
     def describe(self) -> list[prometheus_client.Metric]:
         """The names, for the registry's own check of what else is in it."""
@@ -97,6 +104,7 @@ class PrometheusReporter(Collector):
         """All series as they are now; metrics without one are left out. Called by the registry."""
         source = self._aggregate if self._shared is None else self._shared
         for shown, family in zip(self._shown, source.collect(), strict=True):
+            self._exemplars.make_room(shown.metric, [series.tags for series in family.series])
             if family.series:
                 yield shown.family(family, self._exemplars)
 
@@ -126,13 +134,16 @@ class PrometheusReporter(Collector):
 
     def close(self) -> None:
         """Listen no longer, and leave the registry. Closing twice is closing once."""
+        self._stop()
+        if self._shown:
+            self._shown = []
+            self.registry.unregister(self)
+
+    def _stop(self) -> None:
         self._aggregate.close()
         self._exemplars.close()
         if self._shared is not None:
             self._shared.close()
-        if self._shown:
-            self._shown = []
-            self.registry.unregister(self)
 
     def __enter__(self) -> Self:
         return self
