@@ -281,6 +281,47 @@ def test_the_exit_status_that_a_program_asked_for_is_in_the_report(tinkertape: R
     assert "\n× Failed." in ran.stderr and "× failed, exit status 3" in ran.stderr and "✓" not in ran.stderr
 
 
+INTERRUPTED_IN = """
+import os, signal, sys, {module} as module
+original = module.{name}
+def interrupted(self, *arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    return original(self, *arguments)
+module.{name} = interrupted
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "last", "status", "quiet"),
+    [
+        (("tinkertape.telemetry", "Telemetry.end"), "", 0, False),
+        (("tinkertape.telemetry", "Telemetry.end"), "raise KeyboardInterrupt", -signal.SIGINT, False),
+        (("tinkertape.telemetry", "Telemetry.end"), "", 0, True),
+        (("tinkertape.cli.tapes", "TapesSource.report"), "sys.exit(3)", 3, False),
+    ],
+    ids=["while the tape is closed", "of an interrupted program", "quietly", "while the report is made"],
+)
+def test_ctrl_c_after_the_program_skips_the_report_and_nothing_else(
+    place: tuple[str, str], last: str, status: int, quiet: bool, tinkertape: Run, directory: Path
+) -> None:
+    source = INTERRUPTED_IN.format(module=place[0], name=place[1]) + last
+
+    ran = tinkertape("run", *["-q"] * quiet, script(directory, source))
+
+    [row] = listed(tinkertape)
+    said = [line for line in ran.stderr.splitlines() if not re.match(r"Traceback|  |KeyboardInterrupt$", line)]
+    skipped = f'tinkertape: no report, for Ctrl-C skipped it: "tinkertape show {row["run"]}" prints it'
+    assert (ran.returncode, said) == (status, [] if quiet else [skipped])
+    assert row["state"] == ("failed" if status == 3 else "ended")
+
+
+def test_the_ctrl_c_that_ends_the_program_does_not_skip_the_report(tinkertape: Run, directory: Path) -> None:
+    ran = tinkertape("run", script(directory, "import os, signal; os.kill(os.getpid(), signal.SIGINT)"))
+
+    assert ran.returncode == -signal.SIGINT
+    assert "It was interrupted by Ctrl-C." in ran.stderr and "Ledger" in ran.stderr
+
+
 @pytest.mark.parametrize("last", ["raise SystemExit(3)", f"{ON_TAPE}; os.kill(os.getpid(), signal.SIGKILL)"])
 def test_a_run_that_failed_or_was_killed_is_not_healthy(last: str, tinkertape: Run, directory: Path) -> None:
     tinkertape("run", "-q", script(directory, last))

@@ -1,7 +1,7 @@
 """The report that `tinkertape run` prints when the program is over: on stderr, from the tape just closed.
 
 Where the disk took no end line, what this process knows of its recording speaks for it. It takes `PATIENCE_S` at most;
-Ctrl-C skips it.
+Ctrl-C skips it (`recording.py`).
 """
 
 from __future__ import annotations

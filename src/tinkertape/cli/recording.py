@@ -71,23 +71,30 @@ class Recording:
             self.telemetry.record_fatal(ended_by)
 
     def finish(self) -> None:
-        """Close the tape and print the report.
+        """Close the tape and print the report; Ctrl-C skips the report, never the end of the tape.
 
         A forked child of the program that exits comes by here too: it is not the one that reports.
         """
         if self.telemetry is None or os.getpid() != self._pid:
             return
-        with guarded("cli.run.close"), contextlib.suppress(KeyboardInterrupt):
-            self.telemetry.end(self.status, self.exit_status)  # also where the program has it open still
-        with guarded("cli.run.lost"):
-            for line in lost_to_the_disk(self.telemetry.ledger()):
-                self._say(line, always=True)
-        if not self._quiet:
-            sys.path[:] = self._path  # what the report imports is ours, never a `rich.py` beside the script
-            with guarded("cli.run.report"), contextlib.suppress(KeyboardInterrupt):
-                self._report(self.telemetry)
+        try:
+            with interrupt_held():
+                self._close(self.telemetry)
+            if not self._quiet:
+                sys.path[:] = self._path  # what the report imports is ours, never a `rich.py` beside the script
+                with guarded("cli.run.report"):
+                    self._report(self.telemetry)
+        except KeyboardInterrupt:
+            self._say(f'no report, for Ctrl-C skipped it: "tinkertape show {self.telemetry.run}" prints it')
         if self.status == "interrupted":
             die_by_sigint()
+
+    def _close(self, telemetry: Telemetry) -> None:
+        with guarded("cli.run.close"):
+            telemetry.end(self.status, self.exit_status)  # also where the program has it open still
+        with guarded("cli.run.lost"):
+            for line in lost_to_the_disk(telemetry.ledger()):
+                self._say(line, always=True)
 
     def _report(self, telemetry: Telemetry) -> None:
         from tinkertape.cli.ending import print_ending  # noqa: PLC0415  rich is loaded when the program is over
@@ -100,6 +107,22 @@ class Recording:
     def _say(self, line: str, *, always: bool = False) -> None:
         if (always or not self._quiet) and sys.stderr is not None:
             sys.stderr.write(f"tinkertape: {escaped(line)}\n")
+
+
+@contextlib.contextmanager
+def interrupt_held() -> Iterator[None]:
+    """Let Ctrl-C come when this is over. A handler of the program's own, or none at all, stays as it is."""
+    pressed: list[int] = []
+    is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_pythons:
+        signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        if is_pythons:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def lost_to_the_disk(ledger: Ledger) -> Iterator[str]:
