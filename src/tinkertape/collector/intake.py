@@ -23,7 +23,8 @@ import msgspec
 
 from tinkertape.collector.elements import elements, members
 from tinkertape.collector.identity import identity, name, safe_run
-from tinkertape.redact import redact, redact_text
+from tinkertape.collector.known import Forms, Glance, form_of, glanced
+from tinkertape.redact import MARK, redact, redact_text
 
 DEPTH_MAX = 64
 EVENTS_MAX = 20_000  # in one body; an SDK sends 100 at most, we send 500
@@ -43,10 +44,9 @@ class TooManyEvents(BadBody):
     """A body with more events than are taken at once."""
 
 
-class Body(msgspec.Struct):
-    """A body of Tinker's wire; `tape` and `ledger` only from a delivery of ours."""
+class Envelope(msgspec.Struct):
+    """A body of Tinker's wire without its events; `tape` and `ledger` only from a delivery of ours."""
 
-    events: list[dict[str, Any]]
     platform: str = ""
     sdk_version: str = ""
     session_id: str = ""
@@ -54,6 +54,12 @@ class Body(msgspec.Struct):
     project: str = ""
     tape: dict[str, Any] | None = None
     ledger: dict[str, Any] | None = None
+
+
+class Body(Envelope, kw_only=True):
+    """The whole body."""
+
+    events: list[dict[str, Any]]
 
 
 class Intake(msgspec.Struct, frozen=True):
@@ -72,6 +78,8 @@ class _Unfit(Exception):
 
 
 _body_decoder = msgspec.json.Decoder(Body)
+_envelope_decoder = msgspec.json.Decoder(Envelope)
+_forms = Forms()
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _any_decoder = msgspec.json.Decoder()
 
@@ -82,18 +90,22 @@ def take_in(body: bytes) -> Intake:
     """
     if not body.isascii():
         _must_be_utf8(body)
-    found: Body | None = None
     if body.count(b"{") <= 5 * EVENTS_MAX:  # else it may hold a million small objects, which are counted first
-        try:
-            found = _body_decoder.decode(body)
-            events: list[Any] = found.events
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            found = None
-    if found is None:
-        found, events = _decode_leniently(body)
+        met = glanced(body)
+        if met is not None and len(met) <= EVENTS_MAX:
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                return _Taking(_envelope_decoder.decode(body)).all(met)
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            whole = _body_decoder.decode(body)
+            return _Taking(whole).all(_few(whole.events))
+    outline, events = _decode_leniently(body)
+    return _Taking(outline).all(_few(events))
+
+
+def _few(events: list[Any]) -> list[Any]:
     if len(events) > EVENTS_MAX:
         raise TooManyEvents(f"the body has more than {EVENTS_MAX:,} events; send fewer at once")
-    return _Taking(found).all(events)
+    return events
 
 
 def _must_be_utf8(body: bytes) -> None:
@@ -106,7 +118,7 @@ def _must_be_utf8(body: bytes) -> None:
 class _Taking:
     """One body on its way."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Envelope) -> None:
         self._header = _header_of(body.tape)
         source = self._header or {}
         session_id = source.get("session_id") or identity(body.session_id)
@@ -122,6 +134,8 @@ class _Taking:
             "project": "" if self.project == "default" else self.project,
         }
         self._context = {key: value for key, value in context.items() if value}
+        self._suffix = _suffix_of(self._context)
+        self._rest = _suffix_of({key: text for key, text in self._context.items() if key not in ("run", "process")})
         self._met: Counter[str] = Counter()  # ids that were made from the content: equal events are told apart
 
     def all(self, events: list[Any]) -> Intake:
@@ -141,6 +155,32 @@ class _Taking:
         return Intake(b"\n".join(lines), len(events), rejected, self.process, header)
 
     def _line(self, event: Any) -> bytes:
+        return self._known_line(*event) if isinstance(event, tuple) else self._looked_through(event)
+
+    def _known_line(self, raw: bytes, glance: Glance) -> bytes:
+        """The line of an event as it stands, if its form is known; else it is looked through, and may be known then."""
+        suffix = self._suffix_for(glance)
+        if suffix is None or identity(glance.event_id) != glance.event_id or not glance.event_id:
+            return self._looked_through(msgspec.Raw(raw))
+        form = form_of(raw, glance.event_id)
+        if form in _forms:
+            return raw[:-1] + suffix
+        line = self._looked_through(msgspec.Raw(raw))
+        is_whole = line.count(b'"') == raw.count(b'"') + suffix.count(b'"')  # no key stands in it twice
+        if is_whole and MARK.encode() not in line and _forms.is_to_learn(form):
+            _forms.learn(form)
+        return line
+
+    def _suffix_for(self, glance: Glance) -> bytes | None:
+        """What completes an event's text; None where it says of itself what does not hold."""
+        if glance.session_id is None and glance.sdk_version is None and glance.project is None:
+            if glance.run is None and glance.process is None:
+                return self._suffix
+            if glance.run == self.run and glance.process == self.process:
+                return self._rest
+        return None
+
+    def _looked_through(self, event: Any) -> bytes:
         if isinstance(event, msgspec.Raw):
             event = _decode_event(bytes(event))
         if not isinstance(event, dict):
@@ -173,6 +213,8 @@ class _Taking:
         return made_id if met == 1 else f"{made_id}-{met}"
 
     def _rejected_line(self, event: Any, reason: str) -> bytes:
+        if isinstance(event, tuple):
+            event = msgspec.Raw(event[0])
         raw = bytes(event) if isinstance(event, msgspec.Raw) else _written_out(event)
         given_id = identity(event.get("event_id")) if isinstance(event, dict) else ""
         entry = {
@@ -184,6 +226,11 @@ class _Taking:
 
     def _ledger_line(self, ledger: dict[str, Any]) -> bytes:
         return _encode({"ledger": redact(ledger), "run": self.run, "process": self.process, "project": self.project})
+
+
+def _suffix_of(context: dict[str, str]) -> bytes:
+    """The end of an event's text that says what its body says for all: `,"run":…}`."""
+    return b"," + _encode(context)[1:] if context else b"}"
 
 
 def _written_out(event: Any) -> bytes:
@@ -240,7 +287,7 @@ class _Outline(msgspec.Struct):
 _outline_decoder = msgspec.json.Decoder(_Outline)
 
 
-def _decode_leniently(body: bytes) -> tuple[Body, list[msgspec.Raw]]:
+def _decode_leniently(body: bytes) -> tuple[Envelope, list[msgspec.Raw]]:
     """The body of a sender that is not exact: an event that is no object or nested without end, a number for a version,
     a lone surrogate, a NaN."""
     try:
@@ -282,12 +329,11 @@ def _cut_out(body: bytes) -> _Outline:
     return outline
 
 
-def _coerced(outline: _Outline) -> Body:
+def _coerced(outline: _Outline) -> Envelope:
     def text(given: Any) -> str:
         return given if isinstance(given, str) else ""
 
-    return Body(
-        events=[],
+    return Envelope(
         platform=text(outline.platform),
         sdk_version=text(outline.sdk_version),
         session_id=text(outline.session_id),

@@ -45,6 +45,8 @@ def is_secret_key(key: str) -> bool:
 _PAIR_WORDS = re.compile(
     "secret|csrf|xsrf|passw|passph|passc|pwd|credential|auth|cookie|key|token|cf-access|cf_access|jwt|bearer|otp|signature"
 )
+MARK_WORDS = (*_PAIR_WORDS.pattern.split("|"), *(trigger for shape in SHAPES for trigger in shape.triggers))
+"""A text with none of these in it, in lower case or upper, holds no secret that a text is searched for."""
 _PAIR = re.compile(
     r"""(?<![\w.\-])(?P<key>(?:(?:api|access|private|secret|signing|auth)[ ])?[\w.\-]{1,200}+)  # a word is tried once
         (?P<quote>\\*["'])?\s{0,8}(?P<sign>:|=>|={1,2}|,)\s{0,8}""",
