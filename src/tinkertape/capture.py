@@ -17,8 +17,10 @@ from tinkertape.bus import default_bus
 from tinkertape.context import with_severity
 from tinkertape.events import TELEMETRY_EXCEPTION
 from tinkertape.exception_record import exception_metadata, first_fatal, first_passing, is_failure
+from tinkertape.failures import make_room
 from tinkertape.guard import attempt, guarded
 from tinkertape.telemetry import Telemetry, get_telemetry
+from tinkertape.wire import SEVERITIES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,7 +65,8 @@ class _Capture:
         event = f"exception.{self._place}"
         if not is_failure(error):
             return
-        telemetry = _telemetry_of(self._telemetry) or _telemetry_of(owner) or get_telemetry()
+        known = (_telemetry_of(self._telemetry), _telemetry_of(owner), get_telemetry())
+        telemetry = next((each for each in known if each is not None and each.recording), None)
         if first_passing(error, event):
             data = exception_metadata(error, trace)
             data.pop("recorded_as", None)  # by this very event
@@ -84,9 +87,20 @@ class _Capture:
             TELEMETRY_EXCEPTION.execute({}, exception_metadata(error))
 
     def __call__(self, function: F) -> F:
-        """Decorate a function, method, coroutine function, generator or async generator function."""
-        capture = _Capture(function.__name__, self._fatal, self._severity, self._telemetry)
-        return _decorated(function, capture)
+        """Decorate a function, method, coroutine function, generator or async generator function.
+
+        Raises `TypeError` for what cannot be called.
+        """
+        decorated: F = self._decorate(function)
+        return decorated
+
+    def _decorate(self, function: Any) -> Any:
+        if isinstance(function, staticmethod | classmethod):
+            return type(function)(self(function.__func__))
+        if not callable(function):
+            hint = "; put it below @property" if isinstance(function, property) else ""
+            raise TypeError(f"capture_exceptions decorates what can be called, not {function!r}{hint}")
+        return _decorated(function, _Capture(_name_of(function), self._fatal, self._severity, self._telemetry))
 
 
 class _Call:
@@ -106,11 +120,23 @@ class _Call:
     ) -> None:
         if error is None:
             return
+        if isinstance(error, RecursionError):
+            try:
+                make_room()
+            except RecursionError:
+                return  # at the end of the stack nothing can be done; a call further out has room
         with guarded("capture_exceptions"):
             while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
                 trace = trace.tb_next
             BaseException.with_traceback(error, trace)  # what leaves a `with` block goes on with this one
             self._capture._record(error, trace, self._owner)
+
+
+def _name_of(function: Any) -> str:
+    """What its event is called: a partial is called as its function, an object that can be called as its class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _telemetry_of(provider: object) -> Telemetry | None:
@@ -128,9 +154,10 @@ def _telemetry_of(provider: object) -> Telemetry | None:
 
 def _decorated(function: F, capture: _Capture) -> F:
     wrapper: Any
-    if inspect.isasyncgenfunction(function):
+    kind: Any = function if hasattr(function, "__name__") else getattr(function, "func", type(function).__call__)
+    if inspect.isasyncgenfunction(kind):
         wrapper = _around_async_generator(function, capture)
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(kind):
 
         @functools.wraps(function)
         def wrap_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -138,7 +165,7 @@ def _decorated(function: F, capture: _Capture) -> F:
                 return (yield from function(*args, **kwargs))
 
         wrapper = wrap_generator
-    elif inspect.iscoroutinefunction(function):
+    elif inspect.iscoroutinefunction(kind):
 
         @functools.wraps(function)
         async def wrap_coroutine(*args: Any, **kwargs: Any) -> Any:
@@ -170,11 +197,17 @@ def _around_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], c
                     await inner.aclose()
                     raise
                 except BaseException as thrown:  # noqa: BLE001  thrown in from outside: the inner generator decides
-                    value = await inner.athrow(thrown)
+                    value = await inner.athrow(_without_our_frame(thrown))
                 else:
                     value = await inner.asend(sent)
 
     return wrap
+
+
+def _without_our_frame(thrown: BaseException) -> BaseException:
+    """What was thrown in was raised at our own `yield` first."""
+    trace = thrown.__traceback__
+    return thrown.with_traceback(trace.tb_next if trace is not None else None)
 
 
 @overload
@@ -198,7 +231,13 @@ def capture_exceptions(
     defaults to ERROR, WARNING for a user's error. `telemetry`, an object or who has a `get_telemetry()`, defaults to
     what the method's own object gives by `get_telemetry()`, then to the running one; without any, the event is still
     executed on the bus. Works for functions, methods, coroutine functions, generators and async generators.
+
+    Raises `ValueError` for a severity that is none, and `TypeError` for what cannot be decorated.
     """
+    if severity is not None and severity not in SEVERITIES:
+        raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
+    if telemetry is not None and not hasattr(type(telemetry), "get_telemetry") and not isinstance(telemetry, Telemetry):
+        raise TypeError(f"cannot record with {telemetry!r}: it is no Telemetry, and has no get_telemetry()")
     if function is not None:
         return _Capture("", False, None, None)(function)
     return _Capture("block", fatal, severity, telemetry)

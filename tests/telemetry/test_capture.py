@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
+import functools
 import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -230,3 +232,128 @@ def test_the_session_goes_on_after_a_fatal_exception(tmp_path: Path) -> None:
         "UNHANDLED_EXCEPTION",
         "SESSION_END",
     ]
+
+
+def test_whatever_can_be_called_can_be_decorated_in_either_order(told: Told) -> None:
+    class Client:
+        @capture_exceptions
+        @classmethod
+        def made(cls) -> None:
+            raise RuntimeError(cls.__name__)
+
+        @classmethod
+        @capture_exceptions
+        def found(cls) -> None:
+            raise RuntimeError(cls.__name__)
+
+        @capture_exceptions
+        @staticmethod
+        def static() -> None:
+            raise RuntimeError
+
+        @property
+        @capture_exceptions
+        def lazy(self) -> None:
+            raise RuntimeError
+
+    class Loss:
+        async def __call__(self) -> None:
+            raise RuntimeError
+
+    async def fetch(path: str) -> None:
+        raise RuntimeError(path)
+
+    fetch_it: Any = capture_exceptions(functools.partial(fetch, "p"))
+    loss: Any = capture_exceptions(Loss())
+    calls: list[Any] = [
+        Client.made,
+        Client.found,
+        Client.static,
+        lambda: Client().lazy,
+        lambda: asyncio.run(fetch_it()),
+        lambda: asyncio.run(loss()),
+    ]
+    for call in calls:
+        with pytest.raises(RuntimeError):
+            call()
+
+    assert [name for name, _ in told] == [
+        f"exception.{name}" for name in ("made", "found", "static", "lazy", "fetch", "Loss")
+    ]
+
+
+def test_what_cannot_be_meant_is_refused_where_it_is_written() -> None:
+    nothing: Any = property(lambda self: None)
+    for decorated in (nothing, "name", 3):
+        with pytest.raises(TypeError, match="decorates what can be called"):
+            capture_exceptions(decorated)
+    with pytest.raises(ValueError, match="unknown severity 'BAD'"):
+        capture_exceptions(severity="BAD")
+    with pytest.raises(TypeError, match="it is no Telemetry"):
+        capture_exceptions(telemetry=nothing)
+
+
+async def test_an_async_block_and_what_is_thrown_into_a_generator_keep_a_clean_traceback(told: Told) -> None:
+    @capture_exceptions
+    async def source() -> AsyncIterator[int]:
+        yield 1
+
+    running: Any = source()
+    await anext(running)
+    with pytest.raises(KeyError) as caught:
+        await running.athrow(KeyError("thrown"))
+    with pytest.raises(ValueError, match="v"):
+        async with capture_exceptions():
+            raise ValueError("v")
+
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert frames[1:] == ["source"]
+    assert [name for name, _ in told] == ["exception.source", "exception.block"]
+
+
+def test_a_recursion_without_end_is_told_once_by_a_call_that_has_room(told: Told) -> None:
+    @capture_exceptions
+    def deeper(level: int) -> int:
+        return deeper(level + 1)
+
+    with pytest.raises(RecursionError):
+        deeper(0)
+
+    assert [(name, data["exception_type"]) for name, data in told] == [("exception.deeper", "RecursionError")]
+
+
+def test_a_telemetry_that_is_closed_leaves_it_to_the_running_one(tmp_path: Path) -> None:
+    with record("closed", directory=tmp_path, instrument=False) as closed:
+        pass
+    with (
+        record("open", directory=tmp_path, instrument=False) as telemetry,
+        pytest.raises(ValueError, match="v"),
+        capture_exceptions(telemetry=closed),
+    ):
+        raise ValueError("v")
+
+    assert "exception.block" in [event.name for event in open_tape(telemetry.tape)]
+
+
+def test_one_event_of_each_kind_in_many_threads_and_tasks(tmp_path: Path) -> None:
+    @capture_exceptions(fatal=True)
+    @capture_exceptions
+    def fail(number: int) -> None:
+        raise ValueError(number)
+
+    @capture_exceptions(fatal=True)
+    async def fail_in_task(number: int) -> None:
+        await asyncio.sleep(0)
+        fail(number)
+
+    async def gather() -> None:
+        found = await asyncio.gather(*map(fail_in_task, range(50)), return_exceptions=True)
+        assert all(isinstance(error, ValueError) for error in found)
+
+    with record("many", directory=tmp_path, instrument=False) as telemetry:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            failed = [pool.submit(fail, number).exception() for number in range(50, 100)]
+        asyncio.run(gather())
+
+    names = [event.name for event in open_tape(telemetry.tape)]
+    assert (names.count("exception.fail"), names.count("telemetry.exception"), len(failed)) == (100, 100, 50)
