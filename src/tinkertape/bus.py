@@ -7,7 +7,8 @@ before, during and after anything else.
 Reads are lock-free: what runs an event's handlers is one entry of a dict. Whoever attaches or detaches takes the
 entries out that are no longer true, and the next `execute` of such a name makes a new one.
 Threads  `execute` runs in the caller's thread; `attach` and `detach` in any.
-Locks    `_lock`: held while the tables are changed, never while a handler runs.
+Locks    `_lock`: held while the tables are changed, never while a handler runs. A signal's handler may take it again in
+         the middle of that, so whatever is made of `_attachments` is made again if they changed meanwhile.
 Fork     a child keeps the handlers and makes its locks anew.
 """
 
@@ -79,6 +80,7 @@ class Bus:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._attachments: dict[object, Attachment] = {}  # in attach order
+        self._changes = 0  # of those
         self.heard_by: dict[str, tuple[Attachment, ...]] = {}  # of the names that are in `_calls`
         self._calls: dict[Any, Call | None] = {}
         self.execute = _named_execute(self._calls, self.call_of, self.handler_failed)
@@ -154,12 +156,14 @@ class Bus:
                 )
             if names or prefix is not None:
                 self._attachments[handler_id] = attachment
+                self._changes += 1
                 self._update(attachment)
 
     def detach(self, handler_id: object) -> None:
         """Take a handler off all its events; a dispatch that is under way still runs it. Raises `HandlerNotFound`."""
         with self._lock:
             attachment = self._attachments.pop(handler_id, None)
+            self._changes += 1
             if attachment is None:
                 raise HandlerNotFound(f"cannot detach {handler_id!r}: nothing is attached under this id")
             self._update(attachment)
@@ -191,11 +195,14 @@ class Bus:
                 return self._resolve(name)
 
     def _resolve(self, name: str) -> Call | None:
-        handlers = tuple(attachment for attachment in self._attachments.values() if attachment.hears(name))
-        call = call_of(name, handlers, self.handler_failed)
-        if len(self._calls) >= NAMES_MAX:
-            self._calls.clear()  # names that are in use come back at their next execute
-            self.heard_by.clear()
+        changes = None
+        while changes != self._changes:  # again, if a signal's handler attached or detached meanwhile
+            changes, attachments = self._changes, tuple(self._attachments.values())
+            handlers = tuple(attachment for attachment in attachments if attachment.hears(name))
+            call = call_of(name, handlers, self.handler_failed)
+            if len(self._calls) >= NAMES_MAX:
+                self._calls.clear()  # names that are in use come back at their next execute
+                self.heard_by.clear()
         self.heard_by[name] = handlers  # before the call: who finds a name there finds its handlers here
         self._calls[name] = call
         return call
@@ -210,8 +217,11 @@ class Bus:
         return handlers
 
     def _inform(self, listener: Listener) -> None:
-        handlers = self.handlers_of(listener.name)
-        listener.inform(handlers, dispatch_of(listener.name, handlers, self.handler_failed))
+        changes = None
+        while changes != self._changes:  # the last word is the newest, as in `_resolve`
+            changes = self._changes
+            handlers = self.handlers_of(listener.name)
+            listener.inform(handlers, dispatch_of(listener.name, handlers, self.handler_failed))
 
     def keep_current(self, listener: Listener) -> None:
         """Inform the listener now and at every later attach and detach, as long as the

@@ -1,0 +1,61 @@
+"""A signal's handler may attach and detach wherever it comes: what is executed afterwards is heard by who is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.metrics.interrupted import handled, interrupt, places, some_of
+
+from tinkertape.bus import Bus
+
+
+class Listening:
+    """Knows who hears an event, as an event type does."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.name = "a.b"
+        self.handlers: object = ()
+        bus.keep_current(self)
+
+    def inform(self, handlers: object, dispatch: object) -> None:
+        self.handlers = handlers
+
+
+class Program:
+    """A bus, and who heard its last event."""
+
+    def __init__(self, *, is_listening: bool) -> None:
+        self.bus, self.heard, self.was_interrupted = Bus(), list[str](), False
+        self.bus.attach("old", "a.b", lambda *_: self.heard.append("old"))
+        self.bus.attach("bystander", "a.b", lambda *_: None)
+        self.listening = Listening(self.bus) if is_listening else None
+
+    def handle(self) -> None:
+        self.was_interrupted = True
+        self.bus.detach("old")
+        self.bus.attach("new", "a.b", lambda *_: self.heard.append("new"))
+
+
+ACTS: dict[str, Callable[[Program], object]] = {
+    "execute": lambda program: program.bus.execute("a.b", {}),
+    "attach": lambda program: program.bus.attach("another", "a.b", lambda *_: None),
+    "detach": lambda program: program.bus.detach("bystander"),
+    "listen": lambda program: Listening(program.bus),
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_who_a_signals_handler_detached_hears_no_more_and_who_it_attached_does(name: str) -> None:
+    act, is_listening = ACTS[name], name != "execute"  # where nobody listens, who hears it is found at the first event
+    first = Program(is_listening=is_listening)
+    for place in some_of(places(lambda: act(first))):
+        program = Program(is_listening=is_listening)
+        with handled(program.handle):
+            interrupt(lambda program=program: act(program), place)  # type: ignore[misc]
+        program.heard.clear()
+        program.bus.execute("a.b", {})
+
+        assert program.heard == (["new"] if program.was_interrupted else ["old"]), place
+        if program.listening is not None:
+            assert program.listening.handlers == program.bus.handlers_of("a.b"), place
