@@ -14,7 +14,7 @@ from tests.metrics.reporters.ends.opentelemetry import OtlpServer
 
 from tinkertape.bus import Bus
 from tinkertape.guard import count_failure, failures, forget_failures
-from tinkertape.metrics import Aggregate, OpenTelemetryReporter, PrometheusReporter, counter
+from tinkertape.metrics import Aggregate, OpenTelemetryReporter, PrometheusReporter, StatsDReporter, counter
 from tinkertape.metrics.tally import Tally
 from tinkertape.metrics.turn import Turn
 
@@ -134,6 +134,33 @@ def test_a_signals_handler_may_send_metrics_by_otlp(name: str) -> None:
         assert reporter.flush()
         [metric] = server.received[-1].resource_metrics[0].scope_metrics[0].metrics
         assert sum(point.as_int for point in metric.sum.data_points) == events.executed
+
+
+@pytest.mark.parametrize("kind", ["prometheus", "opentelemetry", "statsd"])
+def test_a_signals_handler_may_close_what_is_being_made_used_or_closed(kind: str, tmp_path: Path) -> None:
+    events = Events()
+    made: list[Any] = []
+
+    def close() -> None:
+        for reporter in made:
+            reporter.close()
+
+    with closing(OtlpServer()) as server:
+        make: dict[str, Callable[[], Any]] = {
+            "prometheus": lambda: PrometheusReporter([COUNT], bus=events.bus, directory=tmp_path),
+            "opentelemetry": lambda: OpenTelemetryReporter([COUNT], bus=events.bus, endpoint=server.endpoint),
+            "statsd": lambda: StatsDReporter([COUNT], bus=events.bus, period_s=3_600),
+        }
+
+        def act() -> None:
+            made.append(make[kind]())
+            events.execute()
+            close()
+            made.clear()
+
+        everywhere(act, close)
+
+    assert events.bus.list_handlers("a.b") == []
 
 
 def test_a_signals_handler_may_count_a_failure() -> None:

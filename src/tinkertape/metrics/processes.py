@@ -31,6 +31,7 @@ from tinkertape.errors import MetricError
 from tinkertape.guard import guarded
 from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
+from tinkertape.metrics.ending import Ending
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.states import merged
 from tinkertape.metrics.turn import Turn
@@ -70,10 +71,10 @@ class SharedStates:
         self._path = self._directory / f"{os.getpid()}-{_began(os.getpid())}.json"
         self._writing = Turn()
         self._is_due = False
-        self._ended = threading.Event()
+        self._ended = Ending()
         threading.Thread(target=self._write_each, args=(self._ended,), name="tinkertape-metrics", daemon=True).start()
 
-    def _write_each(self, ended: threading.Event) -> None:
+    def _write_each(self, ended: Ending) -> None:
         while not ended.wait(PERIOD_S):
             with guarded("metrics.processes"):
                 self.write()
@@ -121,8 +122,7 @@ class SharedStates:
 
     def close(self) -> None:
         """Write a last time, and no more; what was counted stays in the folder."""
-        if not self._ended.is_set():
-            self._ended.set()
+        if self._ended.say():
             with guarded("metrics.processes"):
                 self.write()
 
@@ -203,7 +203,7 @@ _shared: weakref.WeakSet[SharedStates] = weakref.WeakSet()  # a fork hook cannot
 
 def _start_over() -> None:
     for shared in list(_shared):
-        if not shared._ended.is_set():
+        if not shared._ended.is_said:
             with guarded("metrics.processes"):
                 shared.start_over()
 

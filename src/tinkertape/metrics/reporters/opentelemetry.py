@@ -44,6 +44,7 @@ from tinkertape.errors import MetricError
 from tinkertape.guard import guarded
 from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
+from tinkertape.metrics.ending import Ending
 from tinkertape.metrics.extraction import Extracted, Tags, extractor
 from tinkertape.metrics.otlp import (
     SCOPE,
@@ -241,7 +242,7 @@ class _ToEndpoint:
         self._exporter = exporter(timeout=timeout_s)
         codecs.lookup("idna")  # a look-up of the host, in the thread that sends, would import it
         self._sending = Turn()
-        self._ended = threading.Event()
+        self._ended = Ending()
         self._process = os.getpid()
 
     def start(self, period_s: float) -> None:
@@ -268,10 +269,9 @@ class _ToEndpoint:
         return False
 
     def close(self) -> None:
-        if self._ended.is_set():
-            return
         self.aggregate.close()
-        self._ended.set()
+        if not self._ended.say():
+            return
         if self._process != os.getpid():
             return
         until_s = time.monotonic() + self._timeout_s
