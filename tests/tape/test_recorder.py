@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.tape.disks import FaultyDisk
@@ -422,4 +423,31 @@ def test_a_new_files_name_is_synced_where_power_may_fail(folder: Path) -> None:
         recorder.log("my.event", {"number": number})
         assert recorder.flush(10)
         assert set().union(*synced) >= {folder.parent, folder, recorder.path}
+    recorder.close()
+
+
+def test_a_segment_that_cannot_be_synced_is_not_left_where_power_may_fail(folder: Path) -> None:
+    class Unsynced(Disk):
+        refuses = True
+        synced: ClassVar[list[int]] = []
+
+        def sync(self, file: int) -> None:
+            if self.refuses:
+                raise OSError(errno.EIO, "the disk breaks")
+            self.synced.append(self.size(file))
+
+    disk = Unsynced()
+    recorder = Recorder(folder, "run-1", durability="power", segment_max=2_000, disk=disk)
+    for number in range(30):
+        recorder.log("my.event", {"number": number})
+        assert not recorder.flush()
+    [segment] = open_tape(folder).segments
+    wait_until(lambda: len(list(open_tape(folder))) == 30)
+    assert [segment] == open_tape(folder).segments
+    size = segment.stat().st_size
+
+    disk.refuses = False
+
+    wait_until(recorder.flush)
+    assert size > 2_000 and max(disk.synced) >= size
     recorder.close()

@@ -221,6 +221,8 @@ class Writer:
 
         Under `_file_lock`. The next one is opened first: with it, the room for the last line of all is kept.
         """
+        if self._durability == "power" and not full.sync():
+            return  # what is in it is not safe, and `drain` will ask the next one only
         line = self._end()
         try:
             following = open_next()
@@ -272,7 +274,7 @@ class Writer:
                 self._segment.abandon()
                 ended = self._write_end(self._segment, end(), deadline)
                 if self._durability == "power":
-                    self._segment.sync()
+                    ended = self._segment.sync() and ended
                 self._segment.close()
                 self._segment = None
                 whole = whole and ended
