@@ -36,7 +36,7 @@ class scope:
 
     def __init__(self, /, **attributes: Any) -> None:
         self._attributes = attributes
-        self._entered: list[_Attributes] = []  # one may be entered again inside itself
+        self._entered: dict[int, _Attributes] = {}  # by id: again inside itself, in other tasks and threads meanwhile
 
     def __enter__(self) -> Self:
         around = current_scope.get()
@@ -44,7 +44,7 @@ class scope:
         here.update(self._attributes)
         here.before = around
         current_scope.set(here)
-        self._entered.append(here)
+        self._entered[id(here)] = here
         return self
 
     def __exit__(
@@ -53,8 +53,8 @@ class scope:
         """A scope that ends before one that began inside it, by a generator left in its midst, leaves it its place. One
         that ends in another context than it began in is unknown there.
         """
-        here = self._entered.pop()
         current = current_scope.get()
+        here = self._innermost(current)
         if current is here:
             current_scope.set(here.before)
         while isinstance(current, _Attributes):
@@ -62,6 +62,15 @@ class scope:
                 current.before = here.before
             current = current.before
         here.before = NO_SCOPE  # it would keep the scope before alive, and that one the one before
+
+    def _innermost(self, current: Mapping[str, Any]) -> _Attributes:
+        """What ends now: the innermost of this context; in another context, what began last."""
+        while isinstance(current, _Attributes):
+            here = self._entered.pop(id(current), None)
+            if here is not None:
+                return here
+            current = current.before
+        return self._entered.popitem()[1]
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:

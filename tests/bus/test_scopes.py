@@ -55,6 +55,32 @@ def test_a_scope_may_be_entered_again_inside_itself_and_after() -> None:
     assert here() == {}
 
 
+def test_one_scope_that_several_tasks_are_inside_at_once_ends_in_each() -> None:
+    """A constant of a module, say. In the order in which they began, and the other way round."""
+    constant = scope(phase="train")
+    after: list[dict[str, Any]] = []
+
+    async def work(began: asyncio.Event, go_on: asyncio.Event) -> None:
+        with constant:
+            began.set()
+            await go_on.wait()
+            assert here() == {"phase": "train"}
+        after.append(here())
+
+    async def main() -> None:
+        for order in (1, -1):
+            began, go_on = ([asyncio.Event() for _ in range(3)] for _ in range(2))
+            tasks = [asyncio.create_task(work(*events)) for events in zip(began, go_on, strict=True)]
+            for event in began:
+                await event.wait()
+            for task, event in [*zip(tasks, go_on, strict=True)][::order]:
+                event.set()
+                await task
+
+    asyncio.run(main())
+    assert after == [{}] * 6
+
+
 def test_tasks_made_inside_have_it_and_do_not_disturb_each_other() -> None:
     async def work(number: int, others: asyncio.Barrier) -> dict[str, Any]:
         with scope(task=number):

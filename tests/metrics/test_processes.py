@@ -15,7 +15,16 @@ from tests.waiting import wait_until
 
 from tinkertape.bus import Bus
 from tinkertape.errors import MetricError
-from tinkertape.metrics import Metric, PrometheusReporter, counter, distribution, last_value, sum_, summary
+from tinkertape.metrics import (
+    Metric,
+    PrometheusReporter,
+    counter,
+    distribution,
+    last_value,
+    processes,
+    sum_,
+    summary,
+)
 
 METRICS: list[Metric] = [
     counter("a.b.count", tags=["who"]),
@@ -130,6 +139,42 @@ def test_a_crash_between_taking_over_and_removing_counts_nothing_twice(
         second = lines(reporter.text())
 
     assert first['a_b_count_total{who="w"}'] == second['a_b_count_total{who="w"}'] == 1
+
+
+def test_what_another_process_moves_while_one_reads_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This one has read the old `ended.json` and not yet the worker's file when another scraper moves it."""
+    read, late = processes._read, []
+    metrics = [counter("a.b.count", tags=["who"])]
+
+    def read_slowly(path: Path) -> Any:
+        if path.name == "1000000-1.json" and not late:
+            late.append(path)
+            other.collect()
+        return read(path)
+
+    with (
+        PrometheusReporter(metrics, bus=Bus(), directory=tmp_path) as reporter,
+        PrometheusReporter(metrics, bus=Bus(), directory=tmp_path) as second,
+    ):
+        shared, other = reporter._shared, second._shared
+        assert shared is not None and other is not None
+        (tmp_path / "1000000-1.json").write_bytes(left_by_worker(tmp_path / "elsewhere"))
+        monkeypatch.setattr(shared, "_take_over", lambda: None)  # this one had looked just before the worker ended
+        monkeypatch.setattr(processes, "_read", read_slowly)
+        [family] = shared.collect()
+
+    assert late and [(series.tags, series.value) for series in family.series] == [((("who", "w"),), 3)]
+
+
+def left_by_worker(directory: Path) -> bytes:
+    bus = Bus()
+    with PrometheusReporter([counter("a.b.count", tags=["who"])], bus=bus, directory=directory):
+        for _ in range(3):
+            bus.execute("a.b", {}, {"who": "w"})
+    [file] = directory.glob("*.json")
+    return file.read_bytes()
 
 
 def test_other_processes_are_brought_up_to_date_while_nobody_asks_them(tmp_path: Path) -> None:

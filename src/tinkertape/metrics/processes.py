@@ -40,6 +40,7 @@ from tinkertape.metrics.values import Family, Kept, family_of
 PERIOD_S = 1.0
 WRITING_S = 1.0  # far longer than it takes
 ENDED = "ended.json"
+READ_AGAIN = 5  # times, while others move files
 
 
 class _File(msgspec.Struct):
@@ -99,10 +100,21 @@ class SharedStates:
             for work in (self._write, self._take_over) if is_free else ():
                 with guarded("metrics.processes"):
                     work()
-        files = [found for path in self._directory.glob("*.json") if (found := _read(path)) is not None]
+        files = self._read_all()
         taken = {name for _, file in files for name in file.took}
         current = [file.metrics for name, file in files if name not in taken]
         return [family_of(metric, _added(metric, current)) for metric in self._metrics]
+
+    def _read_all(self) -> list[tuple[str, _File]]:
+        """Every file, as they were at one moment: while one looked, another process may have moved some into `ENDED`,
+        which would be missing here and there, and a counter that goes down is a start anew to Prometheus.
+        """
+        for _ in range(READ_AGAIN):
+            before = _stamp(self._directory / ENDED)
+            files = [found for path in self._directory.glob("*.json") if (found := _read(path)) is not None]
+            if _stamp(self._directory / ENDED) == before:
+                break
+        return files
 
     def _take_over(self) -> None:
         """Move what ended processes left into one file."""
@@ -156,6 +168,14 @@ def _read(path: Path) -> tuple[str, _File] | None:
     with suppress(OSError, ValueError, msgspec.ValidationError):
         found = json.loads(path.read_bytes())  # not msgspec's: exact sums have more than 64 bits
         return path.name, msgspec.convert(found, _File, strict=False)
+    return None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Another one for each file that took this path."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns
     return None
 
 
