@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
@@ -20,6 +21,7 @@ from tinkertape.delivery.post import Collector
 from tinkertape.errors import DeliveryError
 from tinkertape.tape import Recorder
 from tinkertape.tape.compression import compress
+from tinkertape.tape.format import LINE_MAX
 from tinkertape.tape.forms import compressed_path
 
 
@@ -247,3 +249,44 @@ def test_a_forked_child_s_file_is_delivered_by_its_parent(recorder: Recorder, ou
     wait_until(lambda: "from.child" in ours.names, otherwise=lambda: ours.names)
 
     assert delivery.close(5.0)
+
+
+def test_a_batch_for_a_foreign_server_has_as_many_events_as_agreed_whatever_lies_between(
+    recorder: Recorder, foreign: Door
+) -> None:
+    for number in range(600):
+        recorder.record("my.event" if number % 3 == 0 else "tinker.claim.stop", {"number": number}, {}, None)
+    recorder.close()
+    delivery = delivered(recorder, foreign, flush_threshold=50)
+
+    assert [len(body["events"]) for body in foreign.bodies] == [50, 50, 50, 50]
+    assert delivery.skipped == 400
+
+
+def test_a_line_that_is_longer_than_any_may_be_holds_up_nothing(recorder: Recorder, ours: Door) -> None:
+    recorder.record("my.first", {}, {}, None)
+    recorder.flush()
+    with recorder.path.open("ab") as file:
+        file.write(b"\x00" * (LINE_MAX + 3_000_000) + b"\n")
+    recorder.record("my.second", {}, {}, None)
+    delivered(recorder, ours)
+
+    assert ours.names == ["my.first", "my.second"]
+
+
+def test_a_compressed_segment_is_decompressed_once(tmp_path: Path, ours: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new_ulid()
+    recorder = Recorder(tmp_path / "tapes" / run, run)
+    for number in range(6_000):
+        recorder.record("my.event", {"number": number}, {"padding": f"{number:0200}"}, None)
+    recorder.close()
+    [segment] = recorder.folder.glob("*.jsonl")
+    size = segment.stat().st_size
+    compress(segment)
+    read = []
+    read1 = gzip.GzipFile.read1
+    monkeypatch.setattr(gzip.GzipFile, "read1", lambda file, most=-1: (read.append(data := read1(file, most)), data)[1])
+    delivered(recorder, ours)
+
+    assert len(ours.events) == 6_000
+    assert sum(map(len, read)) < 1.5 * size

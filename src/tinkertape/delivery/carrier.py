@@ -161,15 +161,14 @@ class Delivery:
         return None
 
     def _read(self, segment: Segment) -> Batch | None:
-        place = self._sender.place(segment.path, segment.acknowledged.offset)
-        batch = segment.read(self._sender.batch_max(segment.path), place) if segment.size > place else None
-        if batch is not None and batch.next_offset > place:
+        batch = self._sender.read(segment)
+        if batch.next_offset > self._sender.place(segment.path, segment.acknowledged.offset):
             return batch
         self._sender.settle(segment)  # what is there is not complete yet, if anything is
         return None
 
     def _send(self, segment: Segment, batch: Batch) -> float:
-        if segment.path.parent == self._run_folder:
+        if batch.lines and segment.path.parent == self._run_folder:
             self._last_sent_s = time.monotonic()
         delay_s = self._sender.send(segment, batch)
         if batch.ledger is not None and segment.acknowledged.offset >= batch.next_offset:
@@ -177,7 +176,7 @@ class Delivery:
         return delay_s
 
     def _is_due(self, batch: Batch) -> bool:
-        if batch.ledger is not None:
+        if batch.ledger is not None or batch.is_large:
             return True
         usual = (self._threshold, self._interval_s)
         limit, interval_s = (OURS_MAX_EVENTS, OURS_INTERVAL_S) if self._sender.ours else usual

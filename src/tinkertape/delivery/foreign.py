@@ -50,7 +50,7 @@ def wire_event(event: Event, timestamp: str) -> dict[str, Any] | None:
             "error_message": str(event.metadata.get("exception_message", "")),
             "traceback": event.metadata.get("traceback"),
         }
-    name = _foreign_name(event)
+    name = _foreign_name(event.name)
     if name is None:
         return None
     return {**common, "event_name": name, "event_data": _flat(event)}
@@ -72,14 +72,19 @@ class _Timestamp(msgspec.Struct):
     timestamp: str = ""
 
 
-def _foreign_name(event: Event) -> str | None:
-    if event.name in _NAMES:
-        return _NAMES[event.name]
-    if event.name.startswith(_ENDS):
-        return event.name if event.name.endswith((".stop", ".exception")) else None
-    if event.name.startswith(("tinker.", "process.", "clock.", "telemetry.")):
+def is_for_others(kind: str, name: str) -> bool:
+    """Has the specification's list a place for an event of this kind and name?"""
+    return kind != "GENERIC_EVENT" or _foreign_name(name) is not None
+
+
+def _foreign_name(name: str) -> str | None:
+    if name in _NAMES:
+        return _NAMES[name]
+    if name.startswith(_ENDS):
+        return name if name.endswith((".stop", ".exception")) else None
+    if name.startswith(("tinker.", "process.", "clock.", "telemetry.")):
         return None
-    return event.name  # given to `log`, an exception that was captured, or an event of the program's own
+    return name  # given to `log`, an exception that was captured, or an event of the program's own
 
 
 def _flat(event: Event) -> dict[str, Any]:

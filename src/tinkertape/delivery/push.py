@@ -148,7 +148,7 @@ class _Pushing:
         while True:
             each.had = place = self._sender.place(each.path, segment.acknowledged.offset)
             self._tell()
-            batch = segment.read(self._sender.batch_max(each.path), place) if place < each.goal else None
+            batch = self._sender.read(segment) if place < each.goal else None
             if batch is None or batch.next_offset == place:
                 each.goal = place  # reached; or the rest is a line that was cut short, or is being written
                 self._sender.settle(segment)

@@ -11,7 +11,7 @@ bytes, in whichever form the segment is.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,17 @@ class Acknowledged(Reached, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Complete event lines as they stand on the tape, with the end line's counts if it was reached."""
+    """Complete event lines as they stand on the tape, with the end line's counts if it was reached.
+
+    `skipped` lines between them are not for this collector; `is_large`: no more would be read at once.
+    """
 
     lines: list[bytes]
     offsets: list[int]  # where each line ends
     next_offset: int
     ledger: dict[str, Any] | None = None
+    skipped: int = 0
+    is_large: bool = False
 
 
 class _Glance(msgspec.Struct):
@@ -72,6 +77,10 @@ class _Glance(msgspec.Struct):
     tape: int = 0
     tape_end: int = 0
     event: str = ""
+    event_name: str = ""
+
+
+Wanted = Callable[[str, str], bool]  # kind and name of an event: is it for this collector?
 
 
 _glance = msgspec.json.Decoder(_Glance)
@@ -90,6 +99,7 @@ class Segment:
         self._file: int | None = None
         self._compressed: BufferedReader | None = None  # the plain bytes of one that is compressed
         self._compressed_bytes = 0  # how many there are
+        self._ahead, self._ahead_at = b"", 0  # of those: read already, from there on
 
     @property
     def acknowledgement(self) -> Path:
@@ -113,7 +123,7 @@ class Segment:
         if self._file is not None:
             if self._compressed is not None:
                 self._compressed.close()
-                self._compressed = None
+                self._compressed, self._ahead = None, b""
             let_go(self._file)
             self._file = None
 
@@ -124,17 +134,28 @@ class Segment:
             return 0
         return os.fstat(self._file).st_size if self._compressed is None else self._compressed_bytes
 
-    def read(self, max_events: int, offset: int) -> Batch:
-        """The complete lines from `offset` on, at most `max_events` and about 256 kB.
+    def read(self, max_events: int, offset: int, wanted: Wanted | None = None) -> Batch:
+        """The complete lines from `offset` on that are wanted, at most `max_events` and about 256 kB.
 
         A bad line is passed over: the collector cannot take it, readers of the tape count it.
         """
         if not self.header:
             self.header = self._read_header()
         chunk = self._bytes(READ_AT_ONCE, offset)
-        if b"\n" not in chunk and len(chunk) == READ_AT_ONCE:
-            chunk = self._bytes(LINE_MAX, offset)
-        return _batch(chunk, offset, max_events)
+        is_large = len(chunk) == READ_AT_ONCE
+        if is_large and b"\n" not in chunk:
+            chunk, max_events = self._bytes(LINE_MAX, offset), 1
+            if len(chunk) == LINE_MAX and b"\n" not in chunk:
+                return Batch([], [], self._end_of_line(offset + LINE_MAX) or offset)  # no line of a tape is that long
+        return _batch(chunk, offset, max_events, wanted, is_large=is_large)
+
+    def _end_of_line(self, offset: int) -> int | None:
+        while chunk := self._bytes(READ_AT_ONCE, offset):
+            place = chunk.find(b"\n")
+            if place >= 0:
+                return offset + place + 1
+            offset += len(chunk)
+        return None
 
     def _read_header(self) -> dict[str, Any]:
         first = self._bytes(READ_AT_ONCE, 0).partition(b"\n")[0]
@@ -146,10 +167,19 @@ class Segment:
 
     def _bytes(self, length: int, offset: int) -> bytes:
         if self._compressed is not None:
-            self._compressed.seek(offset)
-            return self._compressed.read(length)
+            return self._decompressed(self._compressed, length, offset)
         assert self._file is not None
         return os.pread(self._file, length, offset)
+
+    def _decompressed(self, stream: BufferedReader, length: int, offset: int) -> bytes:
+        """What was read already is kept: to go back in a gzip stream means to begin again."""
+        if not self._ahead_at <= offset <= self._ahead_at + len(self._ahead):
+            stream.seek(offset)
+            self._ahead, self._ahead_at = b"", offset
+        self._ahead, self._ahead_at = self._ahead[offset - self._ahead_at :], offset
+        if len(self._ahead) < length:
+            self._ahead += stream.read(length - len(self._ahead))
+        return self._ahead[:length]
 
     def acknowledge(self, offset: int, events: int, refused: Sequence[Refused] = ()) -> None:
         """Remember that the collector has everything before `offset` but what it `refused`; on disk before this
@@ -179,10 +209,11 @@ def _spelled(url: str) -> str:
         return url
 
 
-def _batch(chunk: bytes, offset: int, max_events: int) -> Batch:
+def _batch(chunk: bytes, offset: int, max_events: int, wanted: Wanted | None, *, is_large: bool) -> Batch:
     lines: list[bytes] = []
     offsets: list[int] = []
     ledger: dict[str, Any] | None = None
+    skipped = 0
     *complete, _torn = chunk.split(b"\n")
     for line in complete:
         if len(lines) >= max_events:
@@ -195,6 +226,9 @@ def _batch(chunk: bytes, offset: int, max_events: int) -> Batch:
         if glance.tape_end:
             ledger = msgspec.json.decode(line)
         elif glance.event and not glance.tape:
-            lines.append(line)
-            offsets.append(offset)
-    return Batch(lines, offsets, offset, ledger)
+            if wanted is None or wanted(glance.event, glance.event_name):
+                lines.append(line)
+                offsets.append(offset)
+            else:
+                skipped += 1
+    return Batch(lines, offsets, offset, ledger, skipped, is_large)

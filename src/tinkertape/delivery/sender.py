@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from tinkertape.delivery.foreign import body, foreign_line
+from tinkertape.delivery.foreign import body, foreign_line, is_for_others
 from tinkertape.delivery.post import Answer, Collector
 from tinkertape.delivery.segments import Batch, Segment
 from tinkertape.tape.refused import Refused
@@ -84,8 +84,15 @@ class Sender:
         """Where the next batch of a segment begins."""
         return max(acknowledged, self._places.get(segment, (0, 0))[0])
 
-    def batch_max(self, segment: Path) -> int:
-        """How many events the next batch of a segment may have. Raises `DeliveryError` when nobody answers."""
+    def read(self, segment: Segment) -> Batch:
+        """The next batch of a segment; one that goes no further than its `place` has nothing. Raises `DeliveryError`
+        when nobody answers.
+        """
+        place = self.place(segment.path, segment.acknowledged.offset)
+        wanted = None if self.ours else is_for_others
+        return segment.read(self._batch_max(segment.path), place, wanted) if segment.size > place else _nothing(place)
+
+    def _batch_max(self, segment: Path) -> int:
         usual = OURS_MAX_EVENTS if self.ours else self._threshold
         hunt = self._hunts.get(segment)
         if hunt is None:
@@ -103,7 +110,7 @@ class Sender:
                 return self._not_accepted(segment, batch, ends, answer)
         self.failed = 0
         self.sent += len(events)
-        self.skipped += len(batch.lines) - len(events)
+        self.skipped += batch.skipped + len(batch.lines) - len(events)
         return self._accepted(segment, batch, len(events))
 
     def settle(self, segment: Segment) -> None:
@@ -199,6 +206,10 @@ class Sender:
         if line not in self._said:
             self._said.add(line)
             _log.warning("tinkertape: %s", line)
+
+
+def _nothing(place: int) -> Batch:
+    return Batch([], [], place)
 
 
 class _Name(msgspec.Struct):
