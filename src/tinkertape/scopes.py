@@ -82,7 +82,8 @@ def carry(function: Callable[P, T]) -> Callable[P, T]:
     """
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"cannot carry the generator function {function!r}: carry the function that runs through it")
-    run: Callable[..., Any] = _run_coroutine if inspect.iscoroutinefunction(function) else _run
+    is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    run: Callable[..., Any] = _run_coroutine if is_coroutine else _run
     return partial(run, dict(current_scope.get()), current_span.get(), function)
 
 

@@ -190,6 +190,18 @@ def test_a_coroutine_function_is_carried_onto_the_loop_of_another_thread() -> No
         assert pool.submit(lambda: asyncio.run(carried(7))).result() == (7, {"step": 3})
 
 
+def test_an_object_that_is_called_as_a_coroutine_function_is_carried_as_one() -> None:
+    class Work:
+        async def __call__(self) -> dict[str, Any]:
+            await asyncio.sleep(0)
+            return here()
+
+    with scope(step=3):
+        carried = carry(Work())
+
+    assert asyncio.run(carried()) == {"step": 3}
+
+
 def test_what_is_carried_is_the_scope_of_then_and_what_is_returned_and_raised_goes_on() -> None:
     with scope(step=3):
         carried = carry(lambda value: (value, here()))

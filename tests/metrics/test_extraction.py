@@ -9,7 +9,9 @@ from fractions import Fraction
 import numpy
 import pytest
 
-from tinkertape.metrics import counter, sum_
+from tinkertape.bus import Bus
+from tinkertape.errors import MetricError
+from tinkertape.metrics import Aggregate, counter, sum_
 from tinkertape.metrics.extraction import Extracted, Skipped, extractor, tag_text
 
 
@@ -56,6 +58,22 @@ def test_a_truth_value_of_numpy_is_no_number():
 )
 def test_tags_of_equal_numbers_are_equal_texts(given, text):
     assert tag_text(given) == text
+
+
+@pytest.mark.parametrize("tags", [["x"], lambda metadata: {f"\ud800{name}": text for name, text in metadata.items()}])
+def test_half_a_character_is_a_question_mark_and_so_one_series_with_what_looks_like_it(tags):
+    with Aggregate([counter("a.b.count", tags=tags)], bus=(bus := Bus())) as aggregate:
+        for half in ("\ud800", "\udfff", "?"):
+            bus.execute("a.b", {}, {"x": half})
+        [family] = aggregate.collect()
+
+    assert [series.value for series in family.series] == [3]
+    assert all(text.encode() for pair in family.series[0].tags for text in pair)
+
+
+def test_a_tag_with_half_a_character_in_its_name_is_refused():
+    with pytest.raises(MetricError, match="UTF-8"):
+        counter("a.b.count", tags=["x\ud800"])
 
 
 def test_an_extractor_never_raises():

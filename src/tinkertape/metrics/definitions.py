@@ -237,8 +237,8 @@ def _tags(options: Mapping[str, Any], name: str) -> tuple[str, ...] | TagsFuncti
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise MetricError(f"the tags of {name!r} are a list of keys, or a function of the metadata, got {given!r}")
     for tag in given:
-        if not isinstance(tag, str) or not tag:
-            raise MetricError(f"a tag of {name!r} is a key of the metadata, got {tag!r}")
+        if not isinstance(tag, str) or not tag or tag.encode("utf-8", "replace").decode() != tag:
+            raise MetricError(f"a tag of {name!r} is a key of the metadata, a text in UTF-8, got {tag!r}")
         if given.count(tag) > 1:
             raise MetricError(f"tag {tag!r} of {name!r} is listed twice")
     return tuple(map(_exact, given))

@@ -109,7 +109,9 @@ def tags_reader(metric: Metric) -> Callable[[Metadata], Tags]:
     """A function metadata → the tags, as text: in the order of `tags`, or by name where `tags` is a function."""
     tags, tag_values = metric.tags, metric.tag_values
     if callable(tags):
-        return lambda metadata: tuple(sorted((str(name), tag_text(value)) for name, value in tags(metadata).items()))
+        return lambda metadata: tuple(
+            sorted((_utf8(str(name)), tag_text(value)) for name, value in tags(metadata).items())
+        )
     names = tags
 
     def tags_of(metadata: Metadata) -> Tags:
@@ -141,7 +143,12 @@ def tag_text(value: object) -> str:
         text = str(int(number)) if math.isfinite(number) and number == int(number) else str(number)
     else:
         text = str(value)
-    return text if len(text) <= TAG_MAX else f"{text[: TAG_MAX - 1]}…"
+    return _utf8(text if len(text) <= TAG_MAX else f"{text[: TAG_MAX - 1]}…")
+
+
+def _utf8(text: str) -> str:
+    """Half a character, which no protocol takes, as `?`: here, so that what looks alike there is one series."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def usable_number(value: object, metric: Metric) -> int | float:

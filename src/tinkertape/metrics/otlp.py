@@ -78,8 +78,8 @@ def unit_of(metric: Metric) -> str:
 
 
 def attributes_of(tags: Tags) -> dict[str, str]:
-    """Tags as attributes; half a character, which no protocol buffer takes, becomes `?`."""
-    return {tag: value.encode("utf-8", "replace").decode() for tag, value in tags}
+    """Tags as attributes."""
+    return dict(tags)
 
 
 def number_of(value: int | float) -> int | float:

@@ -265,7 +265,7 @@ def _labels(tags: Tags, type_: str, metric: Metric) -> dict[str, str]:
             raise MetricError(f"two tags of {metric.name!r} become the label {label!r}; rename one, with tag_values")
         while label in labels or label == _LABELS_OF.get(type_):
             label += "_"
-        labels[label] = value.encode("utf-8", "replace").decode()  # half a character would break the whole page
+        labels[label] = value
     return labels
 
 
