@@ -13,6 +13,7 @@ from tinkertape.diagnosis.findings import OWN, WAITED_BY, is_estimate
 from tinkertape.diagnosis.report import FindingRow
 
 PAUSE = "-pause"  # ends the causes that are pauses of a queue
+OF_THE_RUN = ("rate-limit-self", "billing-hold")  # their sentences end with what is no matter of a step
 NAMED = 2  # threads by their names; more are counted
 SUBJECTS = {"service": "Tinker", "network": "The network"}
 HELD_UP = "paused this run"
@@ -138,4 +139,4 @@ def _phrase(row: FindingRow, live: bool) -> str:
     if row.cause == "service-errors":
         answered = words.listed(sorted(figures.get("statuses", {})))
         return f"answered {words.count(figures.get('attempts', 0), 'attempt')} with {answered}{where}"
-    return row.summary.rstrip(".") + where
+    return row.summary.rstrip(".") + ("" if row.cause in OF_THE_RUN else where)

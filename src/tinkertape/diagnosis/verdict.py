@@ -28,6 +28,7 @@ LEADS: dict[FindingOwner, str] = {
     "network": "It is the network.",
     "none": "Not clear whose:",
 }
+ACCOUNT = "It is your account."  # nothing is wrong with the code
 REASONS = {"capacity": "capacity", "rate_limit": "rate limit", "unknown": "no reason given"}
 NAMES: dict[FindingOwner, str] = {"service": "Tinker", "you": "your code", "network": "the network", "none": "nobody"}
 SIGNALS = {130: " by Ctrl-C", 143: " by SIGTERM"}  # by exit status
@@ -218,7 +219,8 @@ def _caused(facts: Facts) -> Verdict:
     seen = f"And {_there_was(facts.trouble)}." if first == "none" and facts.trouble else ""
     rest = _rest(facts, others)
     advice = _advice(facts, first, mine, f"{sentence} {also} {rest}")
-    return Verdict(first, LEADS[first], sentence, " ".join(each for each in (also, advice, seen, rest) if each))
+    lead = ACCOUNT if first == "you" and mine[0].cause == "billing-hold" else LEADS[first]
+    return Verdict(first, lead, sentence, " ".join(each for each in (also, advice, seen, rest) if each))
 
 
 def _of(findings: list[FindingRow], owner: FindingOwner) -> list[FindingRow]:
