@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import socket
 import subprocess
 import threading
@@ -12,9 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import TINKERTAPE, Run, environment
+from tests.cli.conftest import TINKERTAPE, Run, call, environment
 from tests.cli.test_reading import record
 from tests.delivery.conftest import Door
+from tests.waiting import wait_until
+
+from tinkertape.cli import push
+from tinkertape.errors import DeliveryError
 
 
 @pytest.fixture
@@ -108,3 +113,40 @@ def test_nothing_on_this_machine_is_nothing_left(tinkertape: Run, door: Door) ->
     done = tinkertape("push", "--url", door.url)
 
     assert (done.returncode, done.stdout) == (0, f"nothing is left for {door.url}\n")
+
+
+def test_without_an_address_the_running_collector_is_meant(
+    tinkertape: Run, directory: Path, door: Door, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(directory, "mine")
+    monkeypatch.setenv("TINKERTAPE_DIRECTORY", str(directory))
+    monkeypatch.chdir(directory)
+    monkeypatch.setattr(push, "RUNNING", door.url)
+
+    status = push.command.main([], standalone_mode=False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(push, "RUNNING", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(DeliveryError, match="name one with --url or TINKERTAPE_URL"):
+            push.command.main([], standalone_mode=False)
+
+    assert status == 0
+    assert capsys.readouterr().out == f"sent {len(door.events)} events to {door.url}\n"
+
+
+def test_ctrl_c_ends_it_with_130_and_what_was_sent_stays_sent(directory: Path, door: Door) -> None:
+    record(directory, "long", 2_000)
+    door.answers = lambda body: (503, {"Retry-After": "20"}) if door.requests == 2 else (200, {})
+    command = [*TINKERTAPE, "push", "--url", door.url]
+    with subprocess.Popen(
+        command, env=environment(directory), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        wait_until(lambda: door.requests >= 2, within_s=30)
+        process.send_signal(signal.SIGINT)
+        said, complained = process.communicate(timeout=60)
+    again = call(command, directory)
+
+    assert (process.returncode, said, complained) == (130, b"", b"")
+    assert again.returncode == 0
+    numbers = [event["event_data"]["number"] for event in door.events if event["event_name"] == "my.event"]
+    assert numbers == list(range(2_000))

@@ -5,6 +5,6 @@ own; `push` sends what is left, from the caller's.
 from __future__ import annotations
 
 from tinkertape.delivery.carrier import Delivery
-from tinkertape.delivery.push import Left, Pushed, push
+from tinkertape.delivery.leftovers import Left, Pushed, push
 
 __all__ = ["Delivery", "Left", "Pushed", "push"]

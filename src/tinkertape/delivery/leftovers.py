@@ -63,15 +63,17 @@ def push(
     *,
     patience_s: float = PATIENCE_S,
     told: Callable[[int, int], None] = lambda done, of: None,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Pushed:
-    """Send what is left in these folders of runs; `told(done, of)` hears how many bytes of the tapes are done.
+    """Send what is left in these folders of runs; `told(done, of)` hears how many bytes of the tapes are done, `wait`
+    is how to wait.
 
     A collector that does not answer is no error: everything is left then. Raises `OSError` for a folder that cannot be
     read.
     """
     sender = Sender(collector)
     pushing = _Pushing(sender, [each for folder in folders for each in _segments(folder, collector.address)], told)
-    pushing.run(patience_s)
+    pushing.run(patience_s, wait)
     collector.close()
     return Pushed(sender.sent, sender.skipped, sender.refused, pushing.left())
 
@@ -96,7 +98,7 @@ class _Pushing:
         self._open = [each for each in segments if not each.is_there]
         self._whole = self._of - sum(each.goal for each in self._open)  # bytes of those that are done
 
-    def run(self, patience_s: float) -> None:
+    def run(self, patience_s: float, wait: Callable[[float], None]) -> None:
         """Round after round, until nothing is open or nothing goes on."""
         moved_s, before = time.monotonic(), -1
         while self._open and not self._sender.stopped:
@@ -109,7 +111,7 @@ class _Pushing:
                 return
             if time.monotonic() + delay_s - moved_s > patience_s:
                 return
-            time.sleep(delay_s)
+            wait(delay_s)
 
     def _round(self) -> float:
         """Each open segment as far as it goes; the seconds until the next round come back."""
