@@ -77,6 +77,8 @@ class KeptStore:
     def rejected_by_process(self, run: str | None = None) -> list[tuple[str, str, int]]:
         counts: dict[tuple[str, str], int] = {}
         for row in self._rejected.values():
+            if run not in (None, row.run):  # a line of the inbox that says nobody's name
+                continue
             counts[row.run, row.process] = counts.get((row.run, row.process), 0) + 1
         return [(*key, number) for key, number in counts.items()]
 

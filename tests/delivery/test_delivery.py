@@ -145,6 +145,19 @@ def test_a_bad_line_on_the_tape_holds_up_nothing(recorder: Recorder, ours: Door)
     assert ours.names == ["my.first", "my.second"]
 
 
+def test_a_tape_that_lost_its_header_is_delivered_under_its_run_and_process(recorder: Recorder, ours: Door) -> None:
+    recorder.log("my.event")
+    recorder.flush()
+    with recorder.path.open("r+b") as file:
+        file.write(bytes(20))
+    delivered(recorder, ours)
+
+    assert ours.names == ["my.event"]
+    assert [(body["tape"]["run"], body["tape"]["process"]) for body in ours.bodies] == [
+        (recorder.run, recorder.process)
+    ]
+
+
 def test_a_collector_that_is_away_costs_the_exit_nothing(recorder: Recorder) -> None:
     with socket.socket() as taken:  # bound and never listening: every connection is refused
         taken.bind(("127.0.0.1", 0))

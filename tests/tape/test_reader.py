@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinkertape.context import Event
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
-from tinkertape.tape import End, Header, Reader, encode_line, find_tapes, open_tape, unreadable_tapes
+from tinkertape.tape import End, Header, Reader, Recorder, encode_line, find_tapes, open_tape, unreadable_tapes
 from tinkertape.tape.format import LINE_MAX
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 
@@ -255,3 +255,14 @@ def test_a_mark_is_replaced_whole_and_a_damaged_one_says_nothing(segment: Path) 
     path.write_bytes(b"{torn")
     assert read_mark(path) == {}
     assert [found.name for found in segment.parent.iterdir()] == [path.name]
+
+
+def test_a_segment_that_lost_its_header_knows_run_and_process_by_its_place(folder: Path) -> None:
+    recorder = Recorder(folder, "run-1")
+    recorder.log("my.event")
+    recorder.close()
+    lines = recorder.path.read_bytes().splitlines(keepends=True)
+    recorder.path.write_bytes(bytes(len(lines[0]) - 1) + b"\n" + b"".join(lines[1:]))
+
+    [event] = open_tape(folder)
+    assert (event.run, event.process, event.event_id) == ("run-1", recorder.process, "")

@@ -22,6 +22,7 @@ from tinkertape.delivery.post import address_of
 from tinkertape.errors import DeliveryError
 from tinkertape.tape.format import LINE_MAX
 from tinkertape.tape.forms import decompressed, is_compressed, length_of_compressed
+from tinkertape.tape.headers import header_of_place
 from tinkertape.tape.hold import hold, let_go
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.refused import Refused, write_refused
@@ -158,12 +159,14 @@ class Segment:
         return None
 
     def _read_header(self) -> dict[str, Any]:
-        first = self._bytes(READ_AT_ONCE, 0).partition(b"\n")[0]
+        first, end, _ = self._bytes(READ_AT_ONCE, 0).partition(b"\n")
+        if not end:
+            return {}  # not complete yet
         try:
             header = msgspec.json.decode(first, type=dict[str, Any])
         except msgspec.MsgspecError:
-            return {}
-        return header if "tape" in header else {}
+            header = {}
+        return header if "tape" in header else msgspec.to_builtins(header_of_place(self.path))
 
     def _bytes(self, length: int, offset: int) -> bytes:
         if self._compressed is not None:

@@ -24,6 +24,11 @@ def segment_path(folder: Path, header: Header) -> Path:
     return folder / f"{header.process}-{header.segment:05d}.jsonl"
 
 
+def header_of_place(segment: Path) -> Header:
+    """What a segment's place says of its events, where its own header is lost: the run, and the process."""
+    return Header(run=segment.parent.name, process=segment.stem.rpartition("-")[0])
+
+
 def new_header(run: str, about: Mapping[str, Any] | None = None) -> Header:
     """The header of this process: its id is new; pid, host, clocks and versions are read. `about` says the rest, by the
     names of `Header`; None in it says nothing.

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 from tinkertape.errors import BadLine, TapeError, TapeNotFound
 from tinkertape.tape.format import LINE_MAX, Header, Line, decode_line
 from tinkertape.tape.forms import damage_of, open_stored, stored_bytes
+from tinkertape.tape.headers import header_of_place
 
 CHUNK = 256 * 1024  # bytes
 
@@ -48,6 +49,7 @@ class Reader:
         self.set_aside = 0
         self.damage = ""
         self.header: Header | None = None
+        self._header_of_place = header_of_place(path)
 
     def __iter__(self) -> Iterator[tuple[Line, int]]:
         for record in self.records():
@@ -103,7 +105,7 @@ class Reader:
             if len(raw) > LINE_MAX:
                 raw = b""
                 raise BadLine(f"longer than {LINE_MAX} bytes")
-            line = decode_line(raw, self.header)
+            line = decode_line(raw, self.header or self._header_of_place)
             if isinstance(line, Header):
                 self.header = line
         except BadLine as error:
