@@ -94,6 +94,12 @@ def test_every_other_event_is_its_name_and_all_that_it_carries(bus: Bus, logged:
     assert record.name == "tests.log_events"
 
 
+def test_a_key_that_is_no_text_hides_nothing(bus: Bus, logged: list[Any]) -> None:
+    bus.execute("my.batch.loaded", {"rows": 128, 7: 1}, {None: "x"})
+
+    assert logged[0].getMessage() == "my.batch.loaded None=x rows=128 7=1"
+
+
 def test_a_record_has_the_level_that_the_event_was_given(bus: Bus, logged: list[Any]) -> None:
     with with_severity("CRITICAL"):
         bus.execute("my.thing", {})

@@ -127,7 +127,7 @@ def _level(level: int | str | None) -> int:
 def _record(
     logger: str, level: int, event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> logging.LogRecord:
-    given: dict[str, Any] = redact({**metadata, **measurements})
+    given: dict[str, Any] = redact({str(key): value for key, value in {**metadata, **measurements}.items()})
     stack = next((given.pop(key) for key in _STACKS if key in given), None)
     told = _MESSAGES.get(event)
     text, fields = (event, _all_fields(given)) if told is None else (told.text, _fields_of(given, told.fields))

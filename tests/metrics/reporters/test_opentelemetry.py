@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -223,6 +225,34 @@ def test_what_opentelemetry_would_refuse_is_refused_when_the_reporter_is_made(
         OpenTelemetryReporter(**arguments, bus=bus)
 
     assert bus.list_handlers() == []
+
+
+def test_a_child_forked_while_another_thread_reads_has_what_it_counted_itself(bus: Bus) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    with OpenTelemetryReporter([counter("a.b.count")], bus=bus, meter_provider=provider) as reporter:
+        bus.execute("a.b", {})
+        reads, go_on = threading.Event(), threading.Event()
+
+        def read() -> None:
+            with reporter._to._reading:  # type: ignore[union-attr]
+                reads.set()
+                go_on.wait()
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        reads.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            bus.execute("a.b", {})
+            bus.execute("a.b", {})
+            os._exit(seen_by(reader)["a.b.count"])
+        go_on.set()
+        thread.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+        assert seen_by(reader) == {"a.b.count": 1}
+    provider.shutdown()
 
 
 def test_close_ends_in_time_though_an_export_hangs(bus: Bus) -> None:

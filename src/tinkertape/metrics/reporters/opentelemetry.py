@@ -15,7 +15,8 @@ Threads  with `endpoint`, "tinkertape-opentelemetry" sends each `period_s`; else
 Locks    `_reading`: one reader at a time takes a new snapshot; a signal's handler that interrupted that has one of its
          own. `_sending`: one export at a time, so that what arrives last is newest; it is waited for `timeout_s` at
          most, and not at all in a signal's handler that interrupted it.
-Fork     a child sends nothing; its parent goes on. Make a reporter there, if it has metrics of its own.
+Fork     with `endpoint` a child sends nothing; its parent goes on. Make a reporter there, if it has metrics of its own.
+         Into a provider, a child's SDK reads what the child counted.
 Exit     `close` sends what is left, `timeout_s` at the most; without it, what came since the last period is not sent.
 """
 
@@ -31,7 +32,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import opentelemetry.metrics
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -135,7 +136,8 @@ class _ToProvider:
         self._meter = provider.get_meter(SCOPE, VERSION)
         observed = [metric for metric in metrics if metric.kind != "distribution"]
         self.aggregate = Aggregate(observed, bus=bus, series_max=series_max)
-        self._reading = Turn()
+        self.start_over()
+        _to_providers.add(self)
         self._families: list[Family] = []
         self._read: set[int] = set(range(len(observed)))  # nobody may read what was not collected
         self._leaves: list[Callable[[], None]] = []
@@ -145,6 +147,10 @@ class _ToProvider:
         for metric in metrics:
             if metric.kind == "distribution":
                 self._record(metric, names[metric.name], series_max)
+
+    def start_over(self) -> None:
+        """In a forked child, where the SDK's reader goes on: a thread of the parent may have been reading."""
+        self._reading = Turn()
 
     def _observe(self, number: int, metric: Metric, name: str) -> None:
         create: Callable[..., object] = {
@@ -221,6 +227,17 @@ class _Sources:
 
 
 _sources: WeakKeyDictionary[object, _Sources] = WeakKeyDictionary()  # by the provider's instrument, which it makes once
+
+
+_to_providers: WeakSet[_ToProvider] = WeakSet()  # a fork hook cannot be removed: one, holding nobody alive
+
+
+def _start_over() -> None:
+    for each in list(_to_providers):
+        each.start_over()
+
+
+os.register_at_fork(after_in_child=_start_over)
 
 
 class _ToEndpoint:
