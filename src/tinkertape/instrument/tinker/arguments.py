@@ -24,7 +24,9 @@ _WITH_PROMPT = frozenset({"sample", "compute_logprobs"})
 
 
 def client_metadata(client: object) -> dict[str, Any]:
-    """Which client is called, and the ids it holds."""
+    """Which client is called, and the ids it holds. A class stands for one where there is none yet."""
+    if isinstance(client, type):
+        return {"client": client.__name__}
     held = instance_dict(client)
     told: dict[str, Any] = {"client": type(client).__name__}
     if (model_id := held.get("model_id")) is not None:

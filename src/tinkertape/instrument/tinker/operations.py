@@ -31,18 +31,26 @@ Method = Callable[..., Any]
 
 _unseen_claims: dict[Operation, claims.Claim | None] = {}  # of coroutines that await a bare future
 
-_NO_OPERATIONS = frozenset({"get_telemetry", "on_queue_state_change", "get_console_url"})
-# the SDK calls the first two itself, for every exception and every poll; the third is a piece of text
+NO_OPERATIONS = {
+    "get_telemetry": "the SDK calls it itself, for every exception",
+    "on_queue_state_change": "the SDK calls it itself, for every poll",
+    "get_console_url": "a piece of text",
+    "create": "of SamplingClient: the SDK's own way to make one, inside create_sampling_client",
+    "holder": "no method: the SDK's own object",
+}
+"""Public names of the clients that are no operation, and why."""
 
 
 def put_on(client_class: type, family: str, patches: Patches) -> None:
-    """Watch the public methods that a client class defines itself."""
+    """Watch the public methods that a client class defines itself, static ones too."""
     for name, member in list(vars(client_class).items()):
-        if name.startswith("_") or name in _NO_OPERATIONS or not inspect.isfunction(member):
+        if name.startswith("_") or name in NO_OPERATIONS or not isinstance(member, (FunctionType, staticmethod)):
             continue
         operation = name.removesuffix("_async")
         wrap = functools.partial(_watched, events=operation_events(family, operation), name=operation)
-        if hasattr(member, "__deprecated__"):
+        if isinstance(member, staticmethod):
+            patches.replace(client_class, name, functools.partial(_watched_static, client_class, wrap))
+        elif hasattr(member, "__deprecated__"):
             _put_below_warning(member, wrap, patches)
         else:
             patches.replace(client_class, name, wrap)
@@ -52,6 +60,25 @@ def _put_below_warning(deprecated: FunctionType, wrap: Callable[[Method], Method
     """`deprecated` warns a fixed number of frames up, so it stays outermost and calls ours in place of the method."""
     if "arg" in deprecated.__code__.co_freevars:  # the name in PEP 702's wrapper, as the SDK itself relies on it
         patches.replace_in_cell(deprecated, "arg", wrap)
+
+
+def _watched_static(
+    client_class: type, wrap: Callable[[Method], Method], original: staticmethod[..., Any]
+) -> staticmethod[..., Any]:
+    """A method without a client: the class stands for one."""
+    function = original.__func__
+
+    @functools.wraps(function)
+    def without_client(_class: type, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    watched = wrap(without_client)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return watched(client_class, *args, **kwargs)
+
+    return staticmethod(call)
 
 
 def _watched(method: Method, events: SpanEvents, name: str) -> Method:
