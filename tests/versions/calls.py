@@ -20,6 +20,7 @@ NOT_CALLED = {
     "on_queue_state_change": "the SDK calls it, for every poll",
     "get_console_url": "a piece of text",
     "get_tokenizer": "loads a tokenizer from a hub of models",
+    "create": "the SDK's own way to make a SamplingClient, inside `create_sampling_client`",
 }
 """Public methods that the program leaves out, and why."""
 
@@ -141,7 +142,8 @@ CALLS = (
     Call("sampling", "sample", lambda world, _: (world.prompt(), 1, types.SamplingParams(max_tokens=2))),
     Call("sampling", "compute_logprobs", lambda world, _: (world.prompt(),)),
     Call("sampling", "get_base_model"),
-    Call("sampling", "get_sampler_handle"),
+    Call("sampling", "get_sampler_handle", keep=lambda world, value: world.kept.update(handle=value)),
+    Call("sampling", "from_sampler_handle", lambda world, _: (world.kept["handle"],)),
     Call("rest", "get_server_capabilities"),
     Call("rest", "get_training_run", lambda world, _: (world.run_id(),)),
     Call("rest", "get_training_run_by_tinker_path", _path(0)),

@@ -101,7 +101,6 @@ LIMITS = (
     Limit("sampling with `TINKER_SUBPROCESS_SAMPLING=1`", 15, 26, "it happens in a process of its own, unseen"),
     Limit("polls over gRPC", 21, 21, "the service must switch them on; then they are not seen. 0.21 imports grpcio"),
     Limit("an SDK without torch", OLDEST, 7, "it imports torch; here an imitation lies beside it"),
-    Limit("`SamplingClient.from_sampler_handle`", 32, NEWEST, "a static method: what its client does is recorded"),
     *(
         Limit(f"`{name}`", OLDEST, NEWEST, f"no operation, or not tried: {why}")
         for name, why in sorted(NOT_CALLED.items())

@@ -135,7 +135,8 @@ def left_out(account: Account, world: World) -> list[str]:
         client = world.client(family)
         for name, member in vars(type(client)).items() if client is not None else ():
             form = f"{family}.{name}"
-            if inspect.isfunction(member) and not name.startswith("_") and form not in account.forms:
+            is_method = inspect.isfunction(member) or isinstance(member, staticmethod)
+            if is_method and not name.startswith("_") and form not in account.forms:
                 names += [form] if name.removesuffix("_async") not in NOT_CALLED else []
     return names
 

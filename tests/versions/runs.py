@@ -93,17 +93,21 @@ class Observed:
         return (line for line in self.truth if line["what"] == what)
 
 
+def path_for(release: Release) -> list[Path]:
+    """What lies before the installed packages: the release, and what it imports and they lack."""
+    return [folder_of(release), BESIDE, *([grpc_folder()] if release.needs_grpc else [])]
+
+
 def observe(release: Release, folder: Path) -> Observed:
     """Run the program with a release, recorded, against a service of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = [folder_of(release), BESIDE, ROOT, *([grpc_folder()] if release.needs_grpc else [])]
     with start(scenario(), truth=folder / "truth.jsonl") as sim:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TINKER", "COV_"))},
             "TINKER_BASE_URL": sim.url,
             "TINKER_API_KEY": "tml-versions",
             "TINKER_PROJECT_ID": "a-project",
-            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "PYTHONPATH": os.pathsep.join(map(str, [*path_for(release), ROOT])),
         }
         command = [sys.executable, str(Path(__file__).with_name("program.py")), str(folder / "tapes")]
         done = subprocess.run(
