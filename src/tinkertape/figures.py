@@ -61,6 +61,12 @@ def known_as(quality: str, least: float | None, most: float | None) -> str:
     return "measured" if quality == "bounded" and reads_alike else quality
 
 
+def marked_as(quality: str, value: float, least: float | None, most: float | None) -> str:
+    """The quality whose mark is true of a figure: ≤ where it reads as its upper bound, ≈ where it may be more."""
+    known = known_as(quality, least, most)
+    return "inferred" if known == "bounded" and most is not None and seconds(value) != seconds(most) else known
+
+
 def marked(figure: str, quality: str) -> str:
     """The figure with its quality: ≈ inferred, ≤ bounded."""
     return f"{MARKS.get(quality, '')}{figure}"

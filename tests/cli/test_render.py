@@ -23,7 +23,7 @@ WHOLE: dict[str, Any] = {
     "owners": [{"owner": "service", "seconds": 60.0, "share": 0.6, "role": "cause", "say": "The cause"},
                {"owner": "you", "seconds": 40.0, "share": 0.4, "role": "not", "say": "Not the cause"}],
     "parts": [{"part": "queue:capacity", "owner": "service", "seconds": 47.0, "share": 0.47, "quality": "bounded",
-               "min_s": 45.0, "max_s": 47.5, "method": "polls"},
+               "min_s": 45.0, "max_s": 47.0, "method": "polls"},
               {"part": "compute", "owner": "service", "seconds": 13.0, "share": 0.13, "quality": "inferred",
                "min_s": 1.0, "max_s": 14.0, "method": "history"},
               {"part": "your_code", "owner": "you", "seconds": 40.0, "share": 0.4, "quality": "measured", "min_s": 40.0,
@@ -72,7 +72,7 @@ def test_the_answer_comes_first_and_every_figure_has_its_unit_and_quality() -> N
         "lora-31  ·  × failed",
         "1 min 40 s in 1 step, usually 3.0 s each",
         "≤ 47.0 s",
-        "bounded 45.0 to 47.5 s",
+        "bounded 45.0 to 47.0 s",
         "≈ 13.0 s",
         "inferred: history",
         "1 200 + 2 open",
@@ -168,7 +168,7 @@ def test_in_a_very_narrow_terminal_a_note_stands_under_its_row() -> None:
 
     assert all(len(line) <= 40 for line in lines)
     row = lines.index("    queue: capacity  ≤ 47.0 s  47 %")
-    assert lines[row + 1] == "      bounded 45.0 to 47.5 s"
+    assert lines[row + 1] == "      bounded 45.0 to 47.0 s"
     row = lines.index("  forward_backward")
     assert lines[row + 1] == "      1 200 + 2 open calls, p50 0.16 s,"
     assert "      too long" in lines

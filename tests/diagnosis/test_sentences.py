@@ -21,6 +21,16 @@ def test_pauses_of_several_reasons_are_one_phrase() -> None:
         pause("rate-limit-pause", 1.0, [12], reason="unknown"),
     ]
 
-    said = "paused this run for 3.0 s at step 5, and for 2.0 s at step 9 (rate limit), and for 1.0 s at step 12"
+    said = "paused this run for 3.0 s at step 5, for 2.0 s at step 9 (rate limit) and for 1.0 s at step 12"
     assert [each.replace(THIN, " ") for each in phrases(rows)] == [f"{said} (no reason given)"]
     assert [each.replace(THIN, " ") for each in sentences(rows)] == [f"Tinker {said} (no reason given)."]
+
+
+def test_pauses_whose_steps_are_listed_are_joined_with_a_comma() -> None:
+    rows = [pause("capacity-pause", 3.0, [5, 9]), pause("rate-limit-pause", 2.0, [12], reason="rate_limit")]
+
+    [said] = phrases(rows)
+
+    assert said.replace(THIN, " ") == (
+        "paused this run for 3.0 s at steps 5 and 9, and for 2.0 s at step 12 (rate limit)"
+    )

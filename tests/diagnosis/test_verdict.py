@@ -93,6 +93,36 @@ def test_what_failed_is_named_beside_the_steps_where_no_finding_tells_it() -> No
     assert steps_done(9, [*made, again], "").endswith(", `sample` failed in step 7 and so did 2 other calls")
 
 
+@pytest.mark.parametrize(("waited", "where"), [(False, ", step 3."), (True, ".")])
+def test_a_program_that_did_not_wait_for_its_last_call_failed_in_that_step(waited: bool, where: str) -> None:
+    script = Script()
+    at = 0.0
+    for number in range(1, 4):
+        first = script.call("forward_backward", at, compute=50)
+        second = script.call("optim_step", at + 1, compute=20, behind=first.ended)
+        script.claim(first, at + 2, first.ended)
+        if number < 3 or waited:
+            script.claim(second, first.ended + 1, second.ended)
+        at = second.ended + 5
+    raised = {"exception_type": "ValueError", "exception_message": "no rows", "fault_owner": "user"}
+    script.event("telemetry.exception", at + 100, {}, raised)
+    script.stop(at + 110, "errored")
+
+    assert answer(report_of(script)) == f"Failed by your code. ValueError: no rows{where}"
+
+
+def test_the_same_error_with_another_request_is_one_row() -> None:
+    wrapped = "Request failed: datum {} is too long for self.request_id='{}' and expected type self.model_cls=<class>"
+    failures = {
+        2: {**USER, "reason": wrapped.format(3, "cade7b29-f01b")},
+        5: {**USER, "reason": wrapped.format(4, "ee7d5702-1020")},
+    }
+
+    [error] = report_of(training_run([100] * 8, failures=failures)).errors
+
+    assert error.count == 2
+
+
 def test_it_is_tinker_with_two_phrases() -> None:
     computes = [150.0] * 19 + [390.0] * 6 + [150.0] * 5
     report = report_of(training_run(computes, pauses={12: (0, 3100)}))

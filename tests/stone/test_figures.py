@@ -58,3 +58,17 @@ def test_a_figure_that_is_not_measured_says_so() -> None:
     marked = {quality: figures.marked("2 s", quality) for quality in ("inferred", "bounded", "measured")}
 
     assert marked == {"inferred": f"≈{THIN}2 s", "bounded": f"≤{THIN}2 s", "measured": "2 s"}
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most", "mark"),
+    [
+        (4.3, 4.0, 4.3, "bounded"),
+        (4.0, 4.0, 4.3, "inferred"),
+        (4.1, 4.0, 4.3, "inferred"),
+        (4.3, 4.29, 4.3, "measured"),
+    ],
+    ids=["its upper bound", "its lower bound", "between them", "they read alike"],
+)
+def test_at_most_is_said_of_an_upper_bound_only(value: float, least: float, most: float, mark: str) -> None:
+    assert figures.marked_as("bounded", value, least, most) == mark

@@ -21,6 +21,7 @@ from tinkertape.cli.figures import MARKS, bounds, count, moment, plural, seconds
 from tinkertape.cli.text import escaped, shortened
 from tinkertape.diagnosis.report import ErrorRow, FindingRow, OperationRow, Part, PauseRow, Report, RetryRow
 from tinkertape.diagnosis.run_state import LIVE, is_healthy
+from tinkertape.diagnosis.words import first_line
 from tinkertape.tape import Ledger
 
 SHAPES = {"you": "■", "network": "▲", "service": "●", "idle": "○"}
@@ -192,12 +193,12 @@ def _parts(report: Report, width: int) -> Padding:
 
 
 def _owner_mark(report: Report, owner: str) -> str:
-    """≈ or ≤ where a tenth or more of what an owner had is no measurement."""
+    """≈ or ≤ where a tenth or more of what an owner had is no measurement; ≈ where any of that may be more."""
     mine = [part for part in report.parts if part.owner == owner]
     least = 0.1 * sum(part.seconds for part in mine)
 
     def had(quality: str) -> float:
-        return sum(part.seconds for part in mine if _known_as(part) == quality)
+        return sum(part.seconds for part in mine if _marked_as(part) == quality)
 
     return next((mark for quality, mark in MARKS.items() if had(quality) >= least > 0), "")
 
@@ -207,7 +208,11 @@ def _part_name(part: Part) -> str:
 
 
 def _part_time(part: Part) -> str:
-    return f"{MARKS.get(_known_as(part), '')}{seconds(part.seconds)}"
+    return f"{MARKS.get(_marked_as(part), '')}{seconds(part.seconds)}"
+
+
+def _marked_as(part: Part) -> str:
+    return figures.marked_as(part.quality, part.seconds, part.min_s, part.max_s)
 
 
 def _bar(part: Part, longest: float, most: int) -> Text:
@@ -299,7 +304,14 @@ def _errors(errors: Sequence[ErrorRow], width: int) -> Padding:
         times = f" ({error.count} times)" if error.count > 1 else ""
         kind = " ".join(str(word) for word in (error.type, error.status_code, error.category) if word)
         where = _where(error.step, error.operation or "")
-        rows.append((_owner(error.owner), where, escaped(f"{kind}{times}"), shortened(error.message or "", 200)))
+        rows.append(
+            (
+                _owner(error.owner),
+                where,
+                escaped(f"{kind}{times}"),
+                shortened(first_line(error.message or "", 200), 200),
+            )
+        )
     return _noted([*rows, *_left_out(len(errors))], "|  ~", width)
 
 

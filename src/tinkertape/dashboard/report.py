@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from tinkertape.figures import known_as
+from tinkertape.figures import known_as, marked_as
 
 Quality = Literal["measured", "bounded", "inferred"]
 StepId = int | str | None
@@ -61,6 +61,11 @@ class Part(msgspec.Struct, frozen=True):
     min_s: float | None = None
     max_s: float | None = None
     method: str = ""
+
+    @property
+    def marked_as(self) -> str:
+        """The quality whose mark its seconds carry."""
+        return marked_as(self.quality, self.seconds, self.min_s, self.max_s)
 
 
 class Step(msgspec.Struct, frozen=True):

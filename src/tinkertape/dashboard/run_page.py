@@ -211,7 +211,7 @@ def part_lines(report: Report) -> list[PartLine]:
                 part.part,
                 look.label,
                 owner_name(part.owner or look.owner),
-                marked(seconds(part.seconds), part.quality),
+                marked(seconds(part.seconds), part.marked_as),
                 percent(part.share),
                 explained(part.part, report),
             )

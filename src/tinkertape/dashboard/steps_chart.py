@@ -105,7 +105,7 @@ def totals(report: Report) -> list[Total]:
     found = []
     for part in sorted(amounts, key=rank_of, reverse=True):
         look, source = look_of(part), known.get(part)
-        quality = "inferred" if part == OVER else source.quality if source else "measured"
+        quality = "inferred" if part == OVER else source.marked_as if source else "measured"
         title = "above the usual compute of this run: an estimate" if part == OVER else explained(part, report)
         found.append(
             Total(

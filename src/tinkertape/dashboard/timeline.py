@@ -71,7 +71,7 @@ def page_data(report: Report, rows: list[Row]) -> Markup:
         "looks": {name: [look_of(name).label, look_of(name).owner, look_of(name).fill] for name in sorted(names)},
         "order": [look.part for look in LOOKS],
         "rows": [[row.kind, row.label, row.operations] for row in rows],
-        "quality": {part.part: part.quality for part in report.parts},
+        "quality": {part.part: part.marked_as for part in report.parts},
         "steps": [_step(step) for step in report.steps],
         "spans": [
             [

@@ -279,7 +279,7 @@ def _facts(
         failed=failed_calls(view) if view is not None else [],
         failure=failure,
         failure_where=code_line(failure.traceback, failure.message) if failure is not None else "",
-        failure_step=view.step_at(failure.at_ns) if view is not None and failure is not None else None,
+        failure_step=_failure_step(view, failure) if view is not None and failure is not None else None,
         ledger=dict(ledger) if ledger is not None else None,
         only_sdk=view is not None and view.book.only_sdk,
         trouble=_trouble(fold, parts, errors, findings),
@@ -335,6 +335,17 @@ def _last_failure(view: View) -> Failure | None:
         if operation.family in ("training", "sampling"):
             return None  # the program went on
     return None
+
+
+def _failure_step(view: View, failure: Failure) -> int | None:
+    """The step in which the program failed. What ends it is recorded when all has been closed: if nobody waited for the
+    last call of the last step, the program was in that step.
+    """
+    at = view.step_at(failure.at_ns)
+    last = next((each for each in reversed(view.stretches) if each.step is not None), None)
+    if at is not None or last is None or failure.at_ns < last.ended_ns:
+        return at
+    return last.step if last.operations and not last.operations[-1].claims else None
 
 
 def _rfc3339(process: Process, at_ns: int) -> str:

@@ -15,7 +15,6 @@ from tinkertape.diagnosis.report import ErrorRow, FindingRow, Owner, Part, Role,
 from tinkertape.diagnosis.tables import quantile
 from tinkertape.diagnosis.verdict import owners_at_fault
 from tinkertape.diagnosis.view import View
-from tinkertape.figures import marked
 
 OWNERS: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
 IN_SEND = "in_send_s"  # a finding's figure: what of its cost lies in the network's part
@@ -104,8 +103,9 @@ def _say_network(fold: Fold, view: View, guilty: bool, parts: Sequence[Part], fi
         if operation.ended_ns is not None and operation.failure is None and operation.requests:
             sends.append(view.cutter.cut(operation).nanoseconds(SEND) / 1e9)
     broken = broken_connections(fold)
-    quality = next((part.quality for part in parts if part.part == SEND), "measured")
-    speed = f"send p95 {marked(words.seconds(quantile(sorted(sends), 0.95)), quality)}, " if sends else ""
+    is_measured = all(part.quality == "measured" for part in parts if part.part == SEND)
+    slowest = quantile(sorted(sends), 0.95) if sends else None
+    speed = f"send p95 {words.about(slowest, estimate=not is_measured)}, " if sends else ""
     lead = "Suspect" if broken and not findings else "Not the cause"
     return f"{lead}: {speed}{words.count(broken, 'broken connection')}{_after_errors(findings)}"
 

@@ -32,17 +32,19 @@ def sentences(rows: Sequence[FindingRow], *, live: bool = True) -> list[str]:
 
 
 def _joined(told: Sequence[str]) -> list[str]:
-    """What begins alike is said once: `paused this run for 3 s at step 4, and for 2 s (rate limit) at step 9`."""
-    out: list[str] = []
+    """What begins alike is said once: `paused this run for 3 s at step 4 and for 2 s at step 9 (rate limit)`."""
+    grouped: dict[str, list[str]] = {}
     for phrase in told:
-        before = next(
-            (place for place, each in enumerate(out) if _paused(each) and _paused(each) == _paused(phrase)), -1
-        )
-        if before < 0:
-            out.append(phrase)
-        else:
-            out[before] += f", and{phrase.removeprefix(_paused(phrase))}"
-    return out
+        grouped.setdefault(_paused(phrase) or phrase, []).append(phrase)
+    return [head + _several([each.removeprefix(head) for each in each_of]) for head, each_of in grouped.items()]
+
+
+def _several(tails: Sequence[str]) -> str:
+    """` for 3 s at step 4 and for 2 s at step 9`; with a comma where one of them has its own "and"."""
+    *earlier, last = tails
+    if not earlier:
+        return last
+    return f"{','.join(earlier)}{',' if any(' and ' in each or ',' in each for each in tails) else ''} and{last}"
 
 
 def _paused(phrase: str) -> str:

@@ -17,6 +17,7 @@ from tinkertape.diagnosis.segments import Cutter, claimed
 from tinkertape.diagnosis.steps import main_thread, steps_taken
 from tinkertape.diagnosis.verdict import FAULTS
 from tinkertape.diagnosis.view import View
+from tinkertape.diagnosis.words import first_line
 
 AT_ONCE_S = 0.05  # a pause that comes back so soon is the same one
 
@@ -241,7 +242,8 @@ def _count_error(
     step: int | None,
     request_ids: Sequence[str] = (),
 ) -> None:
-    key = (failure.error_type, name, re.sub(r"\d+", "#", failure.message))
+    message = first_line(failure.message, len(failure.message) + 1)  # without the request's id that the SDK adds
+    key = (failure.error_type, name, re.sub(r"\d+", "#", message))
     known = rows.get(key)
     ids = [] if known is None else known.request_ids
     new = [each for each in request_ids if each not in ids]
