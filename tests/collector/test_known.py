@@ -76,6 +76,15 @@ def test_no_secret_comes_through_behind_one_that_differs_in_its_digits(entry: di
     assert [entry["secret"].encode() in line for line in lines] == [False] * OFTEN
 
 
+@pytest.mark.parametrize(("address", "known"), [("https://host:4711/a", 1), ("https://user:pw4711@host/a", 0)])
+def test_an_address_is_known_where_nobody_stands_before_its_host(address: str, known: int, forms: Forms):
+    for _ in range(OFTEN):
+        line = taken(wire_event(0, event_data={"url": address}))
+
+    assert len(forms._known) == known
+    assert b"pw4711" not in line
+
+
 @pytest.mark.parametrize("entry", LOOK_ALIKES, ids=kinds_of(LOOK_ALIKES))
 def test_a_look_alike_stays_as_it_is_however_often_it_comes(entry: dict[str, Any]):
     lines = [json.loads(taken(event_with(entry["data"]))) for _ in range(OFTEN)]

@@ -29,7 +29,10 @@ GLIMPSED_MAX = 8_192
 
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _HIDDEN = re.compile(rb"\\[u/]|%|[\n\r]")
-_MARKS = re.compile(b"|".join(sorted({re.escape(word.lower().encode().translate(_DIGITS)) for word in MARK_WORDS})))
+_ADDRESS = "://"  # marks what stands between it and an "@"
+_MARKS = re.compile(
+    b"|".join(re.escape(word.lower().encode().translate(_DIGITS)) for word in MARK_WORDS if word != _ADDRESS)
+)
 
 
 class Glance(msgspec.Struct):
@@ -74,6 +77,12 @@ def form_of(raw: bytes, event_id: str) -> bytes:
     return raw.replace(b'"%s"' % event_id.encode(), b'""', 1).translate(_DIGITS)
 
 
+def _may_mark(form: bytes) -> bool:
+    """Does anything in the form mark a secret, in whatever digits?"""
+    is_address = _ADDRESS.encode() in form and b"@" in form
+    return is_address or bool(_HIDDEN.search(form) or _MARKS.search(form.lower()))
+
+
 class Forms:
     """The forms that are known."""
 
@@ -96,7 +105,7 @@ class Forms:
                 self._glimpsed.clear()
             self._glimpsed[key] = True
             return False
-        if may and (_HIDDEN.search(form) or _MARKS.search(form.lower())):
+        if may and _may_mark(form):
             may = self._glimpsed[key] = False
         return may
 

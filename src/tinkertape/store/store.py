@@ -32,7 +32,7 @@ from tinkertape.store.lock import FolderLock
 from tinkertape.store.rows import EVENT_COLUMNS, event_columns, event_of
 
 ID_FILE = "tinkertape.id"
-PAGE = 20_000  # events read at a time by `event_stream`; each page reads the indexes of the whole run
+PAGE = 5_000  # events read at a time by `event_stream`, 40 MB of memory; each page reads the indexes of the whole run
 COPIES_MAX = 64  # so many copies an event `last_events` looks behind
 ARRIVAL = -2  # the column of `run_events.sql`
 _encode = msgspec.json.Encoder().encode

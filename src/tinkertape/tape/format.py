@@ -197,7 +197,7 @@ def _reason(raw: bytes, error: Exception) -> str:
 def _event_of(line: EventLine, header: Header | None) -> Event:
     process = line.process or (header.process if header else "")
     index = line.event_session_index
-    ours = bool(process) and line.event_id == event_id(process, index)
+    ours = bool(process) and line.event_id.startswith(process[:8]) and line.event_id == event_id(process, index)
     measurements = line.measurements
     return Event(
         name=line.event_name or line.event.lower(),
