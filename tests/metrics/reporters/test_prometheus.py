@@ -99,6 +99,20 @@ def test_a_summary_has_its_quantiles_sum_and_count(bus: Bus) -> None:
     assert found["a_b_size_sum", None] == 60 and found["a_b_size_count", None] == 3
 
 
+def test_tags_of_a_function_that_become_alike_in_two_events_are_one_series(bus: Bus) -> None:
+    bus.attach("listens", "my.work.start", lambda *_: None)
+    metric = counter("a.b.count", tags=lambda metadata: metadata)
+    with PrometheusReporter([metric], bus=bus, series_max=2) as reporter:
+        with span("my.work", bus=bus):
+            for tags in ({"x-y": 1}, {"x_y": 1}, {"x-y": 1, "x_y": 2}, {"x_y": 3}):
+                bus.execute("a.b", {}, tags)
+        text = reporter.text(openmetrics_format=True)
+
+    assert 'a_b_count_total{x_y="1"} 2.0 # {span_id=' in text
+    assert 'a_b_count_total{x_y="1",x_y_="2"} 1.0 # {span_id=' in text
+    assert 'a_b_count_total{otel_metric_overflow="true"} 1.0' in text
+
+
 @pytest.mark.parametrize("value", [Decimal(-4), Fraction(-4), numpy.int64(-4), numpy.float32(-4)], ids=repr)
 def test_a_negative_number_of_any_type_makes_no_counter_go_down(bus: Bus, value: Any) -> None:
     with PrometheusReporter([sum_("a.b.up")], bus=bus) as reporter:

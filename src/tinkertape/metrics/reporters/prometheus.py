@@ -21,12 +21,15 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import prometheus_client
+from msgspec.structs import replace
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
@@ -39,7 +42,7 @@ from tinkertape.metrics.exemplars import Exemplar, Exemplars
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.non_negative import never_negative
 from tinkertape.metrics.processes import SharedStates
-from tinkertape.metrics.values import Family, Histogram, Quantiles
+from tinkertape.metrics.values import OVERFLOW, Family, Histogram, Quantiles
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 LABELS_KEPT = 10_000
@@ -166,8 +169,8 @@ class _Shown:
     """One metric as Prometheus sees it."""
 
     def __init__(self, metric: Metric) -> None:
-        self.metric = metric
         self.type = _type_of(metric)
+        self.metric = _with_labels(metric, self.type)
         name = _fit(metric.name.replace(".", "_"), f"metric {metric.name!r}")
         self.name = name.removesuffix("_total") or name  # a counter's samples get it, and nobody else's may have it
         self.help = metric.description or _described(metric)
@@ -196,7 +199,8 @@ class _Shown:
         if known is None:
             if len(self._labels) >= LABELS_KEPT:  # series come and go
                 self._labels.clear()
-            known = self._labels[tags] = _labels(tags, self.type, self.metric)
+            are_labels = callable(self.metric.tags) and tags != OVERFLOW
+            known = self._labels[tags] = dict(tags) if are_labels else _labels(tags, self.type, self.metric)
         return known
 
     def _single(self, value: Any, labels: dict[str, str], seen: Mapping[int, Exemplar]) -> list[Sample]:
@@ -256,11 +260,28 @@ def _fit(name: str, what: str) -> str:
     return fit.removeprefix("_") if fit[1:2].isalpha() else fit
 
 
+def _with_labels(metric: Metric, type_: str) -> Metric:
+    """With a function of tags that makes labels at once, so that tags that become alike are one series of the page."""
+    tags = metric.tags
+    if not callable(tags):
+        return metric
+    return replace(metric, tags=lambda metadata: _labels(_sorted(tags(metadata)), type_, metric))
+
+
+def _sorted(tags: Mapping[str, Any]) -> Tags:
+    return tuple(sorted(((str(tag), value) for tag, value in tags.items()), key=itemgetter(0)))
+
+
+@lru_cache(LABELS_KEPT)
+def _label(tag: str) -> str:
+    return _fit(tag, f"tag {tag!r}") if _UNFIT.sub("", tag).strip("_") else "_tag"
+
+
 def _labels(tags: Tags, type_: str, metric: Metric) -> dict[str, str]:
     """Tags as labels. Names of a list that become alike are refused; those of a function get `_` until they differ."""
     labels: dict[str, str] = {}
     for tag, value in tags:
-        label = _fit(tag, f"tag {tag!r} of {metric.name!r}") if _UNFIT.sub("", tag).strip("_") else "_tag"
+        label = _label(tag)
         if label in labels and not callable(metric.tags):
             raise MetricError(f"two tags of {metric.name!r} become the label {label!r}; rename one, with tag_values")
         while label in labels or label == _LABELS_OF.get(type_):
