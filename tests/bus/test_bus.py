@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -172,6 +173,34 @@ def test_a_dispatch_is_a_snapshot(bus: Bus) -> None:
     assert (len(victim), late) == (1, [])
     bus.execute("e.x", {})
     assert (len(victim), len(late)) == (1, 1)
+
+
+def generates(*_: Any) -> Any:
+    yield None
+
+
+async def awaited(*_: Any) -> None:
+    """Would never run."""
+
+
+async def asks(*_: Any) -> Any:
+    yield None
+
+
+class Awaited:
+    async def __call__(self, *_: Any) -> None:
+        """Would never run."""
+
+
+NEVER_RUN = {"generator": generates, "coroutine": awaited, "asynchronous generator": asks, "object": Awaited()}
+
+
+@pytest.mark.parametrize("function", [*NEVER_RUN.values(), partial(awaited)], ids=[*NEVER_RUN, "partial"])
+def test_a_handler_whose_body_a_call_does_not_run_is_refused(bus: Bus, function: Any) -> None:
+    with pytest.raises(TypeError, match="called and not awaited or gone through"):
+        bus.attach("never", "e.x", function)
+
+    assert bus.list_handlers() == []
 
 
 def test_a_declared_type_knows_whether_anybody_listens() -> None:
