@@ -52,6 +52,14 @@ def test_without_a_loss_there_is_no_bracket():
     assert share_bar({"compute": 80.0, "idle": 5.0}, 0.0).lost is None
 
 
+def test_every_pause_is_lost_to_tinker_but_for_your_own_rate_limit():
+    parts = {"compute": 10.0, "queue:capacity": 3.0, "queue:rate_limit": 2.0, "queue:unknown": 1.0}
+
+    theirs, own = share_bar(parts, 0.0).lost, share_bar(parts, 0.0, yours={"queue:rate_limit"}).lost
+
+    assert theirs.text.startswith(f"6.0{THIN}s lost to Tinker") and own.text.startswith(f"4.0{THIN}s lost to Tinker")
+
+
 def test_a_bar_of_a_step_is_as_high_as_its_parts():
     chart = steps_chart(report_of(made_run(steps=10)))
 

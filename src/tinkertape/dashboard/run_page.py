@@ -135,6 +135,7 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
             {part.part: part.seconds for part in report.parts},
             report.over_s,
             {part.part: part.quality for part in report.parts},
+            {"queue:rate_limit"} if any(_is_own_limit(finding) for finding in report.findings) else (),
         ),
         owners=owner_lines(report),
         chart=steps_chart(report),
@@ -171,6 +172,11 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
         about=_about(report),
         data_markup=page_data(report, rows),
     )
+
+
+def _is_own_limit(finding: Finding) -> bool:
+    """Was it this run that sent more than Tinker takes?"""
+    return finding.cause.startswith("rate-limit") and owner_class(finding.owner) == "you"
 
 
 def _answer(report: Report) -> tuple[str, str]:

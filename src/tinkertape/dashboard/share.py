@@ -3,7 +3,7 @@ bar."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -22,7 +22,7 @@ NAMES = {
     "queue:capacity": "paused for capacity",
     "idle": "idle",
 }
-LOST = (OVER, "queue:unknown", "queue:capacity")
+LOST = (OVER, "queue:rate_limit", "queue:unknown", "queue:capacity")
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -51,9 +51,12 @@ class Bar(msgspec.Struct, frozen=True):
     label: str
 
 
-def share_bar(parts: dict[str, float], over_s: float, qualities: Mapping[str, str] | None = None) -> Bar:
+def share_bar(
+    parts: dict[str, float], over_s: float, qualities: Mapping[str, str] | None = None, yours: Collection[str] = ()
+) -> Bar:
     """Cut the run's parts into pieces: an owner's parts in one, the service's apart. A pause that is not measured by
-    `qualities` carries ≈."""
+    `qualities` carries ≈; one that is of `yours` was not lost to Tinker.
+    """
     about = {part for part, quality in (qualities or {}).items() if quality != "measured" and part.startswith("queue:")}
     amounts: dict[str, float] = {}
     for part, amount in with_over(parts, over_s).items():
@@ -85,7 +88,7 @@ def share_bar(parts: dict[str, float], over_s: float, qualities: Mapping[str, st
         at += width
     return Bar(
         _named(pieces),
-        _bracket(pieces),
+        _bracket([piece for piece in pieces if piece.key not in yours]),
         "; ".join(f"{piece.name} {piece.figure}, {percent(piece.share)}" for piece in pieces),
     )
 
