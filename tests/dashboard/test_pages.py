@@ -247,6 +247,24 @@ def test_a_part_whose_bounds_read_alike_is_not_called_bounded():
     assert known == ["measured", "bounded", "bounded"]
 
 
+@pytest.mark.parametrize(
+    ("lead", "state", "mark"),
+    [
+        ("Healthy.", "ended", "none"),
+        ("No Tinker call was recorded.", "ended", "unknown"),
+        ("Cannot say:", "ended", "unknown"),
+        ("Killed", "killed", "killed"),
+    ],
+)
+def test_only_what_is_known_to_be_well_is_ticked(lead, state, mark):
+    report = made_run("lora", "a", steps=3)
+    verdict = {"owner": "none", "lead": lead, "sentence": "", "under": ""}
+
+    html = page_of({**report, "state": state, "verdict": verdict})
+
+    assert f'href="#g-{mark}"' in html[html.index('id="verdict"') :].partition("</p>")[0]
+
+
 def test_a_run_without_a_call_is_not_called_healthy():
     row = {"run": "a", "name": "hello", "began": "2026-11-24T10:00:00Z", "events": 9, "parts": {"idle": 0.05}}
     ended, live = ({**row, "state": state} for state in ("ended", "running"))

@@ -29,6 +29,7 @@ STATES = {
     "killed": "Killed",
 }
 ROLES = {"cause": "The cause:", "not": "Not the cause:", "usual": "As usual:"}
+WELL = ("Healthy.", "No harm done:", "The steps went on:")  # how an answer begins where nothing is wrong
 _LIMITS = ("min_s", "max_s")
 STEPS_MAX, ERRORS_MAX = 200, 20  # in the table; the newest · kinds shown
 
@@ -92,6 +93,7 @@ class RunPage(msgspec.Struct, frozen=True):
     lead: str
     rest: str
     css: str
+    mark: str  # the shape before the answer
     share: Bar
     owners: list[OwnerLine]
     chart: Chart
@@ -131,6 +133,7 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
         lead=lead,
         rest=rest,
         css=owner_class(report.verdict.owner),
+        mark=_mark(report, lead),
         share=share_bar(
             {part.part: part.seconds for part in report.parts},
             report.over_s,
@@ -186,6 +189,16 @@ def _answer(report: Report) -> tuple[str, str]:
     if not lead and not sentence:
         return "", "Too early to say: nothing is recorded yet."
     return lead, sentence
+
+
+def _mark(report: Report, lead: str) -> str:
+    """The owner's shape, or where it is nobody's the state's; ✓ stands for what is known to be well only."""
+    css = owner_class(report.verdict.owner)
+    if css != "none":
+        return css
+    if report.state in ("failed", "killed"):
+        return report.state
+    return "none" if lead in WELL else "unknown"
 
 
 def owner_lines(report: Report) -> list[OwnerLine]:
