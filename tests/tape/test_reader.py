@@ -222,6 +222,8 @@ def test_a_place_that_may_not_be_read_is_one_clear_error(
     tmp_path: Path, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, asked, refused)
+    if asked == "iterdir":
+        monkeypatch.setattr("os.scandir", refused)
 
     for read in (open_tape, find_tapes):
         with pytest.raises(TapeError, match=rf"^cannot read {tmp_path}: Permission denied; look at its rights.*$"):

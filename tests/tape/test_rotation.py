@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,3 +200,18 @@ def test_a_process_killed_while_it_rotates_and_compresses_leaves_a_whole_tape(fo
     assert len(found) >= flushed
     assert found == list(range(len(found)))
     assert open_tape(folder).ledger().balanced
+
+
+@pytest.mark.parametrize("count", [60, 250], ids=lambda count: f"{count} segments")
+def test_no_look_at_a_folder_misses_a_segment_that_is_compressed_meanwhile(tmp_path: Path, count: int) -> None:
+    segments = [tmp_path / f"0123456789abcdef-{number:05}.jsonl" for number in range(1, count + 1)]
+    for segment in segments:
+        segment.write_bytes(b'{"tape":1}\n')
+    compressing = threading.Thread(target=lambda: [compress(segment) for segment in segments])
+    compressing.start()
+    seen = set()
+    while compressing.is_alive():
+        seen.add(len(segment_files(tmp_path)))
+    compressing.join()
+
+    assert seen == {count}

@@ -25,6 +25,7 @@ from tinkertape.delivery.sender import BACKOFF_MAX_S, OURS_MAX_EVENTS, Sender
 from tinkertape.errors import DeliveryError
 from tinkertape.guard import guarded
 from tinkertape.tape.forms import segment_files
+from tinkertape.tape.removal import process_of
 
 OURS_INTERVAL_S = 1.0
 LOOK_AGAIN_S = 0.2  # how often it looks whether the tape grew
@@ -183,12 +184,17 @@ class Delivery:
         return len(batch.lines) >= limit or time.monotonic() - self._last_sent_s >= interval_s
 
     def _own_segments(self) -> Iterator[Segment]:
+        """In order; what follows one that another process holds waits for it."""
         self._elsewhere = False
+        waiting: set[str] = set()
         for path in segment_files(self._run_folder) if self._run_folder.exists() else ():
+            if path in self._finished or process_of(path) in waiting:
+                continue
             segment = self._hold(path)
             if segment is not None:
                 yield segment
-            elif path not in self._finished:
+            else:
+                waiting.add(process_of(path))
                 self._elsewhere = True
 
     def _hold(self, path: Path) -> Segment | None:

@@ -23,7 +23,9 @@ from tinkertape.delivery.segments import Segment, acknowledgement_of
 from tinkertape.delivery.sender import Sender
 from tinkertape.errors import DeliveryError
 from tinkertape.tape import Reader
-from tinkertape.tape.forms import segment_files, stored_bytes
+from tinkertape.tape.forms import REMOVED, compressed_path, segment_files, stored_bytes
+from tinkertape.tape.marks import mark_path
+from tinkertape.tape.removal import process_of
 
 PATIENCE_S = 30.0  # without any progress
 LOOK_AGAIN_S = 0.1  # at a segment that another process holds
@@ -115,7 +117,13 @@ class _Pushing:
 
     def _round(self) -> float:
         """Each open segment as far as it goes; the seconds until the next round come back."""
+        held: set[tuple[Path, str]] = (
+            set()
+        )  # processes of runs: what follows a segment that somebody holds waits for it
         for each in self._open:
+            process = (each.path.parent, process_of(each.path))
+            if process in held:
+                continue
             try:
                 delay_s = self._advance(each)
             except DeliveryError as error:
@@ -125,6 +133,8 @@ class _Pushing:
                 )  # nobody was ever there
             if delay_s > 0:
                 return delay_s
+            if not each.is_there:
+                held.add(process)
         self._close()
         return LOOK_AGAIN_S
 
@@ -188,4 +198,4 @@ class _Pushing:
 
 def _is_gone(path: Path) -> bool:
     """Was it removed, to make room?"""
-    return path not in segment_files(path.parent)
+    return mark_path(path, REMOVED).exists() or not (path.exists() or compressed_path(path).exists())

@@ -19,16 +19,25 @@ from typing import Any
 SUFFIX = ".jsonl"
 COMPRESSED = ".gz"
 REMOVED = "removed"  # the mark beside a segment that is no more
+ONE_CALL = 200  # names, which the system gives in one call: 32 kB
 _MAGIC = b"\x1f\x8b"
 _TRAILER = 4  # bytes: a gzip stream ends with the length of what it holds
 
 
 def segment_files(folder: Path) -> list[Path]:
     """The segments in a folder, in either form, each once, in order, by their plain paths. Raises `OSError`."""
-    there = list(folder.iterdir())
-    removed = {path.stem for path in there if path.suffix == f".{REMOVED}"}
-    found = {plain_path(path) for path in there if path.name.endswith((SUFFIX, SUFFIX + COMPRESSED)) and path.is_file()}
+    there = _names(folder)
+    if len(there) > ONE_CALL:  # the list was made in parts: what was compressed in between may be in none of them
+        there |= _names(folder)
+    removed = {name.removesuffix(f".{REMOVED}") for name in there if name.endswith(f".{REMOVED}")}
+    found = {plain_path(folder / name) for name in there if name.endswith((SUFFIX, SUFFIX + COMPRESSED))}
     return sorted(path for path in found if path.stem not in removed)
+
+
+def _names(folder: Path) -> set[str]:
+    """The files in a folder, from one look: who asks for each if it is there misses one that is compressed then."""
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file() or entry.name.endswith(f".{REMOVED}")}
 
 
 def plain_path(path: Path) -> Path:
