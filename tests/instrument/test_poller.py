@@ -164,7 +164,7 @@ def test_what_a_removed_measurement_returns_is_dropped():
     assert list(heard) == []
 
 
-@pytest.mark.parametrize("returned", [3, "name", ("name",), ("name", 3), [3], ("a", {}, {}, {})])
+@pytest.mark.parametrize("returned", [3, "name", ("name",), ("name", 3), [3], ("a", {}, {}, {}), ("a", {}, 5)])
 def test_a_measurement_that_returns_something_else_has_failed(returned):
     bus = Bus()
     heard = Events()
@@ -175,6 +175,17 @@ def test_a_measurement_that_returns_something_else_has_failed(returned):
     assert (
         "return None or (event, measurements, metadata)" in heard.one("poller.measurement.failure").metadata["reason"]
     )
+
+
+@pytest.mark.parametrize("name", ["a b", "", None])
+def test_a_measurement_that_returns_what_is_no_event_name_has_failed(name):
+    bus = Bus()
+    heard = Events()
+    bus.attach_all("test", heard.hear)
+
+    Poller([lambda: (name, {})], bus=bus).collect()
+
+    assert heard.one("poller.measurement.failure").metadata["error_type"] == "EventNameError"
 
 
 def test_a_failure_is_logged_once_in_a_row_and_again_after_it_recovered(caplog):

@@ -111,3 +111,18 @@ def test_all_options_are_told_once_where_none_is_near():
 
     told = str(caught.value).partition("there are ")[2].split(", ")
     assert told == sorted(set(told))
+
+
+async def awaited(metadata):
+    return True
+
+
+def generates(metadata):
+    yield True
+
+
+@pytest.mark.parametrize("function", [awaited, generates])
+@pytest.mark.parametrize("option", ["keep", "drop", "tags", "tag_values", "measurement"])
+def test_a_function_of_which_a_call_has_no_answer_is_refused(option, function):
+    with pytest.raises(MetricError, match=f"{option} of 'a.b.c'"):
+        sum_("a.b.c", **{option: function})

@@ -23,10 +23,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tinkertape.bus import Bus, default_bus
 from tinkertape.errors import MeasurementNotFound, PollerError
+from tinkertape.event_name import event_name
 from tinkertape.events import POLLER_FAILURE, EventType
 from tinkertape.guard import outcome_of
 from tinkertape.instrument.jobs import Job, Measurement, Polled, function_of, name_of, nanoseconds
@@ -305,9 +306,9 @@ class Poller:
 
     def _tell(self, found: object) -> None:
         for event in _events_in(found):
-            if not isinstance(event, tuple) or not 2 <= len(event) <= 3 or not isinstance(event[1], Mapping):
+            if not _is_event(event):
                 raise PollerError(f"a measurement returned {event!r}; return None or (event, measurements, metadata)")
-            name = event[0].name if isinstance(event[0], EventType) else event[0]
+            name = event[0].name if isinstance(event[0], EventType) else event_name(event[0])
             self._bus.execute(name, *event[1:])
 
     def _tell_failure(self, job: Job, error: BaseException, delay_ns: int) -> None:
@@ -342,7 +343,14 @@ def _start_over() -> None:
 os.register_at_fork(after_in_child=_start_over)
 
 
-def _events_in(found: object) -> Sequence[object]:
+def _is_event(found: Any) -> bool:
+    """Handlers, which are others', must not fail for it."""
+    if not isinstance(found, tuple) or not 2 <= len(found) <= 3 or not isinstance(found[1], Mapping):
+        return False
+    return len(found) == 2 or found[2] is None or isinstance(found[2], Mapping)
+
+
+def _events_in(found: object) -> Sequence[Any]:
     """What a measurement returned: nothing, one event, or several."""
     if found is None:
         return ()

@@ -13,7 +13,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter, iscoroutinefunction, isgeneratorfunction, signature
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
@@ -277,10 +277,13 @@ def _check_arity(function: object, wanted: tuple[int, ...], must: str) -> int:
 
 
 def arity(function: Callable[..., Any]) -> int:
-    """How many arguments to call it with: 2 if it needs two, 1 if it can do with one, else -1.
+    """How many arguments to call it with: 2 if it needs two, 1 if it can do with one, else -1, as for a coroutine
+    function, of which a call has no answer.
 
     One that does not say (some that are written in C) is called with one.
     """
+    if iscoroutinefunction(function) or isgeneratorfunction(function):
+        return -1
     try:
         parameters = signature(function).parameters.values()
     except (TypeError, ValueError):
