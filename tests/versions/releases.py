@@ -87,8 +87,11 @@ def _install_into(folder: Path, requirement: str, within_s: float) -> None:
         pinned = folder.with_name(f"{folder.name}.txt")
         pinned.write_text(requirement + "\n", encoding="utf-8")
         command = [*_installer(), "--no-deps", "--require-hashes", "--target", str(part), "-r", str(pinned)]
+        environment = {"UV_HTTP_RETRIES": "1", **os.environ}  # no index: said at once
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, check=False)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=within_s, check=False
+            )
         except subprocess.TimeoutExpired as error:
             raise NotToBeHad(f"{folder.name} was not installed within {within_s:.0f} s") from error
         finally:

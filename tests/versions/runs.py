@@ -142,6 +142,7 @@ def differences(observed: Observed) -> list[str]:
         *_unlike("pause", _pauses_served(observed), _pauses_recorded(observed)),
         *_unlike("fault", FAULTS, faults_recorded(observed)),
         *_unseen_waits(observed),
+        *_badly_served(observed),
         *_left_open(observed),
     ]
 
@@ -233,6 +234,13 @@ def _unseen_waits(observed: Observed) -> Iterator[str]:
     for name, count in wanted.items():
         if seen[name] < count:
             yield f"wait for {name}: {seen[name]} recorded, {count} happened"
+
+
+def _badly_served(observed: Observed) -> Iterator[str]:
+    """The service knows every path and every body of the release."""
+    for line in observed.lines("exchange"):
+        if line["status"] in (404, 405, 415, 422, 500):
+            yield f"the service answered {line['status']} to {line['method']} {line['path']}"
 
 
 def _left_open(observed: Observed) -> Iterable[str]:
