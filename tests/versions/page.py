@@ -28,8 +28,10 @@ with the newest patch of each, recorded, against the simulated service: a traini
 submits, a failed poll, an expired promise, a failed request and a timeout, and then every public operation of the
 release's clients, sync and async. For each the tape must say what the program did and what the service saw: the same
 operations and outcomes, requests, polls, HTTP exchanges, pauses, retries and waits, nothing more and nothing less.
-`./tt test` does so with a few of them. The SDK's own tests, which come in its wheel, pass with tinkertape installed as
-they do without.
+`./tt test` does so with a few of them. From 0.18 on it is run once more with all that a service may switch on: tokens
+for keys, polls for a whole sampling session, compressed bodies, httpx's own transport.
+
+The SDK's own tests, which come in its wheel, pass with tinkertape installed as they do without.
 
 Each release ran with the dependencies of the newest. An operation is the same under both of its names (`sample`,
 `sample_async`), and whatever it hands out: the client, a future of it, a future to be awaited.

@@ -36,6 +36,11 @@ class Release:
     requirement: str  # with its hash
 
     @property
+    def asks_for_config(self) -> bool:
+        """From 0.18 on a service may tell its clients how to work."""
+        return int(self.version.split(".")[1]) >= 18
+
+    @property
     def needs_grpc(self) -> bool:
         """0.21 imports grpc, for a way to poll that a service must switch on."""
         return self.version.startswith("0.21.")

@@ -27,10 +27,21 @@ from tinkertape.sim.scenario import DEFAULT_COMPUTE_S
 ROOT = Path(__file__).parents[2]
 BESIDE = Path(__file__).with_name("beside")
 ENDS_WITHIN_S = 110.0
-AT_ONCE = 2
+AT_ONCE = 3
 FAMILIES = ("service", "training", "sampling", "rest", "admin")
 PAUSE_TEXT = "no machine is free for this model"
-UNSTEADY = ("/api/v1/telemetry", "/api/v1/session_heartbeat")  # sent by the clock, also while the program ends
+UNSTEADY = ("/api/v1/telemetry", "/api/v1/session_heartbeat", "/api/v1/retrieve_futures")
+"""Sent by the clock, or held by the service, also while the program ends."""
+
+SWITCHED_ON = {
+    "pjwt_auth_enabled": True,
+    "proto_compress_fwdbwd": True,
+    "proto_write_fwdbwd": True,
+    "sample_join_sampling_session": True,
+    "sample_use_retrieve_futures": True,
+    "use_pyqwest_transport": False,
+}
+"""What a service may tell a client from 0.18 on to do otherwise: each release knows some."""
 
 FAULTS = Counter(
     {
@@ -46,10 +57,11 @@ FAULTS = Counter(
 """What goes wrong in the run, as the tape tells it: the same for every release."""
 
 
-def scenario() -> Scenario:
+def scenario(*, switched_on: bool = False) -> Scenario:
     """Six steps and three samples meet one fault each, at most; all else is quick."""
     return Scenario(
         name="versions",
+        client_config=SWITCHED_ON if switched_on else {},
         compute_s=dict.fromkeys(DEFAULT_COMPUTE_S, 0.002),
         poll_hold_s=0.3,
         pauses=(Pause(nth=2, length_s=0.4, text=PAUSE_TEXT),),
@@ -98,10 +110,10 @@ def path_for(release: Release) -> list[Path]:
     return [folder_of(release), BESIDE, *([grpc_folder()] if release.needs_grpc else [])]
 
 
-def observe(release: Release, folder: Path) -> Observed:
+def observe(release: Release, folder: Path, *, switched_on: bool = False) -> Observed:
     """Run the program with a release, recorded, against a service of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    with start(scenario(), truth=folder / "truth.jsonl") as sim:
+    with start(scenario(switched_on=switched_on), truth=folder / "truth.jsonl") as sim:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TINKER", "COV_"))},
             "TINKER_BASE_URL": sim.url,
@@ -120,10 +132,14 @@ def observe(release: Release, folder: Path) -> Observed:
     return Observed(release, json.loads(done.stdout), truth, list(open_tape(tape)))
 
 
-def observe_all(wanted: Sequence[Release], folder: Path) -> dict[str, Future[Observed]]:
-    """Begin the runs of some releases, two at once: a run waits as long as it works."""
+def observe_all(wanted: Sequence[Release], folder: Path, *, switched_on: bool = False) -> dict[str, Future[Observed]]:
+    """Begin the runs of some releases, some at once: a run waits as long as it works."""
     pool = ThreadPoolExecutor(AT_ONCE)
-    running = {release.version: pool.submit(observe, release, folder / release.version) for release in wanted}
+    place = folder / ("switched-on" if switched_on else "plain")
+    running = {
+        release.version: pool.submit(observe, release, place / release.version, switched_on=switched_on)
+        for release in wanted
+    }
     pool.shutdown(wait=False)
     return running
 

@@ -23,6 +23,7 @@ class Running(NamedTuple):
     """What is under way, by release; and whether tinkertape is installed, for the SDK's own tests."""
 
     observed: Mapping[str, Future[Observed]]
+    switched_on: Mapping[str, Future[Observed]]
     own_tests: Mapping[tuple[str, bool], Future[Outcomes]]
 
 
@@ -30,8 +31,10 @@ class Running(NamedTuple):
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Running:
     """The runs of all releases that the chosen tests ask for, begun at once: most of each is waiting."""
     specs = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    wanted, tested = ([each for each in releases() if each in asked(specs, name)] for name in ("release", "tested"))
-    there = [*wanted, *(each for each in tested if each not in wanted)]
+    wanted, tested, switched = (
+        [each for each in releases() if each in asked(specs, name)] for name in ("release", "tested", "switched")
+    )
+    there = [each for each in releases() if each in (*wanted, *tested, *switched)]
     everything = request.config.getoption("--versions")
     try:
         for number, release in enumerate(install(there, within_s=INSTALLED_WITHIN_S if everything else QUICKLY_S), 1):
@@ -43,7 +46,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         pytest.skip(f"{error}; ./tt test --versions insists")
     folder = tmp_path_factory.mktemp("versions")
     own = begin_own_tests(tested, folder, everything=everything)
-    return Running(observe_all(wanted, folder), own)
+    return Running(observe_all(wanted, folder), observe_all(switched, folder, switched_on=True), own)
 
 
 def asked(specs: Sequence[Mapping[str, object]], name: str) -> list[object]:
@@ -54,7 +57,9 @@ def asked(specs: Sequence[Mapping[str, object]], name: str) -> list[object]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     everything = metafunc.config.getoption("--versions")
     chosen = [release for release in releases() if everything or release.version in SAMPLE]
-    for name, wanted in {"release": chosen, "tested": chosen if everything else chosen[-1:]}.items():
+    newest = chosen if everything else chosen[-1:]
+    switched = [release for release in newest if release.asks_for_config]
+    for name, wanted in {"release": chosen, "tested": newest, "switched": switched}.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, wanted, ids=lambda release: release.version, scope="session")
 
@@ -66,6 +71,10 @@ def observed(release: Release, running: Running) -> Observed:
 
 def test_the_tape_says_what_the_program_did_and_the_service_saw(observed: Observed) -> None:
     assert differences(observed) == []
+
+
+def test_it_says_so_too_with_all_that_a_service_may_switch_on(switched: Release, running: Running) -> None:
+    assert differences(running.switched_on[switched.version].result()) == []
 
 
 def test_what_a_release_lacks_is_what_is_written_down(observed: Observed) -> None:
