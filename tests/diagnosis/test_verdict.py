@@ -463,6 +463,23 @@ def test_no_call_at_all() -> None:
     assert report.checked == []
 
 
+def test_no_call_of_a_program_that_asked_for_an_exit_status() -> None:
+    script = Script()
+    script.start(0)
+    script.event("telemetry.session.stop", 60, {}, {"status": "errored", "exit_status": 3})
+
+    report = report_of(script)
+
+    assert answer(report) == "Failed. The program ended with exit status 3."
+    assert report.verdict.under == "No Tinker call was recorded."
+
+
+def test_the_send_of_a_call_that_failed_is_no_waiting_after_an_error() -> None:
+    report = report_of(training_run([100] * 8, failures={4: SERVER}))
+
+    assert "waiting after" not in {owner.owner: owner.say for owner in report.owners}["network"]
+
+
 def test_no_call_yet() -> None:
     script = Script()
     script.start(0)

@@ -161,7 +161,10 @@ def _failed(facts: Facts) -> Verdict:
     owner: FindingOwner
     if failure is None:
         how = f"exit status {facts.exit_status}" if facts.exit_status else "an error"
-        return Verdict("none", "Failed.", f"The program ended with {how}.", _rest(facts, facts.findings))
+        silent = "" if facts.calls or facts.only_sdk else f"{NO_CALL}. "
+        return Verdict(
+            "none", "Failed.", f"The program ended with {how}.", f"{silent}{_rest(facts, facts.findings)}".strip()
+        )
     owner = "none" if failure.is_interruption else FAULTS.get(failure.owner, "none")
     leads = {"you": "Failed by your code.", "service": "Failed at Tinker.", "network": "Failed on the network."}
     where = f" at {facts.failure_where}" if facts.failure_where else ""

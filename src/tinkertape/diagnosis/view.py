@@ -129,7 +129,12 @@ class View:
     def in_send_s(self, finding: Finding) -> float:
         """What of the cost of the service's refusals lies in `send`: the attempts that failed, and the waits after."""
         is_refusal = finding.owner == "service" or finding.cause == "billing-hold"
-        if not is_refusal or finding.evidence.part or finding.evidence.process != self.process.id:
+        if (
+            not is_refusal
+            or not finding.evidence.figures.get("statuses")
+            or finding.evidence.part
+            or finding.evidence.process != self.process.id
+        ):
             return 0.0
         total = 0
         for key, cost in finding.evidence.costs_ns.items():
