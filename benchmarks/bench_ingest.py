@@ -2,7 +2,7 @@
 decoding the same bytes by `json.loads` in one thread? And the loader alone, beside msgspec's typed decode.
 
 A collector in a process of its own, with its store and loader at work; a process that sends bodies of 100 events over
-8 connections, on loopback and on the same cores; an event is counted when the answer to its body has come. Rounds of
+32 connections, on loopback and on the same cores; an event is counted when the answer to its body has come. Rounds of
 sending and of decoding alternate. Then the same at half that rate, for the time an answer takes. At the end everything
 that was acknowledged must be in the ledger. `--quick` has fewer rounds.
 
@@ -38,7 +38,7 @@ SDK_FILE = Path(__file__).parents[1] / "tests" / "data" / "telemetry" / "sdk-0.3
 BATCH = 100
 ROUNDS = 2 if QUICK else 5
 ROUND_S = 1.5
-CONNECTIONS = 8
+CONNECTIONS = 32
 WANTED = {"lifecycle": 0.45, "mixed": 0.50}  # of json.loads
 P99_MAX_MS, RSS_MAX_MB = 100.0, 400.0
 LOADED = 100_000 if QUICK else 300_000  # events, by the loader alone

@@ -130,6 +130,17 @@ def test_what_an_event_says_of_its_run_does_not_hold_however_often_it_comes():
         assert (json.loads(line)["run"], json.loads(line).get("project")) == ("s", None)
 
 
+@pytest.mark.parametrize("given", [7, "", None, 5.5, {"a": 1}, "a\\b", "\u2713", "x" * 300], ids=repr)
+def test_an_odd_id_is_taken_as_it_was_before_its_form_was_known(given: Any, forms: Forms):
+    odd = wire_event(0, event_id=given)
+    before = taken(odd)
+    for number in range(OFTEN):
+        taken(wire_event(number))
+    assert len(forms._known) == 1
+
+    assert taken(odd).replace(odd["timestamp"].encode(), b"") == before.replace(odd["timestamp"].encode(), b"")
+
+
 def test_a_secret_as_an_id_is_not_kept_however_often_it_comes():
     for number in range(OFTEN):
         assert b"tml-" not in taken(wire_event(number, event_id=(SECRET % number).decode()))

@@ -23,7 +23,7 @@ import msgspec
 
 from tinkertape.collector.elements import elements, members
 from tinkertape.collector.identity import identity, name, safe_run
-from tinkertape.collector.known import Forms, Glance, form_of, glanced
+from tinkertape.collector.known import Forms, Glance, form_of, glanced, is_plain
 from tinkertape.redact import MARK, redact, redact_text
 
 DEPTH_MAX = 64
@@ -94,7 +94,7 @@ def take_in(body: bytes) -> Intake:
         met = glanced(body)
         if met is not None and len(met) <= EVENTS_MAX:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                return _Taking(_envelope_decoder.decode(body)).all(met)
+                return _Taking(_envelope_decoder.decode(body)).all_met(met)
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             whole = _body_decoder.decode(body)
             return _Taking(whole).all(_few(whole.events))
@@ -136,39 +136,46 @@ class _Taking:
         self._context = {key: value for key, value in context.items() if value}
         self._suffix = _suffix_of(self._context)
         self._rest = _suffix_of({key: text for key, text in self._context.items() if key not in ("run", "process")})
+        self._rejected = 0
         self._met: Counter[str] = Counter()  # ids that were made from the content: equal events are told apart
 
     def all(self, events: list[Any]) -> Intake:
+        """Every event looked through."""
+        return self._taken([self._line_of(event) for event in events])
+
+    def all_met(self, met: list[tuple[bytes, Glance]]) -> Intake:
+        """Events whose form is known as they stand, the others looked through: this loop is what most bodies cost."""
+        known, suffix = _forms.known, self._suffix
         lines: list[bytes] = []
-        rejected = 0
-        for event in events:
-            try:
-                lines.append(self._line(event))
-            except _Unfit as reason:
-                rejected += 1
-                lines.append(self._rejected_line(event, str(reason)))
+        for raw, glance in met:
+            event_id = bytes(glance.event_id)
+            form = form_of(raw, event_id)
+            if known.get(form) and is_plain(event_id):
+                lines.append(raw[:-1] + suffix)
+            else:
+                lines.append(self._met_line(raw, glance, form))
+        return self._taken(lines)
+
+    def _taken(self, lines: list[bytes]) -> Intake:
+        count = len(lines)
         if self._ledger is not None and self._header is not None:
             lines.append(self._ledger_line(self._ledger))
         if lines:
             lines.append(b"")
         header = _encode(self._header) + b"\n" if self._header is not None else None
-        return Intake(b"\n".join(lines), len(events), rejected, self.process, header)
+        return Intake(b"\n".join(lines), count, self._rejected, self.process, header)
 
-    def _line(self, event: Any) -> bytes:
-        return self._known_line(*event) if isinstance(event, tuple) else self._looked_through(event)
-
-    def _known_line(self, raw: bytes, glance: Glance) -> bytes:
-        """The line of an event as it stands, if its form is known; else it is looked through, and may be known then."""
+    def _met_line(self, raw: bytes, glance: Glance, form: bytes) -> bytes:
+        """The line of an event that is not known as one of a plain SDK; it may be afterwards."""
         suffix = self._suffix_for(glance)
-        if suffix is None or identity(glance.event_id) != glance.event_id or not glance.event_id:
-            return self._looked_through(msgspec.Raw(raw))
-        form = form_of(raw, glance.event_id)
-        if form in _forms:
+        if suffix is None or not is_plain(bytes(glance.event_id)):
+            return self._line_of(msgspec.Raw(raw))
+        if form in _forms.known:
             return raw[:-1] + suffix
-        line = self._looked_through(msgspec.Raw(raw))
+        line = self._line_of(msgspec.Raw(raw))
         is_whole = line.count(b'"') == raw.count(b'"') + suffix.count(b'"')  # no key stands in it twice
-        if is_whole and MARK.encode() not in line and _forms.is_to_learn(form):
-            _forms.learn(form)
+        if is_whole and MARK.encode() not in line and not line.startswith(REJECTED_MARK) and _forms.is_to_learn(form):
+            _forms.learn(form, is_bare=suffix is self._suffix)
         return line
 
     def _suffix_for(self, glance: Glance) -> bytes | None:
@@ -179,6 +186,13 @@ class _Taking:
             if glance.run == self.run and glance.process == self.process:
                 return self._rest
         return None
+
+    def _line_of(self, event: Any) -> bytes:
+        try:
+            return self._looked_through(event)
+        except _Unfit as reason:
+            self._rejected += 1
+            return self._rejected_line(event, str(reason))
 
     def _looked_through(self, event: Any) -> bytes:
         if isinstance(event, msgspec.Raw):
@@ -213,8 +227,6 @@ class _Taking:
         return made_id if met == 1 else f"{made_id}-{met}"
 
     def _rejected_line(self, event: Any, reason: str) -> bytes:
-        if isinstance(event, tuple):
-            event = msgspec.Raw(event[0])
         raw = bytes(event) if isinstance(event, msgspec.Raw) else _written_out(event)
         given_id = identity(event.get("event_id")) if isinstance(event, dict) else ""
         entry = {

@@ -16,9 +16,11 @@ Bounded; any thread: the worst of a race is an event looked through once more.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
+from tinkertape.collector.identity import ID_MAX, identity
 from tinkertape.redact.keys import added_keys
 from tinkertape.redact.shapes import added_shapes
 from tinkertape.redact.texts import MARK_WORDS
@@ -28,6 +30,8 @@ FORMS_MAX = 2_048  # forms; a table that is full begins anew
 GLIMPSED_MAX = 8_192
 
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_QUOTE = ord('"')
+_ID_CHARS = b'"0123456789abcdef-'
 _HIDDEN = re.compile(rb"\\[u/]|%|[\n\r]")
 _ADDRESS = "://"  # marks what stands between it and an "@"
 _MARKS = re.compile(
@@ -39,7 +43,7 @@ class Glance(msgspec.Struct):
     """As much of an event as tells which one it is, and whose it says it is."""
 
     event: str
-    event_id: str
+    event_id: msgspec.Raw
     run: str | None = None
     process: str | None = None
     session_id: str | None = None
@@ -72,9 +76,19 @@ def glanced(body: bytes) -> list[tuple[bytes, Glance]] | None:
         return None
 
 
-def form_of(raw: bytes, event_id: str) -> bytes:
-    """An event's text without its id, its digits all alike."""
-    return raw.replace(b'"%s"' % event_id.encode(), b'""', 1).translate(_DIGITS)
+def form_of(raw: bytes, event_id: bytes) -> bytes:
+    """An event's text without its id, which is given as it stands, and its digits all alike."""
+    return raw.replace(event_id, b'""', 1).translate(_DIGITS)
+
+
+def is_plain(event_id: bytes) -> bool:
+    """Is an id, as it stands, a text that can be kept? One of hexadecimal digits, as an SDK's, holds no secret."""
+    if event_id[0] != _QUOTE or len(event_id) < 3:
+        return False
+    if len(event_id) <= ID_MAX and not event_id.strip(_ID_CHARS):
+        return True
+    text = event_id[1:-1].decode()
+    return "\\" not in text and identity(text) == text
 
 
 def _may_mark(form: bytes) -> bool:
@@ -87,11 +101,14 @@ class Forms:
     """The forms that are known."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, None] = {}
+        self._known: dict[bytes, bool] = {}  # does an event of it say nothing of its run?
         self._glimpsed: dict[int, bool] = {}  # hash of a form that was met: may it become known?
 
-    def __contains__(self, form: bytes) -> bool:
-        return form in self._known and not added_keys and not added_shapes
+    @property
+    def known(self) -> Mapping[bytes, bool]:
+        """The forms that are known, and whether an event of it says nothing of its run; none where there are rules of a
+        user's own."""
+        return {} if added_keys or added_shapes else self._known
 
     def is_to_learn(self, form: bytes) -> bool:
         """Was it met before, and may it become known? Looking closely at each that comes once would cost more than it
@@ -109,8 +126,8 @@ class Forms:
             may = self._glimpsed[key] = False
         return may
 
-    def learn(self, form: bytes) -> None:
+    def learn(self, form: bytes, *, is_bare: bool) -> None:
         """An event of this form was looked through, and held no secret."""
         if len(self._known) >= FORMS_MAX:
             self._known.clear()
-        self._known[form] = None
+        self._known[form] = is_bare
