@@ -29,7 +29,7 @@ import msgspec
 from tinkertape.collector import serve
 from tinkertape.collector.inbox import Inbox
 from tinkertape.collector.intake import take_in
-from tinkertape.collector.loader import Loader
+from tinkertape.collector.loader import Loader, collect_less
 from tinkertape.store import Store
 from tinkertape.tape.format import EventLine
 
@@ -217,6 +217,7 @@ async def receive(folder: Path, bodies: list[bytes]) -> None:
 
 def load(kind: str) -> bool:
     """The loader alone, in this process: an inbox that is full, into a store that is empty."""
+    collect_less()
     bodies = [filled(body_of(kind), number) for number in range(LOADED // BATCH)]
     with tempfile.TemporaryDirectory(prefix="tinkertape-bench-") as folder:
         base = Path(folder)

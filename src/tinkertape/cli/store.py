@@ -32,8 +32,10 @@ def rebuild(store: str | None, inbox: Path | None, tapes: Path | None, without_r
     """
     must_be_installed("the store", SERVER, "server")
     from tinkertape.collector import rebuild as make_again  # noqa: PLC0415  the extra [server]
+    from tinkertape.collector.loader import collect_less  # noqa: PLC0415  the extra [server]
 
     url, received, recorded = places(load_settings(), store, inbox, tapes)
+    collect_less()
     with Progress("rebuilding the store from the tapes") as bar:
         shown = ("", -1)
 

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from tinkertape.collector.app import KEEP, Ack, Pages, app
 from tinkertape.collector.keeping import Keep
+from tinkertape.collector.loader import collect_less
 from tinkertape.collector.protocol import LimitedProtocol
 from tinkertape.errors import CollectorError
 from tinkertape.store import Store
@@ -47,6 +48,7 @@ def serve(
     """
     listening = listen(host, port)
     sys.setswitchinterval(SWITCH_S)
+    collect_less()
     try:
         with Store.open(store_url) as store:
             _run(app(store, inbox, tapes, pages=pages, ack=ack, keep=keep), listening, ready)

@@ -66,41 +66,44 @@ def in_range(event: Event) -> Event:
 
 
 def event_columns(events: Sequence[Event], first_arrival: int) -> list[list[Any]]:
-    """The columns of `EVENT_COLUMNS`; the events have passed `unfit`."""
-    rows = [_event_row(event, first_arrival + place) for place, event in enumerate(events)]
-    return [list(column) for column in zip(*rows, strict=True)]
+    """The columns of `EVENT_COLUMNS`, each in one go; the events have passed `unfit`."""
+    return [
+        [event.project for event in events],
+        [event.run for event in events],
+        [event.time_ns // 1000 for event in events],
+        [event.process for event in events],
+        [event.index for event in events],
+        [event.event_id for event in events],
+        list(range(first_arrival, first_arrival + len(events))),
+        [event.name for event in events],
+        [event.kind for event in events],
+        [event.logged for event in events],
+        [event.severity for event in events],
+        [event.session_id or "" for event in events],
+        [event.sdk_version for event in events],
+        [_operation(event.metadata) if event.metadata else "" for event in events],
+        [event.monotonic_ns for event in events],
+        [_duration_ns(event.measurements) if event.measurements else -1 for event in events],
+        [event.trace_id or "" for event in events],
+        [event.span_id or "" for event in events],
+        [_json(finite_words(event.measurements)) if event.measurements else "" for event in events],
+        [_json(event.metadata) if event.metadata else "" for event in events],
+        [_json(event.scope) if event.scope else "" for event in events],
+    ]
 
 
-def _event_row(event: Event, arrival: int) -> tuple[Any, ...]:
-    duration = event.measurements.get("duration")
-    operation = event.metadata.get("operation")
-    return (
-        event.project,
-        event.run,
-        event.time_ns // 1000,
-        event.process,
-        event.index,
-        event.event_id,
-        arrival,
-        event.name,
-        event.kind,
-        event.logged,
-        event.severity,
-        event.session_id or "",
-        event.sdk_version,
-        operation if isinstance(operation, str) else "",
-        event.monotonic_ns,
-        duration if type(duration) is int and 0 <= duration <= _INT64_MAX else -1,
-        event.trace_id or "",
-        event.span_id or "",
-        _json(finite_words(event.measurements)),
-        _json(event.metadata),
-        _json(event.scope),
-    )
+def _operation(metadata: Mapping[str, Any]) -> str:
+    operation = metadata.get("operation")
+    return operation if isinstance(operation, str) else ""
+
+
+def _duration_ns(measurements: Mapping[str, Any]) -> int:
+    duration = measurements.get("duration")
+    return duration if type(duration) is int and 0 <= duration <= _INT64_MAX else -1
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    return _encode(value).decode() if value else ""
+    return _encode(value).decode()
 
 
 def _numbers(measurements: dict[str, Any]) -> dict[str, Any]:
