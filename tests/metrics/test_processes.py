@@ -189,6 +189,19 @@ def test_other_processes_are_brought_up_to_date_while_nobody_asks_them(tmp_path:
         assert wait_until(lambda: "a.b.count" in own.read_text(), within_s=10)
 
 
+def test_a_file_is_written_where_something_changed_or_it_is_gone(tmp_path: Path) -> None:
+    bus = Bus()
+    with PrometheusReporter(METRICS, bus=bus, directory=tmp_path) as reporter:
+        [own] = tmp_path.glob("*-*.json")
+        found = []
+        for change in (lambda: bus.execute("a.b", {"x": 1}, {"who": "w"}), lambda: None, own.unlink):
+            change()
+            reporter.text()
+            found.append((own.stat().st_ino, own.read_bytes()))
+
+    assert found[0] == found[1] and found[1][1] == found[2][1]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"metrics": {"a.b.count": [1]}}', b"\xff\xfe"])
 def test_a_file_that_nobody_of_us_wrote_spoils_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "1-2.json").write_bytes(content)
