@@ -25,6 +25,7 @@ import sys, time, tinkertape
 with tinkertape.span("tinker.service.get_server_capabilities", {"operation_id": 1}): time.sleep(0.001)
 telemetry = tinkertape.get_telemetry()
 for number in range(int(sys.argv[1])): telemetry.log("my.event", {"number": number, "words": sys.argv[2]})
+telemetry.flush(60)
 """
 STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 ABSENT = """

@@ -149,6 +149,24 @@ def test_a_poison_event_at_the_end_of_a_segment_is_settled_by_what_the_next_one_
     assert open_tape(recorder.folder).ledger().rejected == 1
 
 
+def test_what_was_refused_at_the_end_of_an_earlier_run_is_settled_by_what_a_later_one_sends(
+    tmp_path: Path, recorder: Recorder, ours: Door
+) -> None:
+    ours.answers = refusing("my.poison")
+    earlier = Recorder(recorder.folder.parent / (run := new_ulid()), run)
+    earlier.record("my.poison", {}, {}, None)
+    earlier.close()
+    delivery = Delivery(recorder.folder, ours.url)
+    delivery.start()
+    wait_until(lambda: ours.requests >= 1)
+    assert open_tape(earlier.folder).ledger().rejected == 0
+    recorder.record("my.event", {}, {}, None)
+    wait_until(lambda: open_tape(earlier.folder).ledger().rejected == 1)
+    delivery.close()
+
+    assert ours.names == ["my.event"]
+
+
 def test_what_one_collector_refused_another_may_take(recorder: Recorder, ours: Door, foreign: Door) -> None:
     ours.answers = refusing("my.poison")
     for name in ("my.event", "my.poison", "my.last"):

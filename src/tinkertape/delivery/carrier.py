@@ -60,6 +60,7 @@ class Delivery:
         self._elsewhere = False  # is one of our segments compressed, or sent by another process, just now?
         self._began_s = self._last_sent_s = time.monotonic()
         self._others = _left_beside(run_folder)
+        self._unsettled: list[Path] = []  # of those: at their ends something was refused, nobody knows yet whose fault
         self._wake, self._draining, self._idle, self._closing = (threading.Event() for _ in range(4))
         self._thread = threading.Thread(target=self._run, name="tinkertape-delivery", daemon=True)
         if self._collector.withheld_key:
@@ -153,13 +154,28 @@ class Delivery:
         return None if waiting or draining else self._left_behind()
 
     def _left_behind(self) -> tuple[Segment, Batch] | None:
+        self._settle_others()
         while self._others:
-            segment = self._hold(self._others[-1])
+            path = self._others[-1]
+            segment = self._hold(path)
             batch = self._read(segment) if segment is not None else None
             if segment is not None and batch is not None:
                 return segment, batch
-            self._finish(self._others.pop())
+            self._others.pop()
+            if self._sender.is_undecided(path):
+                self._unsettled.append(path)
+            else:
+                self._finish(path)
         return None
+
+    def _settle_others(self) -> None:
+        """Set aside what was refused at the end of another run's segment, once the collector took something of ours."""
+        for path in [path for path in self._unsettled if self._sender.can_settle(path)]:
+            segment = self._hold(path)
+            if segment is not None:
+                self._sender.settle(segment)
+                self._unsettled.remove(path)
+                self._finish(path)
 
     def _read(self, segment: Segment) -> Batch | None:
         batch = self._sender.read(segment)

@@ -113,12 +113,20 @@ class Sender:
         self.skipped += batch.skipped + len(batch.lines) - len(events)
         return self._accepted(segment, batch, len(events))
 
+    def is_undecided(self, segment: Path) -> bool:
+        """Was something of this segment refused alone, and is not set aside?"""
+        hunt = self._hunts.get(segment)
+        return hunt is not None and bool(hunt.aside)
+
+    def can_settle(self, segment: Path) -> bool:
+        """Did the collector take others since?"""
+        return self.is_undecided(segment) and self.sent > self._hunts[segment].sent
+
     def settle(self, segment: Segment) -> None:
         """Set aside what was refused alone at the end of a segment, if the collector took others meanwhile."""
-        hunt = self._hunts.get(segment.path)
-        if hunt is not None and hunt.aside and self.sent > hunt.sent:
-            self._hunts.pop(segment.path)
-            self._remember(segment, self.place(segment.path, segment.acknowledged.offset), 0, hunt.aside)
+        if self.can_settle(segment.path):
+            aside = self._hunts.pop(segment.path).aside
+            self._remember(segment, self.place(segment.path, segment.acknowledged.offset), 0, aside)
 
     def back_off(self, reason: str, wish_s: float | None = None) -> float:
         """How long to wait after a failure: as the collector wishes, else longer each time; never all at once."""
