@@ -14,9 +14,13 @@ from tests.waiting import wait_until
 
 from tinkertape.cli.tapes import TapesSource
 from tinkertape.collector.loader import Loader
+from tinkertape.config import new_ulid
 from tinkertape.context import Event
+from tinkertape.tape import Recorder, open_tape
 from tinkertape.tape.compression import compress
 from tinkertape.tape.format import encode_line
+from tinkertape.tape.forms import segment_files
+from tinkertape.tape.removal import make_room
 
 OLD_NS = 1_780_000_000 * 10**9
 BALANCED = {"pending": 0, "rejected": 0, "dropped": {}}
@@ -346,3 +350,26 @@ def test_a_failure_of_our_own_does_not_end_the_loading(tmp_path: Path):
     wait_until(lambda: len(store.events) == 3)
     loader.close()
     assert store.failures == 2
+
+
+def test_what_is_removed_for_lack_of_room_after_its_process_ended_is_known_as_that(served: Served):
+    run = new_ulid()
+    aside, folder = served.folder / "aside" / run, served.tapes / run
+    recorder = Recorder(aside, run, segment_max=10_000)
+    for number in range(100):
+        recorder.log("my.event", {"number": number, "padding": "x" * 200})
+        recorder.flush()
+    recorder.close()
+    [*closed, last] = segment_files(aside)
+    make_room(aside, closed, 0)
+    there = sum(1 for _ in open_tape(aside))
+    folder.mkdir()
+
+    last.rename(folder / last.name)
+    told = served.settled(run, there)
+    for mark in aside.glob("*.removed"):
+        mark.rename(folder / mark.name)
+
+    known = {**told, "dropped": {"space": 100 - there}}
+    wait_until(lambda: served.ledger(run) == known, otherwise=lambda: served.ledger(run))
+    assert known == {"recorded": 100, "stored": there, "pending": 0, "rejected": 0, "dropped": {"space": 100 - there}}

@@ -24,6 +24,7 @@ from tinkertape.tape import Reader, Recorder, open_tape
 from tinkertape.tape.compression import compress
 from tinkertape.tape.forms import segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
+from tinkertape.tape.last_words import last_words
 from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.marks import mark_path, write_mark
 from tinkertape.tape.removal import Candidate, in_order, make_room, removed_in
@@ -284,3 +285,21 @@ def test_a_mark_of_a_removal_that_is_damaged_loses_the_reason_and_no_event(folde
     assert open_tape(folder).ledger() == msgspec.structs.replace(
         open_tape(folder).ledger(), recorded=60, pending=60 - dropped, dropped={"damaged": dropped}
     )
+
+
+def test_the_last_words_of_a_process_count_what_was_removed_since(folder: Path) -> None:
+    recorder = Recorder(folder, "run-1", segment_max=12_000)
+    append(recorder, 60)
+    recorder.close()
+    [first, *_] = segment_files(folder)
+    assert last_words(folder) == {}
+
+    make_room(folder, [first], 0)
+    words = last_words(folder)[recorder.process]
+    dropped = open_tape(folder).ledger().dropped["space"]
+    assert (words.recorded, words.dropped, words.status) == (60, {"space": dropped}, "success")
+
+    for segment in segment_files(folder):
+        make_room(folder, [segment], 0)
+    words = last_words(folder)[recorder.process]
+    assert (words.recorded, words.dropped, words.status) == (60, {"space": 60}, "success")

@@ -25,6 +25,7 @@ import msgspec
 
 from tinkertape.collector.batch import Batch
 from tinkertape.collector.pending import Pending, pending_of
+from tinkertape.collector.removals import Removals
 from tinkertape.collector.tape_file import Finder, Progress, TapeFile
 from tinkertape.context import Event
 from tinkertape.errors import StoreError, TapeError, TapeNotFound
@@ -76,6 +77,7 @@ class Loader:
     ) -> None:
         self._store = store
         self._finder = Finder(tapes, inbox)
+        self._removals = Removals(store, self._finder)
         self._on_stored = on_stored
         self._on_moving = on_moving
         self._on_loaded = on_loaded
@@ -213,12 +215,12 @@ class Loader:
             self._find()
             hurried, self._hurried = self._hurried, False
             batch, steps = self._gather(hurried)
-            if steps:
-                grown = self._store_batch(batch)
-                for step in steps:
-                    step.tape.advance(step.progress)
-                    step.tape.ended = step.ended
-        if steps and grown:
+            grown = self._store_batch(batch) if steps else []
+            for step in steps:
+                step.tape.advance(step.progress)
+                step.tape.ended = step.ended
+            grown += self._removals.tell()
+        if grown:
             self._on_stored(grown)
         for step in steps:
             if step.tape.inbox:
@@ -305,8 +307,9 @@ class Loader:
         events = self._unknown(batch.filed(self._sessions))
         self._store.insert(events)
         self._store.reject(batch.rejected)
-        for project in {project for project, _row in batch.ledgers}:
-            self._store.note_ledgers(project, [row for name, row in batch.ledgers if name == project])
+        ledgers = self._removals.counted(batch.ledgers)
+        for project in {project for project, _row in ledgers}:
+            self._store.note_ledgers(project, [row for name, row in ledgers if name == project])
         for event in events:
             self._note_complete(event)
         self.rows += len(events)

@@ -117,6 +117,7 @@ class Finder:
         self._tapes = tapes
         self._inbox = inbox
         self._unchanged: dict[str, int] = {}  # folder → its mtime when it was read
+        self.changed: set[str] = set()  # folders of tapes that were read anew; whoever looks at them takes them out
 
     def files(self) -> Iterator[tuple[Path, bool]]:
         """(path, whether it is of the inbox) of the files in folders that may have changed, by name in each."""
@@ -133,6 +134,7 @@ class Finder:
             return []
         if time.time_ns() - changed_ns > SETTLED_NS:  # else a file may come yet within the clock's tick
             self._unchanged[folder] = changed_ns
+        self.changed.add(folder)
         return _segments(folder)
 
 

@@ -2,7 +2,8 @@
 
 `format` says what a line is, `ledger` what adds up (both pure); `recorder` and `writer` bring events to a file,
 `reader` and `tape` read them back, `replay` executes them again; `marks` is how far somebody came. A closed segment is
-compressed (`compression`, `forms`) or removed (`removal`) by `upkeep`, under `hold`; `verify` says what is damaged.
+compressed (`compression`, `forms`) or removed (`removal`, `last_words`) by `upkeep`, under `hold`; `verify` says what
+is damaged.
 """
 
 from tinkertape.tape.format import End, Header, decode_line, encode_line
