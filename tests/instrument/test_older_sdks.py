@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.instrument.watching import Events
 
+from tinkertape import bus
+from tinkertape.guard import failures, forget_failures
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import base_models, claims, in_flight, operations, submissions
 
@@ -30,8 +33,9 @@ class OwnFuture:
 class CombinedFuture:
     """A future of several: it has no state, and does nothing before it is claimed."""
 
-    def __init__(self, futures: list[OwnFuture]) -> None:
+    def __init__(self, futures: list[OwnFuture], transform: Callable[[list[Any]], Any] | None = None) -> None:
         self.futures = futures
+        self.transform = transform
 
     def result(self, timeout: float | None = None) -> list[Any]:
         return asyncio.run(self.result_async(timeout))
@@ -68,6 +72,9 @@ class OldClient:
     async def forward_backward_custom_async(self) -> OwnFuture:
         await asyncio.wrap_future(self.sample())  # its forward, which is another call
         return self.half
+
+    def forward_backward_custom(self, transform: Callable[[list[Any]], Any]) -> CombinedFuture:
+        return CombinedFuture([self.half], transform)
 
     async def get_audit_log_async(self, holder: Holder) -> None:
         async def send() -> None:
@@ -180,3 +187,36 @@ def test_base_models_are_forgotten_beyond_a_number(monkeypatch: pytest.MonkeyPat
     base_models.forget()
 
     assert known == [None, "a-model", "a-model"]
+
+
+def custom_metrics(results: list[Any]) -> Any:
+    """What the SDK's own function does, and no more."""
+    results[0].metrics["surrogate_loss:sum"] = results[0].metrics.pop("loss:sum")
+    results[0].metrics.update({"loss:sum": 2.0, "mine:sum": 3.0})
+    return results[0]
+
+
+def test_a_result_that_is_put_together_later_is_told_with_the_metrics_that_it_will_have(
+    client: OldClient, events: Events
+) -> None:
+    future = client.forward_backward_custom(custom_metrics)
+    output = SimpleNamespace(metrics={"loss:sum": 1.0})
+
+    client.half._future.set_result(output)
+
+    told = events.one("tinker.training.forward_backward_custom.stop").measurements
+    assert (told["loss:sum"], told["surrogate_loss:sum"], told["mine:sum"]) == (2.0, 1.0, 3.0)
+    assert output.metrics == {"loss:sum": 1.0} and future.transform is custom_metrics  # still the SDK's to do
+
+
+def test_a_result_that_cannot_be_put_together_early_is_told_as_it_is(client: OldClient) -> None:
+    heard: list[Any] = []
+    bus.attach("stop", "tinker.training.forward_backward_custom.stop", lambda _, measured, *__: heard.append(measured))
+    client.forward_backward_custom(lambda results: results[1])
+
+    client.half._future.set_result(SimpleNamespace(metrics={"loss:sum": 1.0}))
+
+    bus.detach("stop")
+    assert [measured["loss:sum"] for measured in heard] == [1.0]
+    assert [place for place, _ in failures()] == ["instrument.tinker.transform"]
+    forget_failures()  # this one was wanted

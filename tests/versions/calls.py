@@ -61,6 +61,11 @@ class World:
             self.kept[family] = tinker.AdminClient(base_url=address, api_key=key)
         return self.kept.get(family) or getattr(self, family, None)
 
+    def many(self) -> list[types.Datum]:
+        """More than goes into one request, in every release."""
+        inputs: Any = {"target_tokens": [1], "weights": [1.0]}
+        return [types.Datum(model_input=types.ModelInput.from_ints([1]), loss_fn_inputs=inputs)] * 1100
+
     def batch(self) -> list[types.Datum]:
         tokens = list(b"the cat sat on the mat")
         inputs: Any = {"target_tokens": tokens[1:], "weights": [1.0] * (len(tokens) - 1)}
@@ -112,6 +117,7 @@ CALLS = (
     Call("training", "get_info"),
     Call("training", "forward", lambda world, _: (world.batch(), "cross_entropy")),
     Call("training", "forward_backward", lambda world, _: (world.batch(), "cross_entropy")),
+    Call("training", "forward_backward", lambda world, _: (world.many(), "cross_entropy")),
     Call("training", "forward_backward_custom", lambda world, _: (world.batch(), _loss)),
     Call("training", "optim_step", lambda _world, _: (types.AdamParams(learning_rate=1e-3),)),
     *(Call("training", "save_state", lambda world, _: (world.name(),), _saved) for _ in range(4)),

@@ -57,19 +57,6 @@ def _ends_by(operation: str, error_type: str) -> Callable[[Observed], bool]:
 
 LIMITS = (
     Limit(
-        "metrics of `forward_backward_custom`",
-        OLDEST,
-        36,
-        "the SDK puts them together only when your code asks for the result, after the end that is recorded",
-        _lacks("training.forward_backward_custom", "mine:sum"),
-    ),
-    Limit(
-        "metrics of a `forward_backward` that is sent in several requests",
-        OLDEST,
-        36,
-        "likewise; those of each request are not added up by us",
-    ),
-    Limit(
         "`cache_hit_tokens` of a sample",
         OLDEST,
         22,

@@ -46,12 +46,12 @@ class Account:
         self.calls: list[dict[str, Any]] = []
         self.forms: set[str] = set()
 
-    def add(self, family: str, name: str, outcome: str, value: Any = None) -> None:
+    def add(self, family: str, name: str, outcome: str, value: Any = None, result: Any = None) -> None:
         self.forms.add(f"{family}.{name}")
-        waited = isinstance(value, (tinker.APIFuture, Future))
-        self.calls.append(
-            {"operation": f"{family}.{name.removesuffix('_async')}", "outcome": outcome, "waited": waited}
-        )
+        call: dict[str, Any] = {"operation": f"{family}.{name.removesuffix('_async')}", "outcome": outcome}
+        call["waited"] = isinstance(value, (tinker.APIFuture, Future))
+        call["metrics"] = getattr(result, "metrics", None) or {}
+        self.calls.append(call)
 
 
 def main() -> None:
@@ -76,23 +76,25 @@ def run(account: Account, world: World) -> None:
     for step in range(1, 7):
         forward_backward = training.forward_backward(world.batch(), "cross_entropy")
         optim_step = training.optim_step(types.AdamParams(learning_rate=1e-3))
-        account.add("training", "forward_backward", outcome_of(forward_backward), forward_backward)
+        result, outcome = ended(forward_backward)
+        account.add("training", "forward_backward", outcome, forward_backward, result)
         if step == 5:
-            world.timed_out = outcome_of(optim_step, within_s=0.05)
-        account.add("training", "optim_step", outcome_of(optim_step), optim_step)
+            world.timed_out = ended(optim_step, within_s=0.05)[1]
+        result, outcome = ended(optim_step)
+        account.add("training", "optim_step", outcome, optim_step, result)
     sampling = world.sampling = settled(service.create_sampling_client(base_model=world.base_model))
     account.add("service", "create_sampling_client", "success")
     for _ in range(3):
         sampled = sampling.sample(world.prompt(), 2, types.SamplingParams(max_tokens=4, seed=1))
-        account.add("sampling", "sample", outcome_of(sampled), sampled)
+        account.add("sampling", "sample", ended(sampled)[1], sampled)
 
 
-def outcome_of(future: Any, within_s: float = WITHIN_S) -> str:
+def ended(future: Any, within_s: float = WITHIN_S) -> tuple[Any, str]:
+    """What it came to, and how."""
     try:
-        future.result(within_s)
+        return future.result(within_s), "success"
     except Exception as error:  # noqa: BLE001  how it ends is what is asked
-        return type(error).__name__
-    return "success"
+        return None, type(error).__name__
 
 
 def once(account: Account, world: World, call: Call) -> None:
@@ -100,15 +102,16 @@ def once(account: Account, world: World, call: Call) -> None:
     client = world.client(call.family)
     if client is None or not hasattr(type(client), call.name):
         return
-    outcome, value = "success", None
+    outcome, value, result = "success", None, None
     try:
         value = getattr(client, call.name)(*call.arguments(world, False))
-        call.keep(world, settled(value))
+        result = settled(value)
+        call.keep(world, result)
     except Exception as error:
         outcome = type(error).__name__
         if call.may_fail is None:
             raise
-    account.add(call.family, call.name, outcome, value)
+    account.add(call.family, call.name, outcome, value, result)
 
 
 async def again(account: Account, world: World) -> None:
@@ -117,15 +120,16 @@ async def again(account: Account, world: World) -> None:
         client, name = world.client(call.family), f"{call.name}_async"
         if client is None or not hasattr(type(client), name):
             continue
-        outcome, value = "success", None
+        outcome, value, result = "success", None, None
         try:
             value = await getattr(client, name)(*call.arguments(world, True))
-            call.keep(world, await settled_async(value))
+            result = await settled_async(value)
+            call.keep(world, result)
         except Exception as error:
             outcome = type(error).__name__
             if call.may_fail is None:
                 raise
-        account.add(call.family, name, outcome, value)
+        account.add(call.family, name, outcome, value, result)
 
 
 def left_out(account: Account, world: World) -> list[str]:

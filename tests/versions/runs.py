@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ ENDS_WITHIN_S = 110.0
 AT_ONCE = 3
 FAMILIES = ("service", "training", "sampling", "rest", "admin")
 PAUSE_TEXT = "no machine is free for this model"
+CHUNKED = "training.forward_backward"
+EARLY_NS = 1_000_000  # both ends are told by callbacks of one future
 UNSTEADY = ("/api/v1/telemetry", "/api/v1/session_heartbeat", "/api/v1/retrieve_futures")
 """Sent by the clock, or held by the service, also while the program ends."""
 
@@ -157,7 +159,10 @@ def differences(observed: Observed) -> list[str]:
         *_unlike("exchange", _exchanges_served(observed), _exchanges_recorded(observed)),
         *_unlike("pause", _pauses_served(observed), _pauses_recorded(observed)),
         *_unlike("fault", FAULTS, faults_recorded(observed)),
+        *_unlike("metrics", _metrics_returned(observed), _metrics_recorded(observed)),
         *_unseen_waits(observed),
+        *_sent_whole(observed),
+        *_ended_early(observed),
         *_badly_served(observed),
         *_left_open(observed),
     ]
@@ -241,6 +246,21 @@ def faults_recorded(observed: Observed) -> Counter[Hashable]:
     return found
 
 
+def _metrics_returned(observed: Observed) -> Counter[Hashable]:
+    calls = [call for call in observed.account["calls"] if call["metrics"]]
+    return Counter((call["operation"], _rounded(call["metrics"])) for call in calls)
+
+
+def _metrics_recorded(observed: Observed) -> Counter[Hashable]:
+    """A metric has its reduction in its name, after a colon."""
+    ends = ((name, _rounded(event.measurements)) for name, _, event in observed.ends())
+    return Counter((name, metrics) for name, metrics in ends if metrics)
+
+
+def _rounded(measurements: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((name, round(value, 6)) for name, value in measurements.items() if ":" in name))
+
+
 def _unseen_waits(observed: Observed) -> Iterator[str]:
     """A call that handed out a future, and whose result the program asked for, has a wait on the tape."""
     ids = {event.metadata["operation_id"]: name for name, _, event in observed.ends()}
@@ -250,6 +270,24 @@ def _unseen_waits(observed: Observed) -> Iterator[str]:
     for name, count in wanted.items():
         if seen[name] < count:
             yield f"wait for {name}: {seen[name]} recorded, {count} happened"
+
+
+def _sent_whole(observed: Observed) -> Iterator[str]:
+    """What goes into several requests is one call, in both of its forms."""
+    counts = [len(event.metadata["request_ids"]) for name, _, event in observed.ends() if name == CHUNKED]
+    if sum(count > 1 for count in counts) != 2:
+        yield f"{CHUNKED}: {counts} requests, and two calls in several were made"
+
+
+def _ended_early(observed: Observed) -> Iterator[str]:
+    """A call ends when the last of its requests has: the future that it handed out waits for all."""
+    ends = observed.named("tinker.request.stop", "tinker.request.exception")
+    ended_ns = {event.metadata["request_id"]: event.measurements["monotonic_time"] for event in ends}
+    for name, _, event in observed.ends():
+        last_ns = max((ended_ns[request] for request in event.metadata["request_ids"]), default=0)
+        early_ns = last_ns - event.measurements["monotonic_time"]
+        if early_ns > EARLY_NS:
+            yield f"{name} ended {early_ns / 1e6:.1f} ms before its last request"
 
 
 def _badly_served(observed: Observed) -> Iterator[str]:

@@ -9,7 +9,9 @@ Threads  the SDK's loop, the thread that waited, or the thread that cancels.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 from tinkertape.guard import guard
@@ -27,21 +29,37 @@ def done(operation: Operation, future: Future[Any], at_ns: int | None = None) ->
 
 
 class Countdown:
-    """Ends an operation whose future has no state of its own: with the last of its parts, or the first that fails."""
+    """Ends an operation whose future has no state of its own: with the last of its parts, or the first that fails.
 
-    __slots__ = ("left", "operation", "parts")
+    Such a future puts its result together when it is claimed (a custom loss up to 0.36), by `transform`.
+    """
 
-    def __init__(self, operation: Operation, parts: int) -> None:
+    __slots__ = ("left", "operation", "parts", "transform")
+
+    def __init__(self, operation: Operation, parts: int, transform: Any = None) -> None:
         self.operation = operation
         self.parts = parts
         self.left = parts  # counted on the SDK's loop
+        self.transform = transform
 
     def __call__(self, future: Future[Any]) -> None:
         self.left -= 1
-        if self.parts == 1 or future.cancelled() or future.exception() is not None:
+        if future.cancelled() or future.exception() is not None:
             done(self.operation, future)
-        elif self.left == 0:  # nobody has put the results together yet
-            succeeded(self.operation, time.perf_counter_ns(), None)
+        elif self.left == 0:
+            now = time.perf_counter_ns()
+            succeeded(self.operation, now, self._put_together(future) if self.parts == 1 else None)
+
+    def _put_together(self, future: Future[Any]) -> Any:
+        result = Future.result(future)
+        together = None if self.transform is None else _transformed(self.transform, result)
+        return result if together is None else together
+
+
+@guard("instrument.tinker.transform")
+def _transformed(transform: Callable[[list[Any]], Any], result: Any) -> Any:
+    """What the SDK will make of the only part, as far as it is counted: its own function, on a copy of the metrics."""
+    return transform([SimpleNamespace(metrics=dict(result.metrics))])
 
 
 def succeeded(operation: Operation, now_ns: int, result: Any) -> None:

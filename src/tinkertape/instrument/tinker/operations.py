@@ -25,7 +25,7 @@ from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import claims, endings, waits
 from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, current_operation
-from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, is_future
+from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, instance_dict, is_future
 
 Method = Callable[..., Any]
 
@@ -204,7 +204,7 @@ def _returned(operation: Operation, result: Any) -> None:
     parts = combined_futures(result) if future is None else []
     if parts:
         claims.tag(operation, result, None)
-        countdown = endings.Countdown(operation, len(parts))
+        countdown = endings.Countdown(operation, len(parts), instance_dict(result).get("transform"))
         for part in parts:
             part.add_done_callback(countdown)
     elif future is None:
