@@ -360,10 +360,11 @@ def test_what_is_removed_for_lack_of_room_after_its_process_ended_is_known_as_th
         recorder.log("my.event", {"number": number, "padding": "x" * 200})
         recorder.flush()
     recorder.close()
+    assert recorder._upkeep.wait(60)  # it holds what it compresses
     [*closed, last] = segment_files(aside)
     make_room(aside, closed, 0)
     there = sum(1 for _ in open_tape(aside))
-    folder.mkdir()
+    folder.mkdir(parents=True)
 
     last.rename(folder / last.name)
     told = served.settled(run, there)
