@@ -150,3 +150,21 @@ def test_ctrl_c_ends_it_with_130_and_what_was_sent_stays_sent(directory: Path, d
     assert again.returncode == 0
     numbers = [event["event_data"]["number"] for event in door.events if event["event_name"] == "my.event"]
     assert numbers == list(range(2_000))
+
+
+def test_what_a_collector_refused_is_in_the_ledger_and_no_damage(tinkertape: Run, directory: Path, door: Door) -> None:
+    record(directory, "mine")
+    door.answers = lambda body: (
+        (422, {}) if any(event.get("event_data", {}).get("number") == 1 for event in body["events"]) else (200, {})
+    )
+
+    pushed = tinkertape("push", "--url", door.url)
+    verified = tinkertape("tape", "verify", "mine")
+    shown = tinkertape("show", "mine")
+
+    assert pushed.returncode == verified.returncode == shown.returncode == 0
+    assert "which refused 1 (" in pushed.stdout
+    assert "rejected 1 + dropped 0" in verified.stdout
+    assert "my.event, index " in verified.stdout and f"was refused by {door.url}: HTTP 422: no" in verified.stdout
+    assert "damaged" not in shown.stdout
+    assert json.loads(tinkertape("diagnose", "mine", "--json").stdout)["healthy"] is True

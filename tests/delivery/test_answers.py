@@ -16,6 +16,7 @@ import pytest
 from tests.delivery.conftest import Door
 from tests.waiting import wait_until
 
+import tinkertape
 import tinkertape.delivery
 from tinkertape.config import new_ulid
 from tinkertape.delivery import Delivery
@@ -90,6 +91,7 @@ def test_a_poison_event_is_found_set_aside_with_its_reason_and_the_rest_goes_on(
     verified = open_tape(recorder.folder).verify()
     assert verified.is_whole
     assert (verified.ledger.recorded, verified.ledger.rejected, verified.ledger.pending) == (121, 4, 117)
+    assert tinkertape.diagnose(recorder.folder).ledger["pending"] == 121  # here they can all be read
     assert f"my.poison, index 37, was refused by {ours.url}: HTTP 422: no such thing" in verified.notes[1]
     assert ours.requests < 60
 

@@ -147,11 +147,11 @@ def _name(tape: Tape) -> str:
 
 
 def _ledger(tape: Tape, known: Known | None) -> Ledger:
-    """The tape's count, but of this process what it knows itself."""
-    if known is None:
-        return tape.ledger()
-    others = [ledger for process, ledger in tape.ledgers().items() if process != known.header.process]
-    return total([*others, known.ledger])
+    """The tape's count of what can be read here, but of this process what it knows itself."""
+    ledgers = tape.ledgers(refused_apart=False)
+    if known is not None:
+        ledgers[known.header.process] = known.ledger
+    return total(ledgers.values())
 
 
 def _views(tape: Tape, signs: Signs, known: Known | None = None) -> list[ProcessView]:

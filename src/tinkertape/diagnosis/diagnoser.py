@@ -23,7 +23,7 @@ from tinkertape.diagnosis.report import Report, State, as_dict
 from tinkertape.diagnosis.run_state import is_healthy
 from tinkertape.diagnosis.runner import Runner
 from tinkertape.diagnosis.view import View, Viewer
-from tinkertape.tape import open_tape
+from tinkertape.tape import Tape, open_tape
 
 
 class Diagnoser:
@@ -136,9 +136,16 @@ def diagnose(
     headers = getattr(events, "headers", None)
     for header in (headers.values() if isinstance(headers, Mapping) else headers) or ():
         diagnoser.describe(header)
-    ledger = getattr(events, "ledger", None)
-    report = diagnoser.report(ledger=ledger() if callable(ledger) else ledger, state=state)
+    report = diagnoser.report(ledger=_ledger_of(events), state=state)
     return Diagnosis(report, diagnoser.findings)
+
+
+def _ledger_of(events: object) -> object:
+    """What is known of how many there are; of a tape, of how many it has: what a collector refused is there to read."""
+    if isinstance(events, Tape):
+        return events.ledger(refused_apart=False)
+    ledger = getattr(events, "ledger", None)
+    return ledger() if callable(ledger) else ledger
 
 
 def _opened(tape_or_events: str | Path | Iterable[Event]) -> Iterable[Event]:

@@ -91,18 +91,22 @@ class Tape:
         with _reading(self.path):
             return removed_in(self.path) if self.path.is_dir() else {}
 
-    def ledger(self, store: str | None = None) -> Ledger:
+    def ledger(self, store: str | None = None, *, refused_apart: bool = True) -> Ledger:
         """The count over all processes, from the tape alone; with a store's id, what that store has loaded is stored.
 
-        Reads every line. See `tinkertape.tape.ledger` for what it means.
+        Reads every line. See `tinkertape.tape.ledger` for what it means, and `ledgers` for `refused_apart`.
         """
-        return total(self.ledgers(store).values())
+        return total(self.ledgers(store, refused_apart=refused_apart).values())
 
-    def ledgers(self, store: str | None = None) -> dict[str, Ledger]:
-        """The ledger of each process."""
-        return {
-            process: ledger_of(count_lines(found, store), whole=True) for process, found in self._with_removed().items()
-        }
+    def ledgers(self, store: str | None = None, *, refused_apart: bool = True) -> dict[str, Ledger]:
+        """The ledger of each process. `refused_apart=False`: what a collector refused counts as pending, since it is
+        here all the same.
+        """
+        counts = {process: count_lines(found, store) for process, found in self._with_removed().items()}
+        if not refused_apart:
+            for count in counts.values():
+                count.pending, count.refused = count.pending + count.refused, 0
+        return {process: ledger_of(count, whole=True) for process, count in counts.items()}
 
     def verify(self) -> Verified:
         """Read every line, and say what is damaged. Raises `TapeError` for what may not be read."""
