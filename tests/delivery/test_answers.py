@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.message
 import http.client
+import itertools
 import json
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -366,3 +369,22 @@ def test_a_server_that_hangs_is_given_up_after_its_time(ours: Door) -> None:
 
     with pytest.raises(DeliveryError, match="timed out"):
         collector.post(b'{"events":[]}')
+
+
+def test_an_answer_that_comes_a_byte_at_a_time_is_given_up_after_its_time() -> None:
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with contextlib.suppress(OSError), connection:
+            for byte in itertools.chain(b"HTTP/1.1 200 OK\r\nX-Slowly: ", itertools.repeat(ord("x"))):
+                connection.sendall(bytes([byte]))
+                if ended.wait(0.02):
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        collector = Collector(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.3)
+        with pytest.raises(DeliveryError, match="timed out"):
+            collector.is_ours()
+        ended.set()

@@ -15,7 +15,10 @@ import codecs
 import contextlib
 import email.utils
 import http.client
+import io
 import ipaddress
+import socket
+import time
 import urllib.parse
 import zlib
 from http import HTTPStatus
@@ -67,7 +70,8 @@ class Answer(msgspec.Struct, frozen=True):
 class Collector:
     """Posts bodies to `url`, keeping one connection alive.
 
-    `timeout_s` bounds each answer. Raises `DeliveryError` when the address cannot be used or nobody answers.
+    `timeout_s` bounds each body on its way and each answer as a whole: also one that comes a byte at a time. Raises
+    `DeliveryError` when the address cannot be used or nobody answers.
     """
 
     def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 10.0) -> None:
@@ -139,8 +143,9 @@ class Collector:
         if self._connection is None:
             kind: Any = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             self._connection = kind(self._host, self._port, timeout=CONNECT_TIMEOUT_S)
+            self._connection.response_class = _Answering
             self._connection.connect()
-            self._connection.sock.settimeout(self._timeout_s)
+        self._connection.sock.settimeout(self._timeout_s)
         self._connection.request(method, self._prefix + path, body, headers)
         response = self._connection.getresponse()
         answer = response.read(65_536)
@@ -149,6 +154,36 @@ class Collector:
         if response.getheader("Accept-Encoding") is not None:  # RFC 7694: what a server takes in requests
             self._takes_gzip = _names_gzip(response.getheader("Accept-Encoding") or "")
         return response, answer
+
+
+class _Answering(http.client.HTTPResponse):
+    """An answer that must be there, whole, within the time that its socket has for one wait."""
+
+    def __init__(self, sock: socket.socket, *more: Any, **named: Any) -> None:
+        super().__init__(sock, *more, **named)
+        self.fp = io.BufferedReader(_InTime(sock, self.fp.detach()))
+
+
+class _InTime(io.RawIOBase):
+    """What a socket receives, until its time is over."""
+
+    def __init__(self, sock: socket.socket, received: io.RawIOBase) -> None:
+        self._socket, self._received = sock, received
+        self._until_s = time.monotonic() + (sock.gettimeout() or 0.0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left_s)
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
 
 
 def _parts(url: str) -> tuple[urllib.parse.SplitResult, int]:
