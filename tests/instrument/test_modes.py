@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import tinker
 from tests.instrument.watching import MODEL, SECRET, Events, adam, batch, prompt, service_client
 from tests.waiting import wait_until
@@ -51,8 +52,9 @@ def test_samples_that_are_polled_for_together_are_told_each_by_itself(
 
 
 def test_clients_that_came_by_pickle_or_by_handle_are_recorded_with_their_sampler(
-    start_service: StartService, events: Events
+    start_service: StartService, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TINKER_TELEMETRY", "0")  # theirs would be sent for a minute after the service is gone
     sim = start_service()
     service = service_client(sim)
     client = service.create_sampling_client(base_model=MODEL).result()

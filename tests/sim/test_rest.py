@@ -128,7 +128,8 @@ def test_an_archive_is_a_redirection_as_sdks_up_to_0_35_want_it(wire_of):
     assert answer.status_code == 302 and answer.headers["location"].endswith(f"{path[9:]}.tar.gz")
 
 
-def test_samples_are_polled_for_together_where_the_service_offers_it(service_of):
+def test_samples_are_polled_for_together_where_the_service_offers_it(service_of, monkeypatch):
+    monkeypatch.setenv("TINKER_TELEMETRY", "0")  # the clone's would be sent for a minute after the service is gone
     config = {"sample_use_retrieve_futures": True, "sample_join_sampling_session": True}
     sim, service = service_of(Scenario(compute_s=INSTANT | {"Sample": 0.05}, client_config=config))
     client = trainer(service).save_weights_and_get_sampling_client().result(20)
