@@ -135,3 +135,27 @@ def test_a_silent_run_is_looked_at_without_the_store_until_its_state_changes(sto
     reports.close()
 
     assert silent == asked
+
+
+def test_a_report_that_was_late_keeps_no_later_news_waiting(store, monkeypatch):
+    monkeypatch.setattr(module, "PERIOD_S", 0.01)
+    store.add("r", time.time_ns(), time.time_ns())
+    looked = threading.Event()
+    quick, told = store.processes, []
+
+    def processes(run: str) -> list[ProcessRow]:
+        if not looked.is_set():
+            looked.set()
+            time.sleep(1.0)  # a busy machine, a slow disk
+        return quick(run)
+
+    monkeypatch.setattr(store, "processes", processes)
+    reports = Reports(store, lambda run: Ledger(), lambda run, events, state: told.append(events), lambda: True)
+    reports.start()
+    try:
+        assert wait_until(lambda: told == [1])
+        store.add("r", time.time_ns(), time.time_ns())
+        reports.grown(["r"])
+        assert wait_until(lambda: told == [1, 2], within_s=20.0)  # not after 30 s, 30 times as long
+    finally:
+        reports.close()

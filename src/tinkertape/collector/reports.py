@@ -29,7 +29,8 @@ from tinkertape.tape.ledger import Ledger
 KEPT = 16
 LIVE_MAX = 1_000  # of the newest runs: those that went on when the collector ended may be over by now
 PERIOD_S = 0.25  # the news of a run, at most so often
-REST, REST_RECEIVING = 4, 30  # times as long as a report took, it is not made again
+REST, REST_RECEIVING = 4, 30  # times the processor time that a report took, it is not made again
+REST_MAX_S = 5.0  # nor longer than this
 ROW_PERIOD_S = 2.0  # the row of a run that goes on is written at most so often
 LOOK_AGAIN_S = 1.0  # a run that is silent may have been killed: its state is looked at so often
 SILENT_ROW_S = 10.0  # the row of a live run that is silent is made again so often: its time goes on
@@ -258,18 +259,18 @@ class Reports:
             return due
 
     def _sum_up(self, run: str) -> None:
-        began_s = time.monotonic()
+        used_s = time.thread_time()  # a busy machine makes a report late, and not dear
         made = self._made(run, with_ledger=False)
         if made is None:
             return
         row = made.row
-        ended_s = time.monotonic()
+        used_s, ended_s = time.thread_time() - used_s, time.monotonic()
         rest = REST_RECEIVING if self._is_receiving() else REST
         with self._table_lock:
             before = self._rows.get(run)
             if run not in self._moved:
                 self._rows[run] = made
-            self._not_before_s[run] = ended_s + max(PERIOD_S, rest * (ended_s - began_s))
+            self._not_before_s[run] = ended_s + min(REST_MAX_S, max(PERIOD_S, rest * used_s))
         changed = before is None or before.row["state"] != row["state"]
         if changed or (before is not None and before.row["events"] != row["events"]):
             self._publish(run, row["events"], row["state"])
