@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +17,9 @@ from msgspec.structs import replace
 from tests.cli.conftest import TINKERTAPE, Run, call, environment
 
 from tinkertape.cli import kept_rows
+from tinkertape.cli.source import resolve
 from tinkertape.cli.tapes import TapesSource
+from tinkertape.errors import TapeError
 from tinkertape.tape import Header, encode_line, open_tape
 from tinkertape.tape.compression import compress
 
@@ -383,3 +387,25 @@ def test_with_stdout_closed_nothing_is_said(
     told = call(call_closed, directory)
 
     assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_a_run_that_may_not_be_read_is_said_with_the_systems_reason(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = directory / "tapes" / "01RUN"
+    folder.mkdir(parents=True)
+    look = os.scandir
+
+    def refuse(place: Path) -> object:  # to who is root nothing is refused
+        if Path(place) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return look(place)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    source = TapesSource(directory / "tapes")
+
+    assert list(source.unreadable().values()) == [
+        f"cannot read {folder}: Permission denied; look at its rights, or choose another folder"
+    ]
+    with pytest.raises(TapeError, match="Permission denied"):
+        resolve("01RUN", source)

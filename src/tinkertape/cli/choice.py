@@ -14,7 +14,7 @@ from tinkertape.cli.tapes import TapesSource
 from tinkertape.cli.terminal import talk
 from tinkertape.cli.text import escaped
 from tinkertape.config import load_settings
-from tinkertape.errors import DeliveryError, TapeNotFound, TinkertapeError
+from tinkertape.errors import DeliveryError, TapeError, TinkertapeError
 from tinkertape.tape import Tape, open_tape, unreadable_tapes
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -53,11 +53,11 @@ def source_at(url: str | None) -> Source:
 
 
 def tape_named(word: str) -> Tape:
-    """The tape on this machine that RUN means, also one of which no header can be read. Raises `TapeNotFound`."""
+    """The tape on this machine that RUN means, also one of which no header can be read. Raises `TapeError`."""
     folder = load_settings().tapes
     try:
         return open_tape(folder / resolve(word, TapesSource(folder)))
-    except TapeNotFound:
+    except TapeError:
         if word in (path.name for path in unreadable_tapes(folder)):
             return open_tape(folder / word)
         raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException, HTTPResponse
 from typing import Any, TypeVar
 
@@ -64,8 +64,8 @@ class CollectorSource:
     def runs(self, limit: int) -> list[RunRow]:
         return self._decoded(f"/api/v1/runs?limit={limit}", list[RunRow])
 
-    def unreadable(self) -> Sequence[str]:
-        return ()
+    def unreadable(self) -> Mapping[str, str]:
+        return {}
 
     def report(self, run: str) -> Report:
         return self._page(run).report

@@ -34,8 +34,8 @@ def command(limit: int, url: str | None, as_json: bool) -> int:
     """
     source = source_at(url)
     rows = source.runs(limit)
-    for folder in source.unreadable():
-        talk().print(Text(f"{escaped(folder)} cannot be read: no file in it begins as a tape does"), soft_wrap=True)
+    for why in source.unreadable().values():
+        talk().print(Text(escaped(why)), soft_wrap=True)
     if as_json:
         print_json(msgspec.json.encode(rows))
         return 0

@@ -8,13 +8,13 @@ Reading tapes needs the client's install and nothing else.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from tinkertape.diagnosis.report import Report
-from tinkertape.errors import TapeNotFound
+from tinkertape.errors import TapeError, TapeNotFound
 
 LISTED_MAX = 1_000  # runs among which a name or the beginning of an id is looked for
 
@@ -46,8 +46,8 @@ class Source(Protocol):
     def runs(self, limit: int) -> list[RunRow]:
         """The newest runs, newest first."""
 
-    def unreadable(self) -> Sequence[str]:
-        """Where a tape should be and none can be read."""
+    def unreadable(self) -> Mapping[str, str]:
+        """The runs that are there and cannot be read, by their folders' names, and a line that says why."""
 
     def report(self, run: str) -> Report:
         """Everything that is known of one run. Raises `TapeNotFound`."""
@@ -64,9 +64,11 @@ def damaged(source: Source, report: Report) -> int:
 def resolve(word: str, source: Source) -> str:
     """The run that a person means: an id, a unique beginning of one, a name (its newest run), or `last`.
 
-    Raises `TapeNotFound` with what could have been meant.
+    Raises `TapeNotFound` with what could have been meant, `TapeError` for one that is there and cannot be read.
     """
     known = source.names()
+    if word not in (run for run, _ in known) and word in (unreadable := source.unreadable()):
+        raise TapeError(unreadable[word])
     if not known:
         raise TapeNotFound(f'no run in {source.place} yet; record one with "tinkertape run SCRIPT"')
     if word == "last":

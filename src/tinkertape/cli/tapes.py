@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ class TapesSource:
     def runs(self, limit: int) -> list[RunRow]:
         return [self._row(tape) for tape in self._tapes()[:limit]]
 
-    def unreadable(self) -> Sequence[str]:
-        return [str(folder) for folder in unreadable_tapes(self._folder)]
+    def unreadable(self) -> Mapping[str, str]:
+        return {folder.name: why for folder, why in unreadable_tapes(self._folder).items()}
 
     def report(self, run: str) -> Report:
         return self._read(open_tape(self._folder / run))

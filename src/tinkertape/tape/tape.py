@@ -279,9 +279,10 @@ def find_tapes(directory: str | Path) -> list[Tape]:
     return tapes
 
 
-def unreadable_tapes(directory: str | Path) -> list[Path]:
-    """The folders that `find_tapes` passes over although a file of a tape is in them, or they may not be read."""
-    return [folder for folder in _run_folders(directory) if _has_header(folder) is False]
+def unreadable_tapes(directory: str | Path) -> dict[Path, str]:
+    """The folders that `find_tapes` passes over although a file of a tape is in them, or they may not be read; why."""
+    folders = _run_folders(directory)
+    return {folder: why for folder in folders if (why := _why_unreadable(folder)) is not None}
 
 
 def _run_folders(directory: str | Path) -> list[Path]:
@@ -290,18 +291,31 @@ def _run_folders(directory: str | Path) -> list[Path]:
         return sorted((folder for folder in place.iterdir() if folder.is_dir()), reverse=True) if place.is_dir() else []
 
 
-def _has_header(folder: Path) -> bool | None:
-    """Has one of the folder's segments a good header? None: it has no segments."""
+def _has_header(folder: Path) -> bool:
+    """Has one of the folder's segments a good header?"""
     try:
         with _reading(folder):
             segments = segment_files(folder)
     except TapeError:
         return False
-    return any(_can_read_header(segment) for segment in segments) if segments else None
+    return any(_header_or_why(segment) is None for segment in segments)
 
 
-def _can_read_header(segment: Path) -> bool:
+def _why_unreadable(folder: Path) -> str | None:
+    """None: it is readable, or no tape."""
     try:
-        return header_of(segment) is not None
-    except TapeError:
-        return False
+        with _reading(folder):
+            segments = segment_files(folder)
+    except TapeError as error:
+        return str(error)
+    whys = [_header_or_why(segment) for segment in segments]
+    return whys[0] if None not in whys and whys else None
+
+
+def _header_or_why(segment: Path) -> str | None:
+    """None: it has a good header."""
+    try:
+        found = header_of(segment)
+    except TapeError as error:
+        return str(error)
+    return None if found is not None else f"{segment.parent} cannot be read: no file in it begins as a tape does"
