@@ -8,6 +8,7 @@ is never written to.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from tinkertape.tape.tape import last_end
 SETTLED_NS = 2_000_000_000
 IDLE_DIVISOR, IDLE_MAX_S = 30, 2.0  # a file that was silent for a minute is looked at each two seconds
 STORE_ID_CHARS = 8  # of the store's id, in the name of a mark
+_log = logging.getLogger("tinkertape")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -117,6 +119,7 @@ class Finder:
         self._tapes = tapes
         self._inbox = inbox
         self._unchanged: dict[str, int] = {}  # folder → its mtime when it was read
+        self._refused: set[str] = set()  # folders that may not be read, each said once
         self.changed: set[str] = set()  # folders of tapes that were read anew; whoever looks at them takes them out
 
     def files(self) -> Iterator[tuple[Path, bool]]:
@@ -135,7 +138,21 @@ class Finder:
         if time.time_ns() - changed_ns > SETTLED_NS:  # else a file may come yet within the clock's tick
             self._unchanged[folder] = changed_ns
         self.changed.add(folder)
-        return _segments(folder)
+        try:
+            segments = segment_files(Path(folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self._unchanged.pop(folder, None)  # rights are given back with no change of the folder's time
+            self._say_refused(folder, error)
+            return []
+        self._refused.discard(folder)
+        return segments
+
+    def _say_refused(self, folder: str, error: OSError) -> None:
+        if folder not in self._refused:
+            self._refused.add(folder)
+            _log.warning("cannot read %s: %s; its run is not stored until that is mended", folder, error.strerror)
 
 
 def _folders(tapes: Path) -> list[str]:
