@@ -23,6 +23,7 @@ from tinkertape.tape import Recorder
 from tinkertape.tape.compression import compress
 from tinkertape.tape.format import LINE_MAX
 from tinkertape.tape.forms import compressed_path
+from tinkertape.tape.removal import make_room
 
 
 def delivered(recorder: Recorder, door: Door, timeout_s: float = 20.0, **settings: Any) -> Delivery:
@@ -156,6 +157,20 @@ def test_a_tape_that_lost_its_header_is_delivered_under_its_run_and_process(reco
     assert [(body["tape"]["run"], body["tape"]["process"]) for body in ours.bodies] == [
         (recorder.run, recorder.process)
     ]
+
+
+def test_a_collector_of_ours_learns_what_was_removed_for_lack_of_room_since(recorder: Recorder, ours: Door) -> None:
+    recorder.log("my.event")
+    recorder.close()
+    process, segment = recorder.process, recorder.path
+    make_room(segment.parent, [segment], 0)
+
+    delivery = Delivery(segment.parent, ours.url)
+    delivery.start()
+    assert delivery.close(10)
+    told = [body for body in ours.bodies if body.get("ledger", {}).get("dropped")]
+    assert [(body["tape"]["process"], body["tape"]["name"], body["events"]) for body in told] == [(process, "x", [])]
+    assert [(body["ledger"]["recorded"], body["ledger"]["dropped"]) for body in told] == [(1, {"space": 1})]
 
 
 def test_a_collector_that_is_away_costs_the_exit_nothing(recorder: Recorder) -> None:

@@ -295,11 +295,12 @@ def test_the_last_words_of_a_process_count_what_was_removed_since(folder: Path) 
     assert last_words(folder) == {}
 
     make_room(folder, [first], 0)
-    words = last_words(folder)[recorder.process]
+    words = last_words(folder)[recorder.process].end
     dropped = open_tape(folder).ledger().dropped["space"]
     assert (words.recorded, words.dropped, words.status) == (60, {"space": dropped}, "success")
 
     for segment in segment_files(folder):
         make_room(folder, [segment], 0)
-    words = last_words(folder)[recorder.process]
+    assert last_words(folder)[recorder.process].header.began == recorder.header.began
+    words = last_words(folder)[recorder.process].end
     assert (words.recorded, words.dropped, words.status) == (60, {"space": 60}, "success")

@@ -53,14 +53,13 @@ class Removals:
             words = last_words(folder)
         except (OSError, TapeError):
             return False  # removed, or not ours to read; the loader says so
-        run = folder.name
-        known = self._space
-        new = {process: end for process, end in words.items() if end.dropped[SPACE] > known.get((run, process), 0)}
-        if not new:
-            return False
-        projects = {row.process: row.project for row in self._store.processes(run)}
-        for process, end in new.items():
-            row = LedgerRow(run, process, end.recorded, dict(end.dropped), end.status)
-            self._store.note_ledgers(projects.get(process, "default"), [row])
-            known[run, process] = end.dropped[SPACE]
-        return True
+        new = [
+            (process, said)
+            for process, said in words.items()
+            if said.space > self._space.get((folder.name, process), 0)
+        ]
+        for process, said in new:
+            row = LedgerRow(folder.name, process, said.end.recorded, dict(said.end.dropped), said.end.status)
+            self._store.note_ledgers(said.header.project, [row])
+            self._space[folder.name, process] = said.space
+        return bool(new)

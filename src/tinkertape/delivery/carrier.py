@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinkertape.delivery.post import Collector
+from tinkertape.delivery.removals import Removals
 from tinkertape.delivery.segments import Batch, Segment
 from tinkertape.delivery.sender import BACKOFF_MAX_S, OURS_MAX_EVENTS, Sender
 from tinkertape.errors import DeliveryError
@@ -55,6 +56,7 @@ class Delivery:
         self._collector = Collector(url, key=key)
         self._sender = Sender(self._collector, threshold=flush_threshold)
         self._threshold, self._interval_s = flush_threshold, flush_interval_s
+        self._removals = Removals(run_folder)
         self._held: dict[Path, Segment] = {}
         self._finished: set[Path] = set()
         self._elsewhere = False  # is one of our segments compressed, or sent by another process, just now?
@@ -130,6 +132,9 @@ class Delivery:
             due = self._next_batch(draining)
             if due is not None:
                 return self._send(*due)
+            delay_s = self._tell_removals()
+            if delay_s is not None:
+                return delay_s
         except DeliveryError as error:
             return self._sender.back_off(str(error))
         if draining and self._elsewhere:
@@ -138,6 +143,14 @@ class Delivery:
             self._draining.clear()
             self._idle.set()
         return LOOK_AGAIN_S
+
+    def _tell_removals(self) -> float | None:
+        """A collector of ours learns what of our run was removed for lack of room, whatever it was told before."""
+        for said in self._removals.untold():
+            delay_s = self._sender.tell(said.header, said.end) if self._sender.ours else None
+            if delay_s is not None:
+                return delay_s
+        return None
 
     def _next_batch(self, draining: bool) -> tuple[Segment, Batch] | None:
         """The first batch that is large or old enough to go, or any while draining.

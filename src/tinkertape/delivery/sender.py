@@ -24,6 +24,7 @@ import msgspec
 from tinkertape.delivery.foreign import body, foreign_line, is_for_others
 from tinkertape.delivery.post import Answer, Collector
 from tinkertape.delivery.segments import Batch, Segment
+from tinkertape.tape.format import End, Header
 from tinkertape.tape.refused import Refused
 
 OURS_MAX_EVENTS = 500
@@ -112,6 +113,16 @@ class Sender:
         self.sent += len(events)
         self.skipped += batch.skipped + len(batch.lines) - len(events)
         return self._accepted(segment, batch, len(events))
+
+    def tell(self, header: Header, end: End) -> float | None:
+        """Tell a collector of ours what a process says of itself; if it does not take it, how long to wait. Raises
+        `DeliveryError` when nobody answers.
+        """
+        who: dict[str, Any] = msgspec.to_builtins(header)
+        answer = self.collector.post(body([], who, {"tape": who, "ledger": msgspec.to_builtins(end)}))
+        if answer.accepted:
+            return None
+        return self.back_off(f"{self.collector.address} answers {answer.reason}", answer.retry_after_s)
 
     def is_undecided(self, segment: Path) -> bool:
         """Was something of this segment refused alone, and is not set aside?"""

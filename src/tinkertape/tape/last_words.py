@@ -8,16 +8,28 @@ from pathlib import Path
 
 import msgspec
 
-from tinkertape.tape.format import End
+from tinkertape.tape.format import End, Header
 from tinkertape.tape.forms import segment_files
+from tinkertape.tape.headers import header_of_place
 from tinkertape.tape.removal import SPACE, Removed, process_of, removed_in
-from tinkertape.tape.tape import last_end
+from tinkertape.tape.tape import header_of, last_end
 
 
-def last_words(folder: Path) -> dict[str, End]:
-    """Of each process of which something was removed: its last end line, everything removed counted in it.
+class LastWords(msgspec.Struct, frozen=True):
+    """Who records, and its last end line, with everything counted in it that was removed, which is `space`."""
 
-    Without one it says what is known to have been recorded. Raises `OSError`, `TapeError`.
+    header: Header
+    end: End
+
+    @property
+    def space(self) -> int:
+        return self.end.dropped[SPACE]
+
+
+def last_words(folder: Path) -> dict[str, LastWords]:
+    """Of each process of which something was removed. Without an end line it says what is known to have been recorded.
+
+    Raises `OSError`, `TapeError`.
     """
     removed = removed_in(folder)
     segments = sorted({*segment_files(folder), *removed}) if removed else []
@@ -27,12 +39,15 @@ def last_words(folder: Path) -> dict[str, End]:
     }
 
 
-def _last_words(segments: dict[Path, Removed | None]) -> End:
+def _last_words(segments: dict[Path, Removed | None]) -> LastWords:
     """Of one process, from its segments in order: None for one that is there."""
     gone = [removed for removed in segments.values() if removed is not None]
+    latest_first = list(reversed(segments.items()))
+    headers = (header_of(path) if removed is None else removed.header for path, removed in latest_first)
+    header = next((header for header in headers if header is not None), header_of_place(latest_first[0][0]))
+    said = (last_end(path) if removed is None else removed.end for path, removed in latest_first)
     recorded = 1 + max(removed.top_index for removed in gone)
-    space = sum(removed.dropped for removed in gone)
-    said = (last_end(path) if removed is None else removed.end for path, removed in reversed(segments.items()))
-    end = next((end for end in said if end is not None), End(recorded=recorded, written=recorded, dropped={}))
-    dropped = {**end.dropped, SPACE: max(space, end.dropped.get(SPACE, 0))}
-    return msgspec.structs.replace(end, recorded=max(end.recorded, recorded), dropped=dropped)
+    end = next((end for end in said if end is not None), End(recorded=recorded, written=recorded))
+    space = max(sum(removed.dropped for removed in gone), end.dropped.get(SPACE, 0))
+    counted = {"recorded": max(end.recorded, recorded), "dropped": {**end.dropped, SPACE: space}}
+    return LastWords(header, msgspec.structs.replace(end, **counted))

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.context import Event
-from tinkertape.tape.format import End
+from tinkertape.tape.format import End, Header
 from tinkertape.tape.forms import REMOVED, compressed_path, segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
@@ -41,6 +41,7 @@ class Removed(msgspec.Struct, frozen=True):
     torn: int = 0
     top_index: int = -1
     end: End | None = None
+    header: Header | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -129,6 +130,7 @@ def _content_of(segment: Path) -> Removed:
         torn=reader.torn,
         top_index=top_index,
         end=end,
+        header=reader.header,
     )
 
 
