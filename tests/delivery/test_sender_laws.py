@@ -72,7 +72,7 @@ def refused_of(run: Path) -> Iterator[int]:
     trouble=st.lists(st.sampled_from([0, 0, 0, 1, 2, 503, 429]), max_size=12),
     ours=st.booleans(),
 )
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_every_event_is_accepted_in_order_or_refused_or_left(
     run: Path, poison: set[int], trouble: Trouble, ours: bool
 ) -> None:

@@ -48,7 +48,6 @@ def drip(connection: socket.socket) -> None:
 
 KINDS: dict[str, Callable[[socket.socket], None]] = {
     "hangs": lambda connection: threading.Event().wait(),  # type: ignore[dict-item, return-value]
-    "half an answer": lambda connection: (connection.sendall(OK_START), threading.Event().wait())[0],
     "drips": drip,
     "hangs up": lambda connection: connection.close(),
     "nonsense": answers(b"\x00\xff no HTTP at all\r\n\r\n"),
