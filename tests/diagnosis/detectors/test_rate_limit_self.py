@@ -77,9 +77,11 @@ def test_with_few_in_flight_it_may_be_another_run_and_is_told_with_less_confiden
     sample(script, 1, 100, again=(1105.0, 2110.0))
     script.stop(3000)
 
-    [finding] = diagnose(script.events())
+    diagnosis = diagnose(script.events())
 
-    assert finding.confidence == 0.5
+    [finding] = diagnosis
+    assert (finding.confidence, finding.owner) == (0.5, "none")
+    assert diagnosis.report.verdict.lead == "Not clear whose:"
     assert finding.summary == (
         "Tinker answered 429 to 2 attempts while 1 call was in flight; another run may have used the limit up."
     )

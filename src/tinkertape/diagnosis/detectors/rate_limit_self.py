@@ -5,8 +5,9 @@ Rule      submissions were answered 429, and waited 1 s or more in sum until the
           taken. The cost is what the run waited for them: `wait_local` for samples, `send` for all else.
 Source    facts/partition.md §8 and §2: 429 on `/asample`, and the time until it is sent again: 1 s, 5 s where the
           prompt is large. facts/sdk.md §4: what else is answered 429 is sent again after a back-off.
-Wrong if  another run of the same account used the limit up: then few calls of this one were in flight, and it is told
-          with less confidence. Samples that the SDK held back because others were answered 429 are not counted.
+Wrong if  another run of the same account used the limit up: then few calls of this one were in flight: it is told
+          with less confidence, and as nobody's. Samples that the SDK held back because others were answered 429 are
+          not counted.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ ANSWERS_MAX = 256  # of the newest
 STAMPED_WITHIN_NS = 50_000_000  # answers to one burst come in any order
 FEW = 2  # in flight: with no more it is not this run's number of calls
 ADVICE = "Keep fewer requests in flight at once."
+ADVICE_OF_FEW = "See whether another run uses the same account; if none does, ask Tinker for its limit."
 PARTS = (WAIT_LOCAL, SDK_LOOP, SEND)
 
 
@@ -194,9 +196,9 @@ def _finding(stretch: _Stretch, newest: dict[OperationKey, int], names: Counter[
     }
     by_number = stretch.in_flight > FEW
     most = f"it took {stretch.taken} at once" if by_number else "another run may have used the limit up"
-    advice = f"Keep fewer in flight at once: about {stretch.taken}." if by_number and stretch.taken else ADVICE
+    fewer = f"Keep fewer in flight at once: about {stretch.taken}." if stretch.taken else ADVICE
     return Finding(
-        "you",
+        "you" if by_number else "none",
         summary=(
             f"Tinker answered 429 to {count(stretch.answers, 'attempt')} while {count(stretch.in_flight, 'call')}"
             f" {'was' if stretch.in_flight == 1 else 'were'} in flight; {most}."
@@ -212,7 +214,7 @@ def _finding(stretch: _Stretch, newest: dict[OperationKey, int], names: Counter[
         ),
         confidence=0.9 if by_number else 0.5,
         cost_s=(stretch.costs.total_ns + sum(newest.values())) / 1e9,
-        advice=advice,
+        advice=fewer if by_number else ADVICE_OF_FEW,
     )
 
 
