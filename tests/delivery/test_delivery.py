@@ -19,6 +19,7 @@ from tinkertape.config import new_ulid
 from tinkertape.delivery import Delivery
 from tinkertape.delivery.post import Collector
 from tinkertape.errors import DeliveryError
+from tinkertape.guard import failures
 from tinkertape.tape import Recorder
 from tinkertape.tape.compression import compress
 from tinkertape.tape.format import LINE_MAX
@@ -171,6 +172,16 @@ def test_a_collector_of_ours_learns_what_was_removed_for_lack_of_room_since(reco
     told = [body for body in ours.bodies if body.get("ledger", {}).get("dropped")]
     assert [(body["tape"]["process"], body["tape"]["name"], body["events"]) for body in told] == [(process, "x", [])]
     assert [(body["ledger"]["recorded"], body["ledger"]["dropped"]) for body in told] == [(1, {"space": 1})]
+
+
+def test_a_server_that_ends_each_connection_is_sent_everything(recorder: Recorder, ours: Door) -> None:
+    ours.server.RequestHandlerClass.protocol_version = "HTTP/1.0"
+    for _ in range(1_200):
+        recorder.log("my.event")
+    delivered(recorder, ours)
+
+    assert len(ours.events) == 1_200 and len(ours.bodies) > 2
+    assert not any(place == "delivery" for place, _ in failures())
 
 
 def test_a_collector_that_is_away_costs_the_exit_nothing(recorder: Recorder) -> None:

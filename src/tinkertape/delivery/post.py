@@ -140,7 +140,7 @@ class Collector:
     def _once(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        if self._connection is None:
+        if self._connection is None or self._connection.sock is None:  # one that was for a single answer has none
             kind: Any = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             self._connection = kind(self._host, self._port, timeout=CONNECT_TIMEOUT_S)
             self._connection.response_class = _Answering
