@@ -8,7 +8,7 @@ import pytest
 from tests.collector.conftest import Served
 from tests.faults import kills
 
-PROGRAMS, COLLECTORS = 6, 3
+PROGRAMS, COLLECTORS = 5, 3
 
 
 @pytest.mark.timeout(300)
