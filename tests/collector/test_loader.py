@@ -98,7 +98,9 @@ def test_garbage_in_the_middle_is_set_aside_and_the_rest_is_stored(served: Serve
     ledger = served.settled(tape.run, 6)
 
     assert ledger == {"recorded": 6, "stored": 6, **BALANCED}
-    assert served.json(f"/api/v1/runs/{tape.run}")["run"]["state"] == "ended"
+    shown = served.json(f"/api/v1/runs/{tape.run}")
+    assert (shown["run"]["state"], shown["report"]["set_aside"]) == ("ended", 1)
+    assert served.json(f"/api/v1/runs/{tape.run}/diagnosis")["healthy"] is False  # as its tape alone says
 
 
 def test_a_damaged_event_is_one_that_was_rejected(served: Served, tape):

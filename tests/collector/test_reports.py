@@ -51,6 +51,9 @@ class MadeStore:
     def ledgers(self, run: str) -> list[LedgerRow]:
         return []
 
+    def rejected_by_process(self, run: str) -> list[tuple[str, str, int]]:
+        return []
+
     def processes(self, run: str) -> list[ProcessRow]:
         return []
 

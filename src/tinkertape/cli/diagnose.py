@@ -32,12 +32,12 @@ def command(run: str, url: str | None, as_json: bool) -> int:
     source = source_at(url)
     report = source.report(resolve(run, source))
     parts = [part.part for part in report.parts]
-    healthy = is_healthy(report.findings, report.state, report.ledger, parts) and not damaged(source, report)
+    healthy = is_healthy(report.findings, report.state, report.ledger, parts) and not damaged(report)
     if as_json:
         print_json(msgspec.json.encode(diagnosis_of(report, healthy)))
     else:
         print_diagnosis(answers(), report)
-        say_damage(damaged(source, report))
+        say_damage(damaged(report))
     return 0 if healthy else 1
 
 

@@ -45,7 +45,6 @@ class CollectorSource:
     """A collector of ours at `place`."""
 
     every_s = 1.0
-    set_aside = 0  # the collector counts such lines as rejected
 
     def __init__(self, url: str) -> None:
         self.place = url.rstrip("/")

@@ -30,5 +30,5 @@ def command(run: str, url: str | None, as_json: bool) -> int:
         print_json(msgspec.json.encode(report))
     else:
         print_report(answers(), report)
-        say_damage(damaged(source, report))
+        say_damage(damaged(report))
     return 0

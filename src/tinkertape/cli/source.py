@@ -38,7 +38,6 @@ class Source(Protocol):
 
     place: str  # for messages: the collector's address, or the folder of the tapes
     every_s: float  # how long to wait between two looks for more
-    set_aside: int  # damaged lines that the last report had to leave out
 
     def names(self) -> Sequence[tuple[str, str]]:
         """(run, name), newest first."""
@@ -56,9 +55,9 @@ class Source(Protocol):
         """The run's tape lines, batch after batch, until it has ended; an empty batch: nothing new is there yet."""
 
 
-def damaged(source: Source, report: Report) -> int:
-    """How many lines of the run that `source` last reported on could not be read."""
-    return source.set_aside or int((report.ledger or {}).get("rejected") or 0)
+def damaged(report: Report) -> int:
+    """How many lines of the run could not be read."""
+    return report.set_aside or int((report.ledger or {}).get("rejected") or 0)
 
 
 def resolve(word: str, source: Source) -> str:

@@ -51,7 +51,6 @@ class TapesSource:
         self._folder = folder
         self._patience_s = patience_s
         self._known = known
-        self.set_aside = 0
 
     def names(self) -> Sequence[tuple[str, str]]:
         return [(tape.path.name, _name(tape)) for tape in self._tapes()]
@@ -102,7 +101,7 @@ class TapesSource:
         return row
 
     def _read(self, tape: Tape) -> Report:
-        diagnoser, self.set_aside = Diagnoser(), 0
+        diagnoser = Diagnoser()
         signs = Signs()
         began_s = time.monotonic()
         for number, event in enumerate(tape):
@@ -110,7 +109,6 @@ class TapesSource:
             signs.note(event, event.time_ns)
             if number % BATCH == 0 and time.monotonic() - began_s > self._patience_s:
                 raise TapeTooLong(f'the tape is long; "tinkertape show {tape.path.name}" reads all of it')
-        self.set_aside = tape.set_aside
         known = self._known if self._known is not None and self._known.header.process not in tape.ends else None
         for header in tape.headers or ([known.header] if known is not None else []):
             diagnoser.describe(header)
@@ -123,7 +121,13 @@ class TapesSource:
             state, status = run_state(views, so_far, now_ns)
         report = diagnoser.report(now_ns=now_ns if state in LIVE else None, ledger=ledger, state=state)
         asked = known.exit_status if known is not None and report.exit_status is None else report.exit_status
-        return msgspec.structs.replace(report, run=tape.path.name, status=status or report.status, exit_status=asked)
+        return msgspec.structs.replace(
+            report,
+            run=tape.path.name,
+            status=status or report.status,
+            exit_status=asked,
+            set_aside=tape.set_aside,
+        )
 
 
 def row_of(report: Report) -> RunRow:

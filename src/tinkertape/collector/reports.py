@@ -184,6 +184,8 @@ class Reports:
                 return None
             ledger = msgspec.structs.asdict(self._ledger_of(run)) if with_ledger else None
             report, views = self._report(followed, ledger)
+            if with_ledger:
+                report["set_aside"] = sum(number for *_, number in self._store.rejected_by_process(run))
             row = row_of(report, followed.last_event_ns)
             return Made(report, row, followed.cursor, views, time.monotonic())
 

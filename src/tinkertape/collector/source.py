@@ -82,7 +82,7 @@ class StoreSource:
         partition = {part["part"]: part["seconds"] for part in report.get("parts") or []}
         return {
             "run": run,
-            "healthy": is_healthy(findings, report["state"], report["ledger"], partition),
+            "healthy": is_healthy(findings, report["state"], report["ledger"], partition) and not report["set_aside"],
             "findings": findings,
             "partition": partition,
             "ledger": report["ledger"],

@@ -206,6 +206,7 @@ class Report(msgspec.Struct, frozen=True):
     findings: list[Finding] = []
     checked: list[str] = []
     ledger: Ledger = Ledger()
+    set_aside: int = 0
     loss: list[tuple[StepId, float | None]] = []
 
     @property

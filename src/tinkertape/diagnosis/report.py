@@ -205,6 +205,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[FindingRow]
     checked: list[str]
     ledger: dict[str, Any] | None
+    set_aside: int = 0  # damaged lines that nothing here is made of
     loss: list[tuple[int, float]]
 
 
