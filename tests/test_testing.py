@@ -107,8 +107,8 @@ def test_a_collector_takes_stores_and_answers(tmp_path: Path) -> None:
     with collector(tmp_path / "home") as running:
         with tinkertape.record("mine", url=running.url, directory=tmp_path / "state") as telemetry:
             telemetry.log("my.event", {"rows": 3})
-        ledger = wait_until(lambda: stored(running.get(f"/api/v1/ledger?run={telemetry.run}")), within_s=20)
         [run] = wait_until(lambda: running.get("/api/v1/runs"), within_s=20)
+        ledger = wait_until(lambda: stored(running.get(f"/api/v1/ledger?run={telemetry.run}")), within_s=20)
 
     assert (run["run"], run["name"]) == (telemetry.run, "mine")
     assert ledger["recorded"] == ledger["stored"] >= 3

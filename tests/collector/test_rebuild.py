@@ -40,8 +40,8 @@ def rebuild(collector: Served) -> subprocess.CompletedProcess[str]:
     )
 
 
-def states(collector: Served) -> list[str]:
-    return [row["state"] for row in collector.json("/api/v1/runs?limit=1000")]
+def states(collector: Served) -> dict[str, str]:
+    return {row["run"]: row["state"] for row in collector.json("/api/v1/runs?limit=1000")}
 
 
 def in_order(events: list[dict[str, Any]]) -> dict[str, list[int]]:
@@ -81,8 +81,9 @@ def test_after_a_rebuild_every_query_and_ledger_is_as_before(collector: Served, 
     local.end(dropped={"queue_full": 2})
     far = WrittenTape(collector.folder / "far")
     lines = [encode_line(far.event()) for _ in range(20)]
+    plain = sorted(DATA.glob("*.jsonl"))[-1].read_bytes().splitlines()
     bodies = [
-        *sorted(DATA.glob("*.jsonl"))[-1].read_bytes().splitlines(),
+        *plain,
         json.dumps(wire_body(session, [wire_event(0, **OLD), 7, wire_event(1, timestamp="yesterday")])).encode(),
         far.body(lines),
         far.body(lines[10:], ledger={"recorded": 25, "dropped": {"exit": 5}, "closed": "success"}),
@@ -95,7 +96,9 @@ def test_after_a_rebuild_every_query_and_ledger_is_as_before(collector: Served, 
     compressed.end()
     assert compress(compressed.path)
     collector.settled(compressed.run, 12)
-    wait_until(lambda: "running" not in states(collector), otherwise=lambda: states(collector))
+    runs = {local.run, far.run, compressed.run, *(json.loads(body)["session_id"] for body in plain)}
+    wait_until(lambda: states(collector).keys() == runs, otherwise=lambda: runs ^ states(collector).keys())
+    wait_until(lambda: "running" not in states(collector).values(), otherwise=lambda: states(collector))
     before = everything(collector)
     former_id = (collector.store / "tinkertape.id").read_text()
     refused = rebuild(collector)

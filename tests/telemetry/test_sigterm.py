@@ -119,7 +119,7 @@ def test_a_handler_of_the_programs_own_is_the_only_one(terminated: Terminated) -
 
 
 def test_a_signal_that_is_ignored_or_handled_in_c_before_the_start_is_left_alone(terminated: Terminated) -> None:
-    before = "import faulthandler, signal; faulthandler.register(signal.SIGTERM, chain=True)\n"
+    before = "import faulthandler, signal; faulthandler.register(signal.SIGTERM, all_threads=False, chain=True)\n"
     status, _, stderr, tape = terminated(before + START + READY + FOR_EVER["a sleep"])
     assert (status, "most recent call first" in stderr, ends(tape)) == (-signal.SIGTERM, True, [])
 
