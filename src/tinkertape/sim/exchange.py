@@ -143,7 +143,9 @@ class Answer:
         stamps = {"headers_ns": exchange.headers_ns, "body_ns": exchange.body_ns, "handled_ns": self._handled_ns}
         sizes = {"request_bytes": exchange.request_bytes, "response_bytes": self._bytes}
         line = {"path": self._scope["path"], "method": self._scope["method"], "status": self._status, **stamps, **sizes}
-        self._service.truth.write("exchange", **line, attempt=exchange.attempt, request_id=exchange.request_id)
+        client_port = self._scope["client"][1] if self._scope.get("client") else None  # tells connections apart
+        line |= {"attempt": exchange.attempt, "request_id": exchange.request_id, "client_port": client_port}
+        self._service.truth.write("exchange", **line)
 
 
 async def travel(latency_s: float) -> None:

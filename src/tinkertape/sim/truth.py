@@ -24,7 +24,7 @@ restored   and it does again: `how`, `duration_ns`
 skipped    a training request never came, and those behind it go on: `model_id`, `seq`
 exchange   an HTTP answer has been sent: `method`, `path`, `status`, `headers_ns`, `body_ns`, `handled_ns` (instants;
            the last before the answer's latency), `request_bytes`, `response_bytes`, `attempt` (the SDK's
-           x-stainless-retry-count), `request_id` (if it names one)
+           x-stainless-retry-count), `request_id` (if it names one), `client_port` (tells connections apart)
 ended      the service stops
 """
 
