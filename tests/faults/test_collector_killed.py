@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import TINKERTAPE, call
 from tests.faults.processes import EXAMPLE, Collector, ended, lines_on, recorded, run_below
 from tests.waiting import wait_until
 
@@ -60,6 +61,8 @@ def test_a_collector_killed_in_the_middle_of_a_training_run_loses_nothing_and_st
     assert [(status, complained) for status, _, complained in ends] == [(0, ""), (0, "")]
     for home, run in zip(homes, runs, strict=True):
         count = lines_on(home / "tapes" / run)
+        pushed = call([*TINKERTAPE, "push", run, "--url", collector.url], home)  # an exit waits 2 s at most
+        assert pushed.returncode == 0, pushed.stderr
         ledger = collector.settled(run, count, within_s=60)
         assert ledger == {"recorded": count, "stored": count, "pending": 0, "rejected": 0, "dropped": {}}
         assert list(collector.indexes(run).values()) == [list(range(count))]
