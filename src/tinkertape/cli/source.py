@@ -66,10 +66,8 @@ def resolve(word: str, source: Source) -> str:
     Raises `TapeNotFound` with what could have been meant, `TapeError` for one that is there and cannot be read.
     """
     known = source.names()
-    if word not in (run for run, _ in known) and word in (unreadable := source.unreadable()):
-        raise TapeError(unreadable[word])
     if not known:
-        raise TapeNotFound(f'no run in {source.place} yet; record one with "tinkertape run SCRIPT"')
+        raise _not_found(word, source, f'no run in {source.place} yet; record one with "tinkertape run SCRIPT"')
     if word == "last":
         return known[0][0]
     runs = [run for run, _ in known]
@@ -85,7 +83,13 @@ def resolve(word: str, source: Source) -> str:
         raise TapeNotFound(
             f'{len(begun)} runs begin with "{word}" in {source.place}: {", ".join(begun[:3])}…; write more of the id'
         )
-    raise TapeNotFound(f'no run "{word}" in {source.place}; {_meant(word, known)}')
+    raise _not_found(word, source, f'no run "{word}" in {source.place}; {_meant(word, known)}')
+
+
+def _not_found(word: str, source: Source, said: str) -> TapeError:
+    """What is there and cannot be read is looked for last: it takes a look into every folder."""
+    why = source.unreadable().get(word)
+    return TapeNotFound(said) if why is None else TapeError(why)
 
 
 def _meant(word: str, known: Sequence[tuple[str, str]]) -> str:

@@ -273,7 +273,7 @@ def find_tapes(directory: str | Path) -> list[Tape]:
 
     Raises `TapeNotFound` if there is none, and `TapeError` for a folder that it may not read.
     """
-    tapes = [Tape(folder, segment_files(folder)) for folder in _run_folders(directory) if _has_header(folder)]
+    tapes = [Tape(folder, segment_files(folder)) for folder in _run_folders(directory) if _why_no_tape(folder) is None]
     if not tapes:
         raise TapeNotFound(f"there is no tape in {directory}; record a run first, or choose another folder")
     return tapes
@@ -282,7 +282,7 @@ def find_tapes(directory: str | Path) -> list[Tape]:
 def unreadable_tapes(directory: str | Path) -> dict[Path, str]:
     """The folders that `find_tapes` passes over although a file of a tape is in them, or they may not be read; why."""
     folders = _run_folders(directory)
-    return {folder: why for folder in folders if (why := _why_unreadable(folder)) is not None}
+    return {folder: why for folder in folders if (why := _why_no_tape(folder))}
 
 
 def _run_folders(directory: str | Path) -> list[Path]:
@@ -291,28 +291,23 @@ def _run_folders(directory: str | Path) -> list[Path]:
         return sorted((folder for folder in place.iterdir() if folder.is_dir()), reverse=True) if place.is_dir() else []
 
 
-def _has_header(folder: Path) -> bool:
-    """Has one of the folder's segments a good header?"""
-    try:
-        with _reading(folder):
-            segments = segment_files(folder)
-    except TapeError:
-        return False
-    return any(_header_or_why(segment) is None for segment in segments)
-
-
-def _why_unreadable(folder: Path) -> str | None:
-    """None: it is readable, or no tape."""
+def _why_no_tape(folder: Path) -> str | None:
+    """Why no segment of the folder can be read as a tape's; "" where there is none. None: one can."""
     try:
         with _reading(folder):
             segments = segment_files(folder)
     except TapeError as error:
         return str(error)
-    whys = [_header_or_why(segment) for segment in segments]
-    return whys[0] if None not in whys and whys else None
+    first_why = ""
+    for segment in segments:
+        why = _why_no_header(segment)
+        if why is None:
+            return None
+        first_why = first_why or why
+    return first_why
 
 
-def _header_or_why(segment: Path) -> str | None:
+def _why_no_header(segment: Path) -> str | None:
     """None: it has a good header."""
     try:
         found = header_of(segment)
