@@ -5,6 +5,7 @@ Each message is one line: what happened, why, and what to do, with the value in 
     TinkertapeError
     ├── BusError
     │   ├── EventNameError (ValueError)     a name that is no dotted lower-case path
+    │   ├── AlreadyDeclared (ValueError)    another declaration of this event says something else
     │   ├── HandlerExists (ValueError)      the handler id is taken
     │   └── HandlerNotFound (LookupError)   nothing is attached under this id
     ├── ConfigError (ValueError)            a setting that cannot be used
@@ -35,6 +36,10 @@ class BusError(TinkertapeError):
 
 class EventNameError(BusError, ValueError):
     """An event name is not a dotted path of lower-case segments."""
+
+
+class AlreadyDeclared(BusError, ValueError):
+    """An event is declared already, and otherwise; an event is declared once."""
 
 
 class HandlerExists(BusError, ValueError):

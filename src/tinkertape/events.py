@@ -11,16 +11,19 @@ Long because it is one list.
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tinkertape.bus import Attachment, Dispatch, default_bus, event_name
 from tinkertape.context import declare_severity
-from tinkertape.errors import EventNameError
+from tinkertape.errors import AlreadyDeclared, EventNameError
 from tinkertape.wire import SEVERITIES
 
 _EMPTY: Mapping[str, Any] = {}
 _catalogue: dict[str, EventType] = {}
+_declared: dict[str, weakref.ref[EventType]] = {}
 
 
 class EventType:
@@ -28,11 +31,22 @@ class EventType:
 
     `measurements` and `metadata` map each key to what it means ("nanoseconds of perf_counter", …); a key in both is
     refused, since both lie flat on the wire. The hot form is `if EVENT.handlers: EVENT.execute({...}, {...})`: one
-    branch, and nothing built, when nobody listens. It belongs to the default bus. Raises `EventNameError`, and
-    `ValueError` for a severity that is none of DEBUG, INFO, WARNING, ERROR, CRITICAL.
+    branch, and nothing built, when nobody listens. It belongs to the default bus. Raises `EventNameError`,
+    `AlreadyDeclared` while there is another of this name that says something else, and `ValueError` for a severity that
+    is none of DEBUG, INFO, WARNING, ERROR, CRITICAL.
     """
 
-    __slots__ = ("__weakref__", "description", "execute", "handlers", "measurements", "metadata", "name", "severity")
+    __slots__ = (
+        "__weakref__",
+        "declared_at",
+        "description",
+        "execute",
+        "handlers",
+        "measurements",
+        "metadata",
+        "name",
+        "severity",
+    )
 
     def __init__(
         self,
@@ -55,10 +69,28 @@ class EventType:
             raise EventNameError(f"cannot declare {self.name}: a declared name is lower-case")
         if self.severity not in SEVERITIES:
             raise ValueError(f"cannot declare {self.name}: unknown severity {severity!r}; use {', '.join(SEVERITIES)}")
+        caller = sys._getframe(1)
+        self.declared_at = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        self._declare()
         declare_severity(self.name, self.severity)
         self.handlers: tuple[Attachment, ...] = ()
         self.execute: Dispatch  # (measurements, metadata={}): on the default bus, in this thread; never raises
         default_bus.keep_current(self)
+
+    def _declare(self) -> None:
+        """Take the name, unless one that says something else has it. No lock: a signal's handler may declare, too."""
+        other = _declared.setdefault(self.name, weakref.ref(self))()
+        if other is None:  # it was dropped
+            _declared[self.name] = weakref.ref(self)
+            return
+        fields = ("measurements", "metadata", "severity", "description")
+        unlike = [field for field in fields if getattr(self, field) != getattr(other, field)]
+        if unlike:
+            mine, others = (repr(getattr(each, unlike[0])) for each in (self, other))
+            raise AlreadyDeclared(
+                f"cannot declare {self.name} at {self.declared_at}: {other.declared_at} did, with other "
+                f"{' and '.join(unlike)} ({others}, not {mine}); declare it once and import it"
+            )
 
     def inform(self, handlers: tuple[Attachment, ...], execute: Dispatch) -> None:
         """The bus says who listens."""

@@ -1,9 +1,9 @@
 """Spans: a start, and then one stop or one exception, with the time between.
 
 `<prefix>.start` has `monotonic_time` and `system_time`; `<prefix>.stop` and `<prefix>.exception` have `duration` and
-`monotonic_time`, all in nanoseconds of `time.perf_counter_ns` (system_time: of the wall clock). The start's metadata is
-carried into the end (facts/beam.md T51 BEAT); an exception is told with `kind`, `reason` and `stacktrace`, and goes on
-to the caller unchanged. Spans inside a span share its trace id and know it as their parent.
+`monotonic_time`, all in nanoseconds of `time.perf_counter_ns` (system_time: of the wall clock). The start's metadata,
+as it was then, is carried into the end (facts/beam.md T51 BEAT); an exception is told with `kind`, `reason` and
+`stacktrace`, and goes on to the caller unchanged. Spans inside a span share its trace id and know it as their parent.
 
 A span that nobody listens to when it begins stays silent, and is nobody's parent: it costs next to nothing.
 """
@@ -146,7 +146,7 @@ class _Live(SpanIds):
 
     _dispatch: _SpanDispatch
     _metadata: dict[str, Any]  # as given
-    _carried: dict[str, Any]  # the start's, carried into the end
+    _carried: dict[str, Any]  # the start's as it was then, carried into the end
     _added: tuple[dict[str, Any], dict[str, Any]] | None
     _token: Token[SpanIds | None] | None
     _began_ns: int
@@ -163,7 +163,7 @@ class _Live(SpanIds):
                 parent_id, self._trace = parent.span_id, parent.trace
             metadata = metadata.copy()
             metadata["parent_span_id"] = parent_id
-        self._carried = metadata
+        self._carried = metadata.copy()
         start = self._dispatch.start
         if start is not None:
             name, function, config, attachment = start
@@ -186,7 +186,7 @@ class _Live(SpanIds):
         try:
             if end is not None:
                 measurements = {"duration": now_ns - self._began_ns, "monotonic_time": now_ns}
-                metadata = self._carried.copy()
+                metadata = self._carried
                 metadata["status"] = "success"
                 if error is not None or self._added is not None:
                     measurements, metadata = self._whole(measurements, metadata, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from tests.bus.hearing import Heard
 
 from tinkertape.bus import HANDLER_FAILURE, Bus
-from tinkertape.context import Event, replaying
-from tinkertape.errors import EventNameError, HandlerExists, HandlerNotFound
+from tinkertape.context import Event, replaying, severity_of
+from tinkertape.errors import AlreadyDeclared, EventNameError, HandlerExists, HandlerNotFound
 from tinkertape.events import EventType, catalogue, default_bus
 from tinkertape.spans import span
 
@@ -226,6 +227,31 @@ def test_a_key_that_is_measurement_and_metadata_is_refused() -> None:
 def test_a_severity_that_no_log_and_no_collector_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown severity 'warning'; use DEBUG, INFO, WARNING, ERROR, CRITICAL"):
         EventType("test.severity.typed", severity="warning")
+
+
+def test_an_event_is_declared_once_and_whoever_declares_it_otherwise_is_told_where_and_what() -> None:
+    first = EventType("test.once.done", measurements={"rows": "count"})
+    same = EventType("test.once.done", measurements={"rows": "count"})
+
+    with pytest.raises(AlreadyDeclared) as refused:
+        EventType("test.once.done", measurements={"rows": "lines"}, severity="DEBUG")
+
+    assert first.declared_at != same.declared_at
+    said, _, unlike = str(refused.value).partition(" did, with other ")
+    assert re.fullmatch(rf"cannot declare test\.once\.done at {re.escape(__file__)}:\d+: (.*)", said)
+    assert said.endswith(f": {first.declared_at}")
+    assert unlike == (
+        "measurements and severity ({'rows': 'count'}, not {'rows': 'lines'}); declare it once and import it"
+    )
+    assert severity_of("test.once.done") == "INFO"
+
+
+def test_a_declaration_that_is_dropped_makes_room_for_another() -> None:
+    EventType("test.dropped.done", severity="DEBUG")
+
+    kept = EventType("test.dropped.done", severity="ERROR")
+
+    assert severity_of("test.dropped.done") == kept.severity == "ERROR"
 
 
 def test_event_of_has_the_declared_severity_the_time_and_the_span(bus: Bus) -> None:

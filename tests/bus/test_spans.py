@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import threading
 import weakref
@@ -180,6 +181,19 @@ def test_the_same_span_object_may_begin_again(bus: Bus, heard: Heard) -> None:
     assert again[0] == "my.work.stop"
     assert "rows" not in again[1]
     assert "parent_span_id" not in again[2]
+
+
+@pytest.mark.parametrize("around", [None, "my.outer"])
+def test_the_end_has_the_metadata_as_they_were_at_the_start(bus: Bus, heard: Heard, around: str | None) -> None:
+    given: dict[str, Any] = {"rows": 3, "path": "p"}
+    bus.attach("changes", "my.work.start", lambda event, measured, metadata, config: metadata.update(path="mine"))
+
+    with span(around, bus=bus) if around else contextlib.nullcontext(), span("my.work", given, bus=bus):
+        given.update(rows=4, late=True)
+
+    carried = heard.metadata_of("my.work.stop")
+    assert carried.items() >= {"rows": 3, "path": "p", "status": "success"}.items()
+    assert "late" not in carried
 
 
 @pytest.mark.parametrize("prefix", ["a..b", "a b", ["a", 1], 7])
