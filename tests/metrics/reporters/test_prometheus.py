@@ -17,12 +17,13 @@ from typing import Any
 import numpy
 import prometheus_client
 import pytest
+from prometheus_client import parser
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.waiting import wait_until
 
 from tinkertape.bus import Bus
 from tinkertape.errors import MetricError
-from tinkertape.metrics import PrometheusReporter, counter, default, distribution, last_value, sum_, summary
+from tinkertape.metrics import Metric, PrometheusReporter, counter, default, distribution, last_value, sum_, summary
 from tinkertape.spans import span
 
 HOSTILE = 'a"b\\c\nd{}=,#\x00é\ud800'
@@ -94,9 +95,39 @@ def test_a_summary_has_its_quantiles_sum_and_count(bus: Bus) -> None:
         [family] = reporter.registry.collect()
 
     found = {(sample.name, sample.labels.get("quantile")): sample.value for sample in family.samples}
-    assert found["a_b_size", "0"] == 10 and found["a_b_size", "1"] == 30
+    assert found["a_b_size", "0.0"] == 10 and found["a_b_size", "1.0"] == 30
     assert found["a_b_size", "0.5"] == pytest.approx(20, rel=0.01)
     assert found["a_b_size_sum", None] == 60 and found["a_b_size_count", None] == 3
+
+
+@pytest.mark.parametrize("openmetrics_format", [True, False])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        summary("my.step.reward", tags=["kind"], reporter_options={"quantiles": [0, 0.5, 1]}),
+        distribution("my.step.reward", tags=["kind"], buckets=[-1, 0, 1]),
+        distribution("my.step.reward", tags=["kind"], buckets=[0, 1]),
+    ],
+    ids=["summary", "negative bounds", "negative sum"],
+)
+def test_what_is_negative_has_the_same_series_and_the_standards_own_parser_takes_it(
+    bus: Bus, metric: Metric, openmetrics_format: bool
+) -> None:
+    parse = text_string_to_metric_families if openmetrics_format else parser.text_string_to_metric_families
+    with PrometheusReporter([metric], bus=bus) as reporter, span("my.outer", bus=bus):
+        bus.execute("my.step", {"reward": 3}, {"kind": "a"})
+        typed = list(parse(reporter.text(openmetrics_format=openmetrics_format)))
+        bus.execute("my.step", {"reward": -5}, {"kind": "b"})
+        families = list(parse(reporter.text(openmetrics_format=openmetrics_format)))
+
+    def series_of(kind: str, shown: list[prometheus_client.Metric]) -> list[tuple[str, dict[str, str]]]:
+        samples = [sample for family in shown for sample in family.samples if sample.labels["kind"] == kind]
+        return [(sample.name, {**sample.labels, "kind": ""}) for sample in samples]
+
+    values = {sample.name: sample.value for family in families for sample in family.samples}
+    assert series_of("a", typed) == series_of("a", families) == series_of("b", families)
+    assert {family.type for family in families} == {"unknown"}
+    assert (values["my_step_reward_sum"], values["my_step_reward_count"]) == (-5, 1)
 
 
 def test_tags_of_a_function_that_become_alike_in_two_events_are_one_series(bus: Bus) -> None:

@@ -8,7 +8,9 @@
     summary       summary, with the quantiles of `reporter_options={"quantiles": …}`, else 0.5, 0.9, 0.95 and 0.99
 
 A name's segments are joined by `_`, and so are labels'; two that become alike are refused when the reporter is made,
-for Prometheus would refuse the whole page (facts/beam.md P50). Series are the aggregate's, so a scrape costs the same
+for Prometheus would refuse the whole page (facts/beam.md P50). OpenMetrics knows no summary and no histogram of what is
+negative ("MUST NOT"): one that is, a reward or a log probability, keeps its series and their names, and only loses its
+type, so that whoever goes by the standard reads the page as Prometheus does. Series are the aggregate's, so a scrape costs the same
 whatever came between two of them (P24).
 
 Threads  `collect` runs in the thread that serves the scrape; exemplars are taken in the thread of the event. A signal's
@@ -109,7 +111,7 @@ class PrometheusReporter(Collector):
         for shown, family in zip(self._shown, source.collect(), strict=True):
             self._exemplars.make_room(shown.metric, [series.tags for series in family.series])
             if family.series:
-                yield shown.family(family, self._exemplars)
+                yield from shown.families(family, self._exemplars)
 
     def text(self, *, openmetrics_format: bool = False) -> str:
         """What a scrape answers: Prometheus's text format, or OpenMetrics, which has the exemplars."""
@@ -185,7 +187,19 @@ class _Shown:
     def sample_names(self) -> set[str]:
         return {f"{self.name}{suffix}" for suffix in _SUFFIXES[self.type]}
 
-    def family(self, family: Family, exemplars: Exemplars) -> prometheus_client.Metric:
+    def families(self, family: Family, exemplars: Exemplars) -> list[prometheus_client.Metric]:
+        """One of this type; or, where it has what OpenMetrics forbids the type, one without a type for each name."""
+        shown = self._family(family, exemplars)
+        if self.type not in _LABELS_OF or not any(map(_is_negative, shown.samples)):
+            return [shown]
+        untyped: dict[str, prometheus_client.Metric] = {}
+        for sample in shown.samples:
+            if sample.name not in untyped:
+                untyped[sample.name] = prometheus_client.Metric(sample.name, self.help, "unknown")
+            untyped[sample.name].samples.append(sample._replace(exemplar=None))
+        return list(untyped.values())
+
+    def _family(self, family: Family, exemplars: Exemplars) -> prometheus_client.Metric:
         shown = prometheus_client.Metric(self.name, self.help, self.type)
         by_type: dict[str, _Samples] = {"histogram": self._buckets, "summary": self._quantiles}
         samples = by_type.get(self.type, self._single)
@@ -216,7 +230,7 @@ class _Shown:
 
     def _quantiles(self, value: Quantiles, labels: dict[str, str], seen: Mapping[int, Exemplar]) -> Iterator[Sample]:
         for quantile in self._wanted:
-            yield Sample(self.name, {**labels, "quantile": f"{quantile:g}"}, value.quantile(quantile))
+            yield Sample(self.name, {**labels, "quantile": _number(quantile)}, value.quantile(quantile))
         yield Sample(f"{self.name}_sum", labels, value.sum)
         yield Sample(f"{self.name}_count", labels, value.count)
 
@@ -299,6 +313,10 @@ def _refuse_alike(shown: Sequence[_Shown]) -> None:
                 raise MetricError(
                     f"{each.metric.name!r} and {other.metric.name!r} are both {name!r} to Prometheus; rename one"
                 )
+
+
+def _is_negative(sample: Sample) -> bool:
+    return sample.value < 0 or sample.labels.get("le", "").startswith("-")
 
 
 def _exemplar(found: Exemplar | None) -> Any:
