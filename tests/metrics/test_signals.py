@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client import CollectorRegistry, generate_latest
 from tests.metrics.interrupted import handled, interrupt, places, some_of
 from tests.metrics.reporters.ends.opentelemetry import OtlpServer
 
 from tinkertape.bus import Bus
 from tinkertape.guard import count_failure, failures, forget_failures
-from tinkertape.metrics import Aggregate, OpenTelemetryReporter, PrometheusReporter, StatsDReporter, counter
+from tinkertape.metrics import (
+    Aggregate,
+    OpenTelemetryReporter,
+    PrometheusReporter,
+    StatsDReporter,
+    counter,
+    distribution,
+)
 from tinkertape.metrics.tally import Tally
 from tinkertape.metrics.turn import Turn
 
@@ -110,6 +120,35 @@ def test_a_signals_handler_may_show_metrics_to_prometheus(
 
     samples = [line for line in reporter.text().splitlines() if line.startswith("a_b_count_total")]
     assert sum(float(line.rpartition(" ")[2]) for line in samples) == events.executed
+
+
+def test_a_signals_handler_may_execute_events_while_the_programs_own_registry_collects() -> None:
+    events, registry = Events(), CollectorRegistry()
+    with PrometheusReporter([COUNT], bus=events.bus, registry=registry):
+        everywhere(lambda: generate_latest(registry), events.execute)
+
+        [family] = registry.collect()
+        assert sum(sample.value for sample in family.samples) == events.executed
+
+
+@pytest.mark.parametrize("name", ["collect", "execute"])
+def test_a_signals_handler_may_execute_events_while_the_programs_meter_provider_records_or_collects(name: str) -> None:
+    events, reader = Events(), InMemoryMetricReader()
+    metrics = [COUNT, distribution("a.b.size", measurement=lambda measurements: 1)]
+    reporter = OpenTelemetryReporter(metrics, bus=events.bus, meter_provider=MeterProvider([reader]))
+    acts: dict[str, Callable[[], object]] = {"collect": reader.get_metrics_data, "execute": events.execute}
+
+    events.execute()
+    with handled(events.execute):
+        for place in range(places(acts[name])):  # every one: few of them are inside a lock
+            interrupt(acts[name], place)
+
+    events.execute()  # what had to wait goes with the next one
+    found: Any = reader.get_metrics_data()
+    reporter.close()
+    shown = {metric.name: metric.data.data_points for metric in found.resource_metrics[0].scope_metrics[0].metrics}
+    assert sum(point.value for point in shown["a.b.count"]) == events.executed
+    assert sum(point.count for point in shown["a.b.size"]) == events.executed
 
 
 @pytest.mark.parametrize("name", ["flush", "skipped", "execute"])

@@ -8,10 +8,9 @@
     summary       summary, with the quantiles of `reporter_options={"quantiles": …}`, else 0.5, 0.9, 0.95 and 0.99
 
 A name's segments are joined by `_`, and so are labels'; two that become alike are refused when the reporter is made,
-for Prometheus would refuse the whole page (facts/beam.md P50). OpenMetrics knows no summary and no histogram of what is
-negative ("MUST NOT"): one that is, a reward or a log probability, keeps its series and their names, and only loses its
-type, so that whoever goes by the standard reads the page as Prometheus does. Series are the aggregate's, so a scrape costs the same
-whatever came between two of them (P24).
+for Prometheus would refuse the whole page (facts/beam.md P50). Series are the aggregate's, so a scrape costs the same
+whatever came between two of them (P24). OpenMetrics knows no summary and no histogram of what is negative: one that is,
+as rewards and log probabilities are, keeps its series and their names, and loses only its type.
 
 Threads  `collect` runs in the thread that serves the scrape; exemplars are taken in the thread of the event. A signal's
          handler may ask for `text`, wherever it comes; but a registry of the program's own has a lock of
