@@ -60,9 +60,7 @@ def sleeper() -> float:
 
 
 def monitored(stacks: bool) -> float:
-    watching = monitor.Monitor()
-    if not stacks:
-        watching._timers = None
+    watching = monitor.Monitor(stacks)
     watching.start()
     share = share_of(watching._thread)
     watching.stop()
@@ -164,7 +162,7 @@ def finds() -> None:
     def power() -> int:
         return len([7**1_200_000])
 
-    watching = monitor.Monitor()
+    watching = monitor.Monitor(stacks=True)
     watching.start()
     print("\nten stalls each: found, its function in the stack, written during it; length told / real, median")
     for guilty in (regex, sort, power):

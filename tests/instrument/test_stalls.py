@@ -79,7 +79,7 @@ def told_by(program: str, **popen: Any) -> list[dict[str, Any]]:
 
 
 GUILTY = {
-    "regex": "guilty_pattern = re.compile(r'(a+)+b')\ndef guilty(): return len(guilty_pattern.findall('a' * 24))",
+    "regex": "guilty_pattern = re.compile(r'(a+)+b')\ndef guilty(): return len(guilty_pattern.findall('a' * 23))",
     "sort": "many = [random.random() for _ in range(1_500_000)]\ndef guilty(): return len(sorted(many))",
     "power": "def guilty(): return len([7 ** 1_500_000])",
     "json": "many = list(range(3_000_000))\ndef guilty(): return len(json.dumps(many))",
@@ -106,7 +106,7 @@ stalls(guilty, found=found)
 @linux
 def test_a_long_one_has_its_stack_written_while_it_lasted():
     [*_, stall] = told_by(
-        GUILTY["regex"].replace("24", "25")
+        GUILTY["regex"]
         + """
 stalls(guilty, found=lambda stall: stall["stack_taken"] == "during")
 """
@@ -208,7 +208,7 @@ def test_the_collector_of_cycles_is_named_when_it_was_that():
         """
 import gc
 gc.disable()
-many = [[n] for n in range(6_000_000)]
+many = [[n] for n in range(3_000_000)]
 stalls(gc.collect, found=lambda stall: stall["cause"] == "gc")
 os.sys.stdout.flush()
 """
@@ -225,7 +225,7 @@ import faulthandler
 mine = open({str(tmp_path / "mine")!r}, "w")
 faulthandler.dump_traceback_later(0.35, file=mine)  # 0.2 s are waited first
 """
-        + GUILTY["regex"].replace("24", "25")
+        + GUILTY["regex"]
         + """
 stalls(guilty, found=lambda stall: stall["stack_taken"] == "during")
 """
@@ -239,7 +239,7 @@ stalls(guilty, found=lambda stall: stall["stack_taken"] == "during")
 def test_where_the_program_has_the_signal_the_stack_is_that_of_the_end(tmp_path):
     [*_, stall] = told_by(
         "process.uninstall()\nimport signal\nsignal.signal(signal.SIGURG, lambda *_: told.append('theirs'))\n"
-        "process.install(stacks=True)\n" + GUILTY["regex"].replace("24", "25") + "\nstalls(guilty)"
+        "process.install(stacks=True)\n" + GUILTY["regex"] + "\nstalls(guilty)"
     )
 
     assert stall["stack_taken"] == "after"
@@ -249,7 +249,7 @@ def test_where_the_program_has_the_signal_the_stack_is_that_of_the_end(tmp_path)
 def test_a_program_that_takes_the_signal_later_gets_none_of_ours():
     told = told_by(
         "import signal\nsignal.signal(signal.SIGURG, lambda *_: told.append({'cause': 'theirs'}))\n"
-        + GUILTY["regex"].replace("24", "25")
+        + GUILTY["regex"]
         + "\nstalls(guilty)"
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FrameType
 from typing import Any
 
@@ -64,17 +64,16 @@ def running_loops() -> list[RunningLoop]:
         return []
     frames = sys._current_frames()
     del frames[threading.get_ident()]  # our own would hold this dict, which holds it
-    found = {}
+    found, where = {}, dict(_known_code())
     for thread, frame in frames.items():
-        running = _loop_of(frame)
+        running = _loop_of(frame, where)
         if running is not None:
             found[id(running)] = RunningLoop(running, thread)
     return list(found.values())
 
 
-def _loop_of(frame: FrameType) -> Any:
+def _loop_of(frame: FrameType, where: Mapping[CodeType, str]) -> Any:
     """The loop that a thread with this top frame runs, if any: the outermost one, which a nested one may hide."""
-    where = _code_of_loops()
     looked: FrameType | None = frame
     for _ in range(FRAMES_MAX):
         if looked is None:
@@ -87,12 +86,8 @@ def _loop_of(frame: FrameType) -> Any:
     return None
 
 
-def _code_of_loops() -> dict[CodeType, str]:
-    """The functions that run a loop, with the attribute of their `self` that is it; "" for `self` itself."""
-    return dict(_known_code())
-
-
 def _known_code() -> Iterator[tuple[CodeType, str]]:
+    """The functions that run a loop, with the attribute of their `self` that is it; "" for `self` itself."""
     for module, owner, function, attribute in (
         ("asyncio.base_events", "BaseEventLoop", "run_forever", ""),
         ("asyncio.runners", "Runner", "run", "_loop"),

@@ -1,15 +1,15 @@
 """Stalls: nobody could run, because one thread held the GIL, or an event loop could not, because a callback held it.
 
-A thread that sleeps 50 ms, or 20 while something is in flight, and wakes late knows for how long it could not run, and
-whether the GIL was why (evidence.py). Processor time says who held it (threads.py); its stack is looked at in the
-instant the GIL is free again, when the call that held it has just returned, or, where that was asked for, was written
-while it did (timers.py). Loops say
-themselves when they last asked for something to do (loop.py); one that runs callbacks for 50 ms is looked at while it
-does. Many short waits are summed up by the second (window.py).
+A thread that sleeps 50 ms, 20 while something is in flight, 100 while the process is idle, and wakes late knows for how
+long it could not run, and whether the GIL was why (evidence.py). Processor time says who held it (threads.py); its
+stack is looked at in the instant the GIL is free again, when the call that held it has just returned, or, where that
+was asked for, was written while it did (timers.py). Loops say themselves when they last asked for something to do
+(loop.py); one that runs callbacks for 50 ms is looked at while it does. Many short waits are summed up by the second
+(window.py).
 
 What is told is certain. A stall's `duration` counts from the monitor's own wake, so the stall was at least so long, and
-`duration_max` at most; one of under 100 ms may pass unseen. TOLD_MAX a minute are told, those left out are summed up in
-the next.
+`duration_max` at most; one of under 100 ms, or 150 where it ends an idle time, may pass unseen. TOLD_MAX a minute are
+told, those left out are summed up in the next.
 
 Threads  "tinkertape-stalls", a daemon. It executes the events.
 Fork     a child has no monitor until `start` is called there.
@@ -39,8 +39,9 @@ from tinkertape.instrument.tinker.flight import in_flight
 
 PERIOD_NS = 50_000_000
 FINE_NS = 20_000_000  # while something is in flight
+IDLE_NS = 100_000_000  # while the process uses no processor: most of what a wake costs is the wake itself
 STALL_MIN_NS = 50_000_000
-LOOK_EACH_NS = 140_000_000  # processor times are read, and timers put off
+LOOK_EACH_NS = 140_000_000  # processor times are read, and timers put off; at each wake while idle
 CALM_NS = 10_000_000_000  # after we were late and it was no stall, no timer could be relied on for so long
 LOOPS_EACH = 7  # looks: loops that are new are found once a second
 USED_MIN_NS = 2_000_000  # of processor time by all threads: below it there is nothing new to remember
@@ -67,6 +68,7 @@ class Monitor:
         self._turns = self._looks = 0
         self._look_ns = 0  # when next
         self._used_ns = -USED_MIN_NS
+        self._idle = False
         self._calm_ns = 0  # no timers before
 
     def start(self) -> None:
@@ -88,7 +90,7 @@ class Monitor:
             fine = in_flight() > 0
             if fine and not window.wakes:
                 self._begin_window()
-            period_ns = FINE_NS if fine else PERIOD_NS
+            period_ns = FINE_NS if fine else self._period_ns()
             asked_ns = now_ns() + period_ns
             if asleep.acquire(timeout=period_ns / 1e9):
                 break
@@ -100,8 +102,15 @@ class Monitor:
                 self._turn(asked_ns, woke_ns, period_ns)
                 if disabled(PLACE):
                     break
-            self._threads.wake(woke_ns)
+            if not self._idle:
+                self._threads.wake(woke_ns)
         self._close()
+
+    def _period_ns(self) -> int:
+        if not self._idle:
+            return PERIOD_NS
+        self._look_ns = 0  # at the next wake
+        return IDLE_NS
 
     @guard(PLACE)
     def _begin(self) -> None:
@@ -143,7 +152,8 @@ class Monitor:
         if self._timers is not None and not self._timers.check():
             self._timers = None
         used_ns = time.process_time_ns()
-        if used_ns - self._used_ns >= USED_MIN_NS:
+        self._idle = used_ns - self._used_ns < USED_MIN_NS
+        if not self._idle:
             self._used_ns = used_ns
             computed = self._threads.look()
             if self._timers is not None and time.perf_counter_ns() >= self._calm_ns:
