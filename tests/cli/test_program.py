@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import zipfile
@@ -47,6 +48,7 @@ SCRIPTS = {
         raise ExceptionGroup("several", [error, KeyError("k")])
     """,
     "Ctrl-C that nobody catches": "raise KeyboardInterrupt",
+    "Ctrl-C of a kind of its own": "class Mine(KeyboardInterrupt): pass\nraise Mine('x')",
     "Ctrl-C by a signal": "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('never')",
     "a hook of its own": """
         import sys
@@ -135,6 +137,14 @@ SCRIPTS = {
         import os, signal, sys
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(12)); os.kill(os.getpid(), signal.SIGTERM)
     """,
+    "handlers that go on, and SIGHUP": """
+        import os, signal
+        def tell(number, frame): print(signal.Signals(number).name, frame.f_code.co_name, frame.f_lineno, flush=True)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, tell)
+            os.kill(os.getpid(), number)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGHUP)
+    """,
     "a syntax error": "x = (1,\n",
     "an indentation error": "def f():\nreturn 1",
     "bytes that are no text": b"x = '\xff'\n",
@@ -144,19 +154,78 @@ SCRIPTS = {
     "the future": "from __future__ import annotations\nx: Unknown = 1\nprint(__annotations__)",
     "no future of ours": "x: print('evaluated') = 1",
     "an assertion": "assert 1 == 2, 'no'",
-    "a warning": "import warnings; warnings.warn('careful')",
-    "logging": "import logging; logging.warning('careful'); logging.getLogger('x').error('worse')",
+    "warnings at every level": """
+        import sys, warnings
+        warnings.simplefilter("always")
+        def warn(level): warnings.warn(f"from level {level}", DeprecationWarning, stacklevel=level)
+        for level in (1, 2, 3): warn(level); warnings.warn(f"from the top, level {level}", stacklevel=level)
+        exec(compile("warn(2); warn(3); warn(4)", "elsewhere.py", "exec"))
+        warnings.simplefilter("error"); warnings.warn("an error", stacklevel=2)
+    """,
+    "who logs": """
+        import logging
+        told = "%(filename)s %(lineno)d %(funcName)s %(module)s %(pathname)s %(processName)s %(threadName)s %(message)s"
+        logging.basicConfig(format=told)
+        def log(): logging.warning("careful"); logging.error("worse", stacklevel=2); logging.error("x", exc_info=True)
+        log(); logging.warning("from the top")
+    """,
+    "recursion": """
+        def depth(n):
+            try: return depth(n + 1)
+            except RecursionError: return n
+        def deeper(n): return deeper(n + 1)
+        print(depth(0))
+        deeper(0)
+    """,
+    "the state of the interpreter": """
+        import gc, os, sys, threading
+        print(sys.path, sys.flags, sys.warnoptions, sys._xoptions, sys.executable, sys.stdout, sys.stdin)
+        print(sys.exit, sys.displayhook, sys.excepthook, sys.unraisablehook, threading.excepthook)
+        print(os.getcwd(), os.umask(0), sys.getswitchinterval(), sys.gettrace(), sys.getprofile(), sys.exc_info())
+        print(threading.main_thread() is threading.current_thread(), gc.isenabled(), gc.get_threshold())
+        print(sorted(os.environ.keys() - {"TINKERTAPE_RUN"}), [name for name in sys.modules if "click" in name])
+    """,
+    "itself again": """
+        import os, sys
+        if sys.argv[-1] != "again": os.execv(sys.executable, [sys.executable, *sys.argv, "again"])
+        print(sys.argv)
+    """,
+    "objects go before atexit": """
+        import atexit, sys
+        class Held:
+            def __del__(self): print("gone")
+        def main():
+            held = Held()
+            sys.exit(3)
+        atexit.register(print, "atexit")
+        main()
+    """,
+    "an imported syntax error in a chain": """
+        import sys
+        sys.dont_write_bytecode = True
+        open("broken.py", "w").write("def f(:\\n")
+        try: import broken
+        except SyntaxError: import broken
+    """,
     "its source": "import inspect\ndef f():\n    return 1\nprint(inspect.getsource(f))",
     "pickles of its own": """
         import pickle
         class Mine: pass
         print(type(pickle.loads(pickle.dumps(Mine()))) is Mine, pickle.dumps(Mine)[:40])
     """,
-    "spawned processes": """
+    "workers of every kind": """
         import multiprocessing, sys
-        def work(x): return x * x, __name__
+        from concurrent.futures import ProcessPoolExecutor
+        def work(x): return x * x, __name__, multiprocessing.current_process().name
+        def fail(x): raise ValueError(x)
         if __name__ == "__main__":
-            with multiprocessing.get_context("spawn").Pool(1) as pool: print(pool.map(work, [2]))
+            print("main")
+            for method in ("spawn", "forkserver", "fork"):
+                context = multiprocessing.get_context(method)
+                with ProcessPoolExecutor(1, mp_context=context) as pool:
+                    print(list(pool.map(work, [2])), repr(pool.submit(fail, 3).exception()))
+                worker = context.Process(target=fail, args=(4,)); worker.start(); worker.join(); print(worker.exitcode)
+            with context.Pool(1) as pool: print(pool.map(work, [2]))
     """,
     "a forked child that exits": """
         import os, sys
@@ -271,3 +340,35 @@ def test_settings_of_the_interpreter_hold(work: Path, directory: Path) -> None:
     assert _recorded(["script.py"], work, directory, PYTHONSAFEPATH="1", PYTHONPATH=str(Path.cwd() / "src")) == _plain(
         ["script.py"], work, directory, PYTHONSAFEPATH="1", PYTHONPATH=str(Path.cwd() / "src")
     )
+
+
+def test_what_stands_on_stdin_runs_as_with_python(work: Path, directory: Path) -> None:
+    tells = "import sys; print(sys.argv, __file__, sys.path[0], __spec__, repr(sys.stdin.read())); 1 / 0"
+
+    for source in (tells, "x = (1,\n"):
+        plain, ours = (
+            _seen(call([*command, "-", "-q", "x"], directory, cwd=work, stdin=source))
+            for command in ([sys.executable], [*TINKERTAPE, "run", "-q"])
+        )
+        assert ours == plain
+
+
+def test_options_of_the_interpreter_hold(work: Path, directory: Path) -> None:
+    (work / "script.py").write_text(
+        "import sys; print(sys.flags, sys.warnoptions, sys._xoptions, sys.stdout.write_through, __debug__)\n"
+        "import warnings; warnings.warn('an error')"
+    )
+    options = ["-u", "-O", "-B", "-P", "-bb", "-W", "error", "-X", "utf8=1"]
+
+    ours = call([sys.executable, *options, *TINKERTAPE[1:], "run", "-q", "script.py"], directory, cwd=work)
+
+    assert _seen(ours) == _plain([*options, "script.py"], work, directory)
+
+
+def test_one_frame_of_ours_lies_below_the_program_and_that_is_all(work: Path, directory: Path) -> None:
+    (work / "script.py").write_text("import inspect; print([frame.filename for frame in inspect.stack()])")
+
+    [_, stdout, _] = _recorded(["script.py"], work, directory)
+
+    script, ours = ast.literal_eval(stdout)
+    assert (Path(script).name, Path(ours).name) == ("script.py", "importlib_bootstrap.py")

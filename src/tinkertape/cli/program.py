@@ -5,13 +5,14 @@ What `python SCRIPT ARGS…` and `python -m MODULE ARGS…` set up is set up her
 interpreter, so that exit status, the order of non-daemon threads, `atexit` and finalization, and death by SIGINT
 after Ctrl-C are Python's own doing. Only our frames are cut from the traceback, by the hook that prints it.
 
-Nothing is printed here but what Python would print. A script that does not compile is handed to a plain `python`,
-before anything else happened: its message is Python's own, byte for byte.
+Nothing is printed here but what Python would print. What does not compile is handed to a plain `python`, before
+anything else happened: its message is Python's own, byte for byte.
 
 Source: CPython 3.11, Modules/main.c (`pymain_run_python`), Lib/runpy.py, Python/pythonrun.c (`_PyErr_PrintEx`).
 
-Known to differ: `sys.orig_argv`, the stack below `__main__` and TINKERTAPE_RUN in the environment show that we are
-there; modules that we import are loaded already; processes that the program spawns run as they would without us.
+Known to differ: one frame lies below the program's (`importlib_bootstrap.py`), which `inspect.stack()`,
+`traceback.print_stack()` and `faulthandler` show, and the recursion limit is higher by what it takes; `sys.orig_argv`
+and TINKERTAPE_RUN in the environment show that we are there; modules that we import are loaded already.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ import subprocess
 import sys
 import zipimport
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import CodeType, ModuleType, TracebackType
 from typing import Literal, NoReturn
 
@@ -35,29 +38,34 @@ import msgspec
 
 Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 _HOOKS = str(Path(__file__).parents[1] / "instrument") + os.sep  # code that stands between the program and the SDK
+_BELOW = (__file__, str(Path(__file__).with_name("importlib_bootstrap.py")))
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What to run: a script, a folder or zip file with a `__main__.py`, or a module; and the arguments it will see."""
+    """What to run: a script, a folder or zip file with a `__main__.py`, a module, or what stands on stdin; and the
+    arguments it will see.
+    """
 
-    kind: Literal["script", "folder", "module"]
+    kind: Literal["script", "folder", "module", "stdin"]
     target: str
     arguments: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What the run is called when nobody says: the script's name without `.py`, or the module's."""
-        if self.kind == "module":
-            return self.target
+        if self.kind in ("module", "stdin"):
+            return self.target.replace("-", "stdin", self.kind == "stdin")
         path = Path(self.target).absolute()
         return path.stem if self.kind == "script" else path.name
 
 
 def program_at(path: str, arguments: tuple[str, ...]) -> Program:
-    """The program at a path; a folder or zip file runs its `__main__.py`, as with Python.
+    """The program at a path; a folder or zip file runs its `__main__.py` and `-` is stdin, as with Python.
 
     Raises `OSError` for a script that cannot be read.
     """
+    if path == "-":
+        return Program("stdin", path, arguments)
     if Path(path).is_dir() or _is_zip(path):
         return Program("folder", path, arguments)
     with Path(path).open("rb"):
@@ -72,57 +80,68 @@ def _is_zip(path: str) -> bool:
     return True
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    """A program whose world is set up: `run` executes it and says what ended it, None for the end of its code."""
+def prepare(program: Program) -> Callable[[], object]:
+    """Make `sys.argv`, `sys.path` and `__main__` the program's own, and give back what runs it without a frame of ours.
 
-    run: Callable[[], BaseException | None]
-
-
-def prepare(program: Program) -> Prepared:
-    """Make `sys.argv`, `sys.path` and `__main__` the program's own.
-
-    A script that does not compile does not come back: a plain Python says why.
+    What does not compile, and a module that does not exist, do not come back: a plain Python says why.
     """
-    if program.kind == "script":
-        code = _compile(program)
-        _set_world(program, _script_folder(program.target))
-        _fresh_main(program.target)
-        return Prepared(lambda: _ended_by(lambda: exec(code, sys.modules["__main__"].__dict__)))
-    _fresh_main(None)
+    if program.kind in ("script", "stdin"):
+        code = _compile_stdin(program) if program.kind == "stdin" else _compile(program)
+        _set_world(program)
+        _fresh_main(program)
+        return partial(exec, code, sys.modules["__main__"].__dict__)
+    _set_world(program)
+    if program.kind == "module" and not _is_there(program.target):
+        hand_over_to_python(program)
+    _fresh_main(program)
     run_as_main: Callable[[str, bool], object] = runpy._run_module_as_main  # type: ignore[attr-defined]  # what `python -m` itself calls
-    if program.kind == "module":
-        _set_world(program, str(Path.cwd()))
-        return Prepared(lambda: _ended_by(lambda: run_as_main(program.target, True)))
-    _set_world(program, _script_file(program.target), always=True)
-    return Prepared(lambda: _ended_by(lambda: run_as_main("__main__", False)))
+    return partial(run_as_main, *(("__main__", False) if program.kind == "folder" else (program.target, True)))
 
 
 def _compile(program: Program) -> CodeType:
-    filename = _script_file(program.target)
     try:
         source = Path(program.target).read_bytes()
         if source[:4] == importlib.util.MAGIC_NUMBER:
             code = importlib.machinery.SourcelessFileLoader("__main__", program.target).get_code("__main__")
             if code is not None:
                 return code
-        compiled: CodeType = compile(source, filename, "exec", dont_inherit=True)
+        compiled: CodeType = compile(source, _script_file(program.target), "exec", dont_inherit=True)
         return compiled
     except (SyntaxError, ValueError, ImportError, EOFError):
         hand_over_to_python(program)
 
 
+def _compile_stdin(program: Program) -> CodeType:
+    if sys.stdin is None or sys.stdin.isatty():  # a conversation
+        hand_over_to_python(program)
+    source = sys.stdin.buffer.read()
+    try:
+        compiled: CodeType = compile(source, "<stdin>", "exec", dont_inherit=True)
+        return compiled
+    except (SyntaxError, ValueError):
+        with TemporaryFile() as again:
+            again.write(source)
+            again.seek(0)
+            os.dup2(again.fileno(), 0)
+        hand_over_to_python(program)
+
+
 def hand_over_to_python(program: Program) -> NoReturn:
     """Become a plain Python that runs the program: nothing of it has happened yet, so nothing is seen of us."""
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
     target = ["-m", program.target] if program.kind == "module" else [program.target]
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *flags, *target, *program.arguments])
+    os.execv(sys.executable, [sys.executable, *interpreter_options(), *target, *program.arguments])
 
 
-def module_exists(program: Program) -> bool:
+def interpreter_options() -> list[str]:
+    """The options that this interpreter was started with."""
+    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+    is_unbuffered = sys.stdout is not None and isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase)
+    return [*options, "-u"] if is_unbuffered else options
+
+
+def _is_there(module: str) -> bool:
     """Can the module's top-level name be found? No code of the program runs to say so."""
-    top = program.target.partition(".")[0]
-    _set_world(program, str(Path.cwd()))
+    top = module.partition(".")[0]
     try:
         return bool(top) and importlib.util.find_spec(top) is not None
     except (ImportError, ValueError):
@@ -134,31 +153,38 @@ def _script_file(target: str) -> str:
     return target if os.path.isabs(target) else f"{Path.cwd()}{os.sep}{target}"  # noqa: PTH117  a Path would tidy it
 
 
-def _script_folder(target: str) -> str:
-    """`sys.path[0]` as Python makes it: the folder of the script that the links lead to."""
-    return str(Path(target).resolve().parent)
+def _folder(program: Program) -> str:
+    """`sys.path[0]` as Python makes it: of a script, the folder of the file that the links lead to."""
+    match program.kind:
+        case "script":
+            return str(Path(program.target).resolve().parent)
+        case "folder":
+            return _script_file(program.target)
+        case "module":
+            return str(Path.cwd())
+    return ""
 
 
-def _set_world(program: Program, folder: str, *, always: bool = False) -> None:
+def _set_world(program: Program) -> None:
     """Set `sys.argv` and what `sys.path` begins with.
 
     `-P` and PYTHONSAFEPATH leave the script's folder out, but never a folder that is the program.
     """
     sys.argv[:] = ["-m" if program.kind == "module" else program.target, *program.arguments]
-    if not sys.flags.safe_path:
-        sys.path[0] = folder
-    elif always:
-        sys.path.insert(0, folder)
+    if not sys.flags.safe_path or program.kind == "folder":
+        sys.path.insert(0, _folder(program))
 
 
-def _fresh_main(script: str | None) -> None:
+def _fresh_main(program: Program) -> None:
     """A `__main__` with the names that Python gives it before a script begins; else `runpy` fills it."""
     main = ModuleType("__main__")
     namespace = main.__dict__
     namespace.update(__annotations__={}, __builtins__=builtins, __loader__=importlib.machinery.BuiltinImporter)
-    if script is not None:
-        path = _script_file(script)
-        compiled = script.endswith(".pyc")
+    if program.kind == "stdin":
+        namespace.update(__file__="<stdin>", __cached__=None)
+    elif program.kind == "script":
+        path = _script_file(program.target)
+        compiled = path.endswith(".pyc")
         loader = importlib.machinery.SourcelessFileLoader if compiled else importlib.machinery.SourceFileLoader
         namespace.update(__file__=path, __cached__=None, __loader__=loader("__main__", path))
     _ours.append(sys.modules["__main__"])
@@ -168,27 +194,7 @@ def _fresh_main(script: str | None) -> None:
 _ours: list[ModuleType] = []  # the module that started us is still running: it must not be cleared
 
 
-def _ended_by(run: Callable[[], object]) -> BaseException | None:
-    try:
-        run()
-    except BaseException as error:  # noqa: BLE001  the program's own end, whatever it is; `end_as_python` gives it back
-        return error
-    return None
-
-
-def end_as_python(ended_by: BaseException | None) -> None:
-    """Give the interpreter what ended the program: the status, the words and the way of dying are its own.
-
-    The traceback that is printed has none of our frames. Returns when the program's code simply ended.
-    """
-    if ended_by is None:
-        return
-    if not isinstance(ended_by, SystemExit):
-        _cut_our_frames(ended_by)
-    raise ended_by
-
-
-def _cut_our_frames(error: BaseException) -> None:
+def cut_our_frames(error: BaseException) -> None:
     """Let the hook that prints an uncaught exception see the program's frames only.
 
     Ours are added while the exception travels on.
@@ -214,11 +220,17 @@ def _restore_hook(hook: Hook, original: Hook) -> None:
 
 def _print_with(hook: Hook, kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
     """Call the program's own hook; when that fails, say both, as `_PyErr_PrintEx` does."""
-    failed = _ended_by(lambda: hook(kind, value, traceback))
-    if failed is None:
-        return
-    if isinstance(failed, SystemExit):
-        raise failed
+    try:
+        hook(kind, value, traceback)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  the hook's own, whatever it is
+        _tell_failed_hook(error, kind, value, traceback)
+
+
+def _tell_failed_hook(
+    failed: BaseException, kind: type[BaseException], value: BaseException, traceback: TracebackType | None
+) -> None:
     failed.__traceback__ = program_traceback(failed)
     stream = sys.stderr if sys.stderr is not None else io.StringIO()
     stream.write("Error in sys.excepthook:\n")
@@ -228,8 +240,8 @@ def _print_with(hook: Hook, kind: type[BaseException], value: BaseException, tra
 
 
 def program_traceback(error: BaseException) -> TracebackType | None:
-    """The error's traceback as it would be without us: from the first frame that is not of this file, without those of
-    the SDK's hooks; they are taken out of what the error came from, too.
+    """The error's traceback as it would be without us: from the program's lowest frame on, without those of the
+    SDK's hooks; they are taken out of what the error came from, too.
     """
     seen: set[int] = set()
     links: list[BaseException | None] = [error]
@@ -240,7 +252,7 @@ def program_traceback(error: BaseException) -> TracebackType | None:
             link.__traceback__ = _without_hooks(link.__traceback__)
             links += [link.__cause__, link.__context__]
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in _BELOW:
         traceback = traceback.tb_next
     return traceback
 

@@ -40,6 +40,7 @@ class Recording:
         self.telemetry: Telemetry | None = None
         self.status: Status = "success"
         self.exit_status = 0  # as a shell sees it
+        self._is_by_sigint = False
         self._quiet = quiet
         self._path = sys.path[1:]  # without the folder that Python or the program put first
         self._pid = os.getpid()
@@ -64,6 +65,7 @@ class Recording:
     def ended(self, ended_by: BaseException | None) -> None:
         """The program's code has ended: remember how, and record an uncaught exception."""
         self.status, self.exit_status = status_of(ended_by), exit_status_of(ended_by)
+        self._is_by_sigint = type(ended_by) is KeyboardInterrupt  # Python dies by SIGINT of this alone, of no subclass
         if ended_by is None or isinstance(ended_by, SystemExit) or self.telemetry is None:
             return
         with guarded("cli.run.ended"):
@@ -86,7 +88,7 @@ class Recording:
                     self._report(self.telemetry)
         except KeyboardInterrupt:
             self._say(f'no report, for Ctrl-C skipped it: "tinkertape show {self.telemetry.run}" prints it')
-        if self.status == "interrupted":
+        if self._is_by_sigint:
             die_by_sigint()
 
     def _close(self, telemetry: Telemetry) -> None:
@@ -145,7 +147,7 @@ def exit_status_of(ended_by: BaseException | None) -> int:
     if ended_by is None or (isinstance(ended_by, SystemExit) and ended_by.code is None):
         return 0
     if not isinstance(ended_by, SystemExit):
-        return 128 + signal.SIGINT if isinstance(ended_by, KeyboardInterrupt) else 1
+        return 128 + signal.SIGINT if type(ended_by) is KeyboardInterrupt else 1
     return ended_by.code & 0xFF if isinstance(ended_by.code, int) else 1
 
 

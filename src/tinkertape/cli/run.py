@@ -1,35 +1,18 @@
 """`tinkertape run`: a program, recorded, with no change to it; the report at the end.
 
-Click is out of the way before the program begins: the command hands back what is to be done, and `entry` does it. The
-program's output, exit status and way of dying are Python's own (`program.py`); stdout is the program's alone. What of
-ours fails is left out, and changes nothing.
+Click is out of the way before the program begins: the command hands back what is to be done, and this process becomes
+an interpreter that does it (`recorded.py`, `importlib_bootstrap.py`). The program's output, exit status and way of
+dying are Python's own (`program.py`); stdout is the program's alone. What of ours fails is left out, and changes
+nothing.
 """
 
 from __future__ import annotations
 
 import click
-import msgspec
 from click.shell_completion import CompletionItem
 
-from tinkertape.cli.program import Program, end_as_python, hand_over_to_python, module_exists, prepare, program_at
-from tinkertape.cli.recording import Recording
-
-
-class Recorded(msgspec.Struct, frozen=True):
-    """A program to run and record when click is done."""
-
-    program: Program
-    name: str | None
-    quiet: bool
-
-    def execute(self) -> None:
-        if self.program.kind == "module" and not module_exists(self.program):
-            hand_over_to_python(self.program)
-        prepared = prepare(self.program)
-        recording = Recording.begin(self.program, name=self.name, quiet=self.quiet)
-        ended_by = prepared.run()
-        recording.ended(ended_by)
-        end_as_python(ended_by)
+from tinkertape.cli.program import Program, program_at
+from tinkertape.cli.recorded import Recorded
 
 
 def _files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
