@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -8,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkertape.sim import (
+    Pause,
     Scenario,
     SimError,
+    Slow,
+    SubmitFault,
     choose_scenario,
     demo_scenario,
     healthy_scenario,
@@ -103,7 +107,18 @@ def test_the_example_in_the_docstring_is_a_scenario(tmp_path: Path):
         ("jitter = 2.0", "jitter is 2.0"),
         ("seed = [", "is not a scenario"),
         ("[[pauses]]\nnth = 1", "length_s"),
-        ("latency_s = -1.0", "cannot be negative"),
+        ("latency_s = -1.0", r"latency_s is -1\.0; allowed is a number of at least 0\.0"),
+        (
+            "[[pauses]]\nnth = -3\nlength_s = 1.0",
+            r"nth is -3; allowed is a whole number of at least 1 - at `\$\.pauses",
+        ),
+        ("[[pauses]]\nnth = 1\nlength_s = -1.0", r"length_s is -1\.0; allowed is a number of at least 0\.0"),
+        ("[[outages]]\nnth = 1\nlength_s = inf", "length_s is inf"),
+        ("[[slow]]\nfirst = 5\nlast = 2\nfactor = 2.0", "last is 2; allowed .* first, which is 5"),
+        ("[[slow]]\nfirst = 1\nlast = 2\nfactor = nan", "factor is nan"),
+        ("[[poll_faults]]\nnth = 1\nstatus = 200", "status is 200; allowed .* 400 and at most 599"),
+        ("[[submit_faults]]\nnth = 1\nstatus = 503\ntimes = 0", "times is 0"),
+        ("[compute_s]\nSample = -0.1", r"compute_s\.Sample is -0\.1"),
         ('[[slow]]\nfirst=1\nlast=2\nfactor=2.0\nrequest_types=["Nap"]', "Nap"),
     ],
 )
@@ -114,6 +129,22 @@ def test_a_file_that_is_no_scenario_is_one_line_that_says_why(tmp_path: Path, te
         load_scenario(tmp_path / "s.toml")
 
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Pause(nth=-3, length_s=1.0), "nth is -3; allowed is a whole number of at least 1"),
+        (lambda: Pause(nth=1.5, length_s=1.0), "nth is 1.5"),
+        (lambda: Slow(first=1, last=2, factor="twice"), "factor is 'twice'; allowed is a number of at least 0.0"),
+        (lambda: SubmitFault(nth=1, status=503, retry_after_s=-1.0), "retry_after_s is -1.0"),
+        (lambda: Scenario(jitter=1.2), "jitter is 1.2; allowed is a number of at least 0.0 and at most 1.0"),
+        (lambda: msgspec.structs.replace(Scenario(), samples_at_once=-1), "samples_at_once is -1"),
+    ],
+)
+def test_a_scenario_written_in_python_refuses_the_same_figures(make, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        make()
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path):

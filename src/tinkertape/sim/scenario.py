@@ -31,6 +31,7 @@ A file names what differs from the defaults:
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,8 +68,44 @@ DEFAULT_COMPUTE_S: dict[RequestType, float] = {
 }
 
 
+class Allowed(msgspec.Struct, frozen=True):
+    """What a figure may be: from `least` to `most`, a whole number where `least` is one."""
+
+    least: float
+    most: float = math.inf
+
+    def check(self, key: str, value: float) -> None:
+        """Raises `ValueError` when it is not."""
+        whole = isinstance(self.least, int)
+        is_one = isinstance(value, int) or (isinstance(value, float) and not whole)
+        if not (is_one and self.least <= value <= self.most and value < math.inf):
+            upper = "" if self.most == math.inf else f" and at most {self.most}"
+            kind = "a whole number" if whole else "a number"
+            raise ValueError(f"{key} is {value!r}; allowed is {kind} of at least {self.least}{upper}")
+
+
+ALLOWED = {  # by key, in whichever part it stands; times are seconds
+    **dict.fromkeys(("nth", "first", "last", "times", "max_datum_tokens", "max_body_bytes"), Allowed(1)),
+    **dict.fromkeys(("samples_at_once", "metadata_from_bytes"), Allowed(0)),
+    **dict.fromkeys(("length_s", "after_s", "retry_after_s"), Allowed(0.0)),
+    **dict.fromkeys(("poll_hold_s", "latency_s", "seq_gap_s"), Allowed(0.0)),
+    "factor": Allowed(0.0),
+    "jitter": Allowed(0.0, 1.0),
+    "status": Allowed(400, 599),
+    "vocabulary": Allowed(2, 4096),
+}
+
+
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The parts of a scenario refuse unknown keys: a misspelt fault would otherwise just not happen."""
+    """The parts of a scenario refuse what would otherwise just not happen: unknown keys, and figures outside `ALLOWED`.
+
+    Raises `ValueError`, one line with the key, its value and what is allowed.
+    """
+
+    def __post_init__(self) -> None:
+        for key, allowed in ALLOWED.items():
+            if key in self.__struct_fields__ and (value := getattr(self, key)) is not None:
+                allowed.check(key, value)
 
 
 class Slow(Part, frozen=True):
@@ -78,6 +115,11 @@ class Slow(Part, frozen=True):
     last: int
     factor: float
     request_types: tuple[RequestType, ...] = ("ForwardBackward", "OptimStep")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.last < self.first:
+            raise ValueError(f"last is {self.last}; allowed is a whole number of at least first, which is {self.first}")
 
 
 class Pause(Part, frozen=True):
@@ -179,14 +221,9 @@ class Scenario(Part, frozen=True):
     samples_at_once: int = 0  # more than so many samples in the making are answered 429; 0: any number
 
     def __post_init__(self) -> None:
-        if not 2 <= self.vocabulary <= 4096:
-            raise ValueError(f"vocabulary is {self.vocabulary}; the simulated model has 2 to 4096 tokens")
-        if not 0.0 <= self.jitter < 1.0:
-            raise ValueError(f"jitter is {self.jitter}; it is a share, from 0 to below 1")
-        times = ("poll_hold_s", "latency_s", "seq_gap_s", "samples_at_once")
-        negative = [name for name in times if getattr(self, name) < 0]
-        if negative:
-            raise ValueError(f"{negative[0]} is {getattr(self, negative[0])}; it cannot be negative")
+        super().__post_init__()
+        for request_type, seconds in self.compute_s.items():
+            Allowed(0.0).check(f"compute_s.{request_type}", seconds)
 
     def usual_s(self, request_type: str, nth: int) -> float:
         """Compute time of the nth request of a type when nothing is slow: base and jitter. The same for the same
