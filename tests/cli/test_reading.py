@@ -19,6 +19,7 @@ from tests.cli.conftest import TINKERTAPE, Run, call, environment
 from tinkertape.cli import kept_rows
 from tinkertape.cli.source import resolve
 from tinkertape.cli.tapes import TapesSource
+from tinkertape.diagnosis.rule import rule_now, rule_of
 from tinkertape.errors import TapeError
 from tinkertape.tape import Header, encode_line, open_tape
 from tinkertape.tape.compression import compress
@@ -118,17 +119,18 @@ def test_a_kept_row_is_made_anew_as_soon_as_the_code_that_makes_rows_is_another(
     record(directory, "mine")
     source, [kept] = TapesSource(directory / "tapes"), list(directory.glob("tapes/*"))
     [made] = source.runs(5)
-    stale = kept_rows.KeptRow(kept_rows.rule_now(), kept_rows._sizes(open_tape(kept)), replace(made, state="stale"))
+    rule = rule_now(*kept_rows.ROOMS)
+    stale = kept_rows.KeptRow(rule, kept_rows._sizes(open_tape(kept)), replace(made, state="stale"))
     (kept / kept_rows.FILE).write_bytes(msgspec.json.encode(stale))
     rooms = [tmp_path / room for room in kept_rows.ROOMS]
     for room in rooms:
         shutil.copytree(Path(kept_rows.__file__).parents[1] / room.name, room)
-    assert kept_rows.rule_of(rooms) == kept_rows.rule_now()
+    assert rule_of(rooms) == rule
     with (rooms[0] / "run_state.py").open("a") as file:
         file.write("# changed\n")
 
     before = source.runs(5)
-    monkeypatch.setattr(kept_rows, "rule_now", lambda: kept_rows.rule_of(rooms))
+    monkeypatch.setattr(kept_rows, "rule_now", lambda *_: rule_of(rooms))
     after = source.runs(5)
 
     assert ([row.state for row in before], after) == (["stale"], [made])

@@ -134,22 +134,22 @@ def test_a_narrow_terminal_still_has_every_figure() -> None:
         ("killed", "Killed", 0, "▨"),
         ("running", "Too early to say:", 0, "◉"),
         ("ended", "Cannot say:", 5, "?"),
-        ("ended", "Healthy.", 0, "✓"),
+        ("ended", "Healthy, as far as this run shows:", 0, "✓"),
     ],
 )
 def test_the_mark_is_the_states_where_nobody_is_to_blame(state: str, lead: str, dropped: int, mark: str) -> None:
     ledger = {"recorded": 10, "stored": 10 - dropped, "pending": 0, "rejected": 0, "dropped": {"exit": dropped}}
-    verdict = {"owner": "none", "lead": lead, "sentence": "", "under": ""}
+    verdict = {"owner": "none", "lead": lead, "sentence": "", "under": "", "well": lead.startswith("Healthy")}
     report = msgspec.convert({**WHOLE, "state": state, "verdict": verdict, "findings": [], "ledger": ledger}, Report)
 
     assert printed(report, print_diagnosis).startswith(f"{mark} {lead}")
 
 
-@pytest.mark.parametrize(("severity", "mark"), [("error", "?"), ("info", "✓")])
-def test_what_cost_something_and_is_nobodys_is_not_well(severity: str, mark: str) -> None:
+@pytest.mark.parametrize(("well", "mark"), [(False, "?"), (True, "✓")])
+def test_what_cost_something_and_is_nobodys_is_not_well(well: bool, mark: str) -> None:
     ledger = {"recorded": 10, "stored": 10, "pending": 0, "rejected": 0, "dropped": {}}
-    finding = {**WHOLE["findings"][0], "owner": "none", "severity": severity}
-    verdict = {"owner": "none", "lead": "Not clear whose:", "sentence": "", "under": ""}
+    finding = {**WHOLE["findings"][0], "owner": "none", "severity": "info" if well else "error"}
+    verdict = {"owner": "none", "lead": "Not clear whose:", "sentence": "", "under": "", "well": well}
     changes = {"state": "ended", "verdict": verdict, "findings": [finding], "ledger": ledger}
 
     text = printed(msgspec.convert({**WHOLE, **changes}, Report), print_diagnosis)

@@ -13,6 +13,7 @@ from tests.waiting import wait_until
 from tinkertape.collector import reports as module
 from tinkertape.collector.reports import Reports
 from tinkertape.context import Event
+from tinkertape.diagnosis.rule import rule_now
 from tinkertape.store import LedgerRow, ProcessRow, Summary
 from tinkertape.tape.format import timestamp
 from tinkertape.tape.ledger import Ledger
@@ -27,6 +28,7 @@ class MadeStore:
     def __init__(self) -> None:
         self.events: dict[str, list[tuple[int, Event]]] = {}
         self.noted: list[Summary] = []
+        self.outdated: list[str] = []  # runs that other rules summed up
         self.asked = 0
 
     def add(self, run: str, time_ns: int, arrival: int, **changes: object) -> None:
@@ -59,6 +61,9 @@ class MadeStore:
 
     def runs_behind(self) -> list[str]:
         return list(self.events)
+
+    def runs_made_otherwise(self, rule: str) -> list[str]:
+        return self.outdated
 
     def runs(self, limit: int) -> list[Summary]:
         return []
@@ -113,6 +118,21 @@ def test_a_run_that_is_put_aside_meanwhile_keeps_its_cursor_and_its_last_event(s
 
     assert {summary.arrival for summary in store.noted} == {now_ns}
     assert {summary.summary["last_event"] for summary in store.noted} == {timestamp(now_ns)}
+
+
+def test_a_row_that_other_rules_made_is_made_anew_though_the_run_did_not_grow(store, monkeypatch):
+    now_ns = time.time_ns()
+    store.add("old", now_ns - 3_600_000_000_000, now_ns - 3_600_000_000_000)
+    store.outdated = ["old"]
+    monkeypatch.setattr(store, "runs_behind", list)
+
+    reports = reports_of(store)
+    reports.start()
+    wait_until(lambda: store.noted)
+    reports.close()
+
+    [summary] = store.noted
+    assert (summary.run, summary.summary["rule"]) == ("old", rule_now(*module.ROOMS))
 
 
 def test_a_silent_run_is_looked_at_without_the_store_until_its_state_changes(store, monkeypatch):

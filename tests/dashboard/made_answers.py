@@ -96,7 +96,8 @@ def verdict_of(
     computing = 100 * total["compute"] / wall
     return {
         "owner": "none",
-        "lead": "Healthy.",
+        "lead": "Healthy, as far as this run shows:",
+        "well": True,
         "sentence": f"{len(done)} steps of about {mean:.1f}\u202fs each, as usual; nothing waits on you.",
         "under": f"{computing:.0f}\u202f% of the time is Tinker computing, normal for Qwen3-8B at this batch size.",
     }

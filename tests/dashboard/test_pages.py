@@ -168,9 +168,10 @@ def test_live_runs_come_first_then_days_newest_first():
 
 
 def test_the_headline_says_whom_the_live_runs_wait_for():
-    live = {"state": "running", "began": "2026-11-24T10:00:00Z"}
-    waits = {"finding": {"cause": "capacity-pause", "owner": "service"}}
-    own = {"finding": {"cause": "user-error", "owner": "you"}}
+    live = {"state": "running", "began": "2026-11-24T10:00:00Z", "healthy": True}
+    waits = {"healthy": False, "finding": {"cause": "capacity-pause", "owner": "service"}}
+    own = {"healthy": False, "finding": {"cause": "user-error", "owner": "you"}}
+    early = {"healthy": False, "lead": "Too early to say:"}
 
     assert said(headline([row_of({"run": "a", **live})])) == "1 run live: healthy."
     assert said(headline([row_of({"run": "a", **live}), row_of({"run": "b", **live})])) == "2 runs live: all healthy."
@@ -186,7 +187,8 @@ def test_the_headline_says_whom_the_live_runs_wait_for():
         )
         == "3 runs live: 1 healthy. 1 waits for Tinker, 1 for its own code."
     )
-    ended = row_of({"run": "a", "name": "haiku", "state": "ended", "began": "2026-11-24T10:00:00Z"})
+    assert said(headline([row_of({"run": "a", **live, **early})])) == "1 run live: 1 too early to say."
+    ended = row_of({"run": "a", "name": "haiku", "state": "ended", "began": "2026-11-24T10:00:00Z", "healthy": True})
     assert said(headline([ended])) == "1 run, none live. The newest, haiku, ended and was healthy."
 
 
@@ -250,7 +252,7 @@ def test_a_part_whose_bounds_read_alike_is_not_called_bounded():
 @pytest.mark.parametrize(
     ("lead", "state", "mark"),
     [
-        ("Healthy.", "ended", "none"),
+        ("Healthy, as far as this run shows:", "ended", "none"),
         ("No Tinker call was recorded.", "ended", "unknown"),
         ("Cannot say:", "ended", "unknown"),
         ("Killed", "killed", "killed"),
@@ -258,7 +260,7 @@ def test_a_part_whose_bounds_read_alike_is_not_called_bounded():
 )
 def test_only_what_is_known_to_be_well_is_ticked(lead, state, mark):
     report = made_run("lora", "a", steps=3)
-    verdict = {"owner": "none", "lead": lead, "sentence": "", "under": ""}
+    verdict = {"owner": "none", "lead": lead, "sentence": "", "under": "", "well": lead.startswith("Healthy")}
 
     html = page_of({**report, "state": state, "verdict": verdict})
 

@@ -92,12 +92,12 @@ def test_it_cannot_say_and_never_says_healthy() -> None:
     assert report.parts == []
 
 
-def test_it_cannot_say_when_nothing_failed_either_and_is_healthy_in_json() -> None:
+def test_it_cannot_say_when_nothing_failed_either_and_is_not_healthy_in_json() -> None:
     heard = Heard()
     heard.add(5, "session_end", kind="SESSION_END")
 
     assert heard.report().verdict.lead == "Cannot say."
-    assert diagnose(heard.events).to_json()["healthy"] is True
+    assert diagnose(heard.events).to_json()["healthy"] is False
     assert diagnose(refused().events).to_json()["healthy"] is False
 
 

@@ -33,9 +33,35 @@ def report_of(script: Script, state: State | None = None, ledger: object = None)
 def test_healthy() -> None:
     report = report_of(training_run([100] * 12))
 
-    assert answer(report) == "Healthy. 12 steps of about 0.16 s each, as usual; nothing waits on you."
-    assert report.verdict.under.replace(THIN, " ").endswith("% of the time is Tinker computing.")
+    assert answer(report) == "Healthy, as far as this run shows: 12 steps, usually 0.16 s each; nothing waits on you."
+    assert report.verdict.under.replace(THIN, " ") == (
+        "78 % of the time is Tinker computing. "
+        "`forward_backward` takes 0.11 s (p50); one run alone cannot say whether that is slow for it."
+    )
     assert {owner.owner: owner.role for owner in report.owners}["service"] == "usual"
+
+
+def test_a_run_that_is_slow_from_its_first_call_is_not_called_healthy_beyond_itself() -> None:
+    report = report_of(training_run([9_000] * 6, hold=20_000))
+
+    assert report.verdict.lead == "Healthy, as far as this run shows:"
+    assert "`forward_backward` takes 9.0 s (p50)" in report.verdict.under.replace(THIN, " ")
+
+
+@pytest.mark.parametrize("ledger", [{"rejected": 1, "stored": 9}, {"rejected": 0, "stored": 9}])
+def test_a_record_that_is_not_whole_is_not_called_healthy(ledger: dict[str, int]) -> None:
+    whole = {"recorded": 10, "pending": 0, "dropped": {}}
+
+    report = report_of(training_run([100] * 12), ledger={**whole, **ledger})
+
+    assert report.verdict.lead == "Cannot say:" and not report.healthy
+    assert "could not be read" in report.verdict.sentence or "9 are accounted for" in report.verdict.sentence
+
+
+def test_whatever_the_answer_healthy_in_json_is_what_its_sentence_says() -> None:
+    early = report_of(training_run([100] * 2), state="running")
+
+    assert early.verdict.lead == "Too early to say:" and not early.healthy
 
 
 def test_a_healthy_run_that_is_mostly_idle_says_so() -> None:
@@ -300,7 +326,7 @@ def test_a_failure_that_the_service_does_not_explain_is_nobodys() -> None:
     assert [error.owner for error in report.errors] == ["none"]
     said = {owner.owner: (owner.role, owner.say) for owner in report.owners}
     assert said["you"] == ("not", "Not the cause: no error of yours")
-    assert said["service"] == ("usual", "As usual, but for 1 failure that it did not explain")
+    assert said["service"] == ("usual", "Steady: no more than 1 failure that it did not explain")
 
 
 def test_a_program_that_ended_by_a_failure_that_nobody_explains_says_so() -> None:
@@ -491,7 +517,7 @@ def test_no_call_yet() -> None:
 def test_nothing_at_all() -> None:
     diagnosis = diagnose([])
 
-    assert diagnosis.healthy
+    assert not diagnosis.findings and not diagnosis.healthy
     assert diagnosis.report.wall_s == 0
     assert json.loads(json.dumps(diagnosis.to_json()))["partition"] == {}
 

@@ -6,8 +6,9 @@ Both are on one machine's clock. What is compared came out of the collector: its
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import pytest
 from tests.diagnosis.test_forgetting import folded
 from tests.journeys.seeds import (
@@ -43,6 +44,46 @@ pytestmark = pytest.mark.timeout(300)  # the first test waits for all runs
 @pytest.fixture(params=EVERY_RUN)
 def run(request: pytest.FixtureRequest, trained: dict[str, Trained]) -> Trained:
     return trained[request.param]
+
+
+class FindingShape(msgspec.Struct, forbid_unknown_fields=True):
+    """As docs/http.md has it. `cost_s` and `share` are null only where durations are not known; here they are."""
+
+    cause: str
+    owner: Literal["you", "network", "service", "none"]
+    severity: Literal["info", "warning", "error"]
+    confidence: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    summary: str
+    cost_s: Annotated[float, msgspec.Meta(ge=0)]
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    evidence: dict[str, Any]
+    advice: str
+
+
+class LedgerShape(msgspec.Struct, forbid_unknown_fields=True):
+    recorded: int
+    stored: int
+    pending: int
+    rejected: int
+    dropped: dict[str, int]
+
+
+class DiagnosisShape(msgspec.Struct, forbid_unknown_fields=True):
+    run: str
+    healthy: bool
+    findings: list[FindingShape]
+    partition: dict[str, Annotated[float, msgspec.Meta(ge=0)]]
+    ledger: LedgerShape
+
+
+def test_what_scripts_read_has_its_shape_and_healthy_is_what_the_answer_says(run: Trained) -> None:
+    assert run.report is not None
+    diagnosis = msgspec.convert(run.diagnosis, DiagnosisShape, strict=True)
+
+    assert (diagnosis.run, len(diagnosis.findings)) == (run.run, len(run.report.findings))
+    assert diagnosis.healthy == run.report.verdict.lead.startswith("Healthy")
+    assert not (diagnosis.healthy and diagnosis.findings)
+    assert sum(diagnosis.partition.values()) == pytest.approx(run.report.wall_s, rel=1e-9)
 
 
 def true_causes(run: Trained) -> dict[str, str]:

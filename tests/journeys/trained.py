@@ -32,6 +32,7 @@ class Trained(msgspec.Struct):
     truth: list[dict[str, Any]]
     starved: list[list[tuple[int, int]]]
     report: Report | None = None  # the collector's, as it came over HTTP
+    diagnosis: Any = None  # the same, as scripts read it
     ledger: dict[str, Any] = {}
     events: list[Event] = []  # as the collector gives them out
     view: Any = None  # the same, cut: for single requests and their bounds
@@ -61,9 +62,11 @@ def judged(trained: Trained, collector: Collector) -> Trained:
     )
     answer = collector.json(f"/api/v1/runs/{trained.run}")
     report = msgspec.convert(answer["report"], Report)
+    diagnosis = collector.json(f"/api/v1/runs/{trained.run}/diagnosis")
     events = list(_events(collector, trained.run))
     ledger = collector.ledger(trained.run)
-    return msgspec.structs.replace(trained, report=report, ledger=ledger, events=events, view=_view(events))
+    told = msgspec.structs.replace(trained, report=report, diagnosis=diagnosis, ledger=ledger)
+    return msgspec.structs.replace(told, events=events, view=_view(events))
 
 
 def _events(collector: Collector, run: str) -> Iterator[Event]:

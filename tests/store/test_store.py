@@ -251,6 +251,18 @@ def test_a_run_that_grew_since_it_was_summed_up_is_known(store: Store, run):
     assert run not in store.runs_behind()
 
 
+def test_a_run_that_other_rules_summed_up_is_known_newest_first(store: Store):
+    rules = {"a": "these", "b": "others", "c": None, "d": "others"}
+    for began, (name, rule) in enumerate(rules.items()):
+        store.note_summary(Summary(f"rules-{name}", began, 1, {"rule": rule} if rule else {}))
+
+    assert [run for run in store.runs_made_otherwise("these") if run.startswith("rules-")] == [
+        "rules-d",
+        "rules-c",
+        "rules-b",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

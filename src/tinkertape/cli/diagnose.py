@@ -12,7 +12,6 @@ from tinkertape.cli.render import print_diagnosis
 from tinkertape.cli.source import damaged, resolve
 from tinkertape.cli.terminal import answers, print_json, say_damage
 from tinkertape.diagnosis.report import Report
-from tinkertape.diagnosis.run_state import is_healthy
 
 
 @click.command()
@@ -23,7 +22,7 @@ def command(run: str, url: str | None, as_json: bool) -> int:
     """Say what was wrong with a run (the newest, if none is named), whose it was, and what it cost.
 
     Exit status 0 when the run was healthy; 1 when something was found, it failed, was killed, made no call to Tinker,
-    or cannot be read whole.
+    cannot be read whole, or the answer is that it cannot say.
 
     \b
     tinkertape diagnose
@@ -31,21 +30,19 @@ def command(run: str, url: str | None, as_json: bool) -> int:
     """
     source = source_at(url)
     report = source.report(resolve(run, source))
-    parts = [part.part for part in report.parts]
-    healthy = is_healthy(report.findings, report.state, report.ledger, parts) and not damaged(report)
     if as_json:
-        print_json(msgspec.json.encode(diagnosis_of(report, healthy)))
+        print_json(msgspec.json.encode(diagnosis_of(report)))
     else:
         print_diagnosis(answers(), report)
         say_damage(damaged(report))
-    return 0 if healthy else 1
+    return 0 if report.healthy else 1
 
 
-def diagnosis_of(report: Report, healthy: bool) -> dict[str, Any]:
+def diagnosis_of(report: Report) -> dict[str, Any]:
     """A report in the shape of `diagnose --json`."""
     return {
         "run": report.run,
-        "healthy": healthy,
+        "healthy": report.healthy,
         "findings": report.findings,
         "partition": {part.part: part.seconds for part in report.parts},
         "ledger": report.ledger,

@@ -20,7 +20,7 @@ from tinkertape.cli.estimates import cost_said, lasted_said, pause_cells, pauses
 from tinkertape.cli.figures import MARKS, bounds, count, moment, plural, seconds, share
 from tinkertape.cli.text import escaped, shortened
 from tinkertape.diagnosis.report import ErrorRow, FindingRow, OperationRow, Part, PauseRow, Report, RetryRow
-from tinkertape.diagnosis.run_state import LIVE, is_healthy
+from tinkertape.diagnosis.run_state import LIVE
 from tinkertape.diagnosis.words import first_line
 from tinkertape.tape import Ledger
 
@@ -96,10 +96,7 @@ def _mark(report: Report) -> tuple[str, str]:
         return SHAPES[owner], STYLES[owner]
     if report.state != "ended":
         return STATES.get(report.state, "?"), "red" if report.state in ("failed", "killed") else ""
-    costly = [finding for finding in report.findings if finding.severity != "info"]
-    parts = [part.part for part in report.parts]
-    well = not report.verdict.lead.startswith("Cannot say") and is_healthy(costly, report.state, report.ledger, parts)
-    return ("✓", "green") if well else ("?", "")
+    return ("✓", "green") if report.verdict.well else ("?", "")
 
 
 def state_said(state: str) -> str:

@@ -119,14 +119,14 @@ class TapesSource:
         if state in LIVE:
             so_far = msgspec.to_builtins(diagnoser.report(now_ns=now_ns, ledger=ledger))
             state, status = run_state(views, so_far, now_ns)
-        report = diagnoser.report(now_ns=now_ns if state in LIVE else None, ledger=ledger, state=state)
+        until_ns = now_ns if state in LIVE else None
+        report = diagnoser.report(now_ns=until_ns, ledger=ledger, state=state, set_aside=tape.set_aside)
         asked = known.exit_status if known is not None and report.exit_status is None else report.exit_status
         return msgspec.structs.replace(
             report,
             run=tape.path.name,
             status=status or report.status,
             exit_status=asked,
-            set_aside=tape.set_aside,
         )
 
 

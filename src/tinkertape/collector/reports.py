@@ -3,6 +3,7 @@ made from it.
 
 Threads  any may ask; "tinkertape-reports" follows what the loader stored, writes the rows of the list, and tells the
          hub. One lock a run.
+Rules    a row is stored with the name of the rules that made it; one that other rules made is made anew.
 Memory   the diagnoses of the `KEPT` runs that were asked for last are kept; another begins anew from the store.
 """
 
@@ -20,13 +21,15 @@ from tinkertape.collector.run_row import row_of
 from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser, as_dict
 from tinkertape.diagnosis.report import State
+from tinkertape.diagnosis.rule import rule_now
 from tinkertape.diagnosis.run_state import LIVE, ProcessView, Signs, run_state, views_of
 from tinkertape.errors import StoreError
 from tinkertape.guard import guarded
 from tinkertape.store import Store, Summary
-from tinkertape.tape.ledger import Ledger
+from tinkertape.tape.ledger import Ledger, total
 
 KEPT = 16
+ROOMS = ("diagnosis", "collector")  # what a row says is decided there
 LIVE_MAX = 1_000  # of the newest runs: those that went on when the collector ended may be over by now
 PERIOD_S = 0.25  # the news of a run, at most so often
 REST, REST_RECEIVING = 4, 30  # times the processor time that a report took, it is not made again
@@ -111,6 +114,7 @@ class Reports:
         self._moved: set[str] = set()
         self._write_lock = threading.Lock()  # held while a row is written
         self._wake = threading.Event()
+        self._outdated: list[str] = []  # runs whose rows were made by other rules, the newest last
         self._closing = False
         self._thread = threading.Thread(target=self._follow_loop, name="tinkertape-reports", daemon=True)
 
@@ -182,14 +186,21 @@ class Reports:
             followed.catch_up(self._store)
             if not followed.events:
                 return None
-            ledger = msgspec.structs.asdict(self._ledger_of(run)) if with_ledger else None
-            report, views = self._report(followed, ledger)
-            if with_ledger:
-                report["set_aside"] = sum(number for *_, number in self._store.rejected_by_process(run))
+            ledger = msgspec.structs.asdict(self._ledger_of(run)) if with_ledger else self._said_ledger(run)
+            set_aside = sum(number for *_, number in self._store.rejected_by_process(run))
+            report, views = self._report(followed, ledger, set_aside)
             row = row_of(report, followed.last_event_ns)
             return Made(report, row, followed.cursor, views, time.monotonic())
 
-    def _report(self, followed: Followed, ledger: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[ProcessView]]:
+    def _said_ledger(self, run: str) -> dict[str, Any]:
+        """What the processes of a run say that they recorded and lost."""
+        said = [Ledger(recorded=row.recorded, dropped=row.dropped) for row in self._store.ledgers(run)]
+        summed = total(said)
+        return {"recorded": summed.recorded, "dropped": summed.dropped}
+
+    def _report(
+        self, followed: Followed, ledger: Mapping[str, Any], set_aside: int
+    ) -> tuple[dict[str, Any], list[ProcessView]]:
         """The report of a run that has caught up, and its processes. Under its lock."""
         now_ns = time.time_ns()
         before = followed.report or {}
@@ -198,11 +209,12 @@ class Reports:
         until_ns = now_ns if state in LIVE else None
         report = dict(before)
         with guarded("collector.report"):
-            report = _reported(followed.diagnoser, views, until_ns, ledger, "running" if loading else state)
+            told = "running" if loading else state
+            report = _reported(followed.diagnoser, views, until_ns, ledger, told, set_aside)
             state, status = run_state(views, report, now_ns)  # paused and stuck are told by the report itself
         state = "running" if loading else state
         report |= {"run": followed.run, "state": state, "status": status or report.get("status")}
-        report |= {"ledger": ledger, "events": followed.events}
+        report |= {"ledger": ledger, "set_aside": set_aside, "events": followed.events}
         report.setdefault("name", "")
         report["sessions"] = list(dict.fromkeys([*(report.get("sessions") or []), *followed.sessions]))
         report["project"] = report.get("project") or "default"
@@ -228,6 +240,7 @@ class Reports:
         with guarded("collector.reports"):
             self.grown(self._store.runs_behind())
             self.grown([row.run for row in self._store.runs(LIVE_MAX) if row.summary.get("state") in LIVE])
+            self._outdated = self._store.runs_made_otherwise(rule_now(*ROOMS))[::-1]
         looked_s = 0.0
         while not self._closing:
             self._wake.wait(PERIOD_S)
@@ -236,7 +249,10 @@ class Reports:
             if now_s - looked_s > LOOK_AGAIN_S:
                 looked_s = now_s
                 self._look_again()
-            for run in self._due(now_s):
+            due = self._due(now_s)
+            if not due and self._outdated:  # one at a time: what is new comes first
+                due = [self._outdated.pop()]
+            for run in due:
                 with guarded("collector.reports"):
                     self._sum_up(run)
         with self._table_lock:
@@ -290,7 +306,8 @@ class Reports:
         try:
             with self._write_lock:
                 if run not in self._moved:
-                    self._store.note_summary(Summary(run, row["began_us"], made.cursor, row), row["project"])
+                    kept = {**row, "rule": rule_now(*ROOMS)}
+                    self._store.note_summary(Summary(run, row["began_us"], made.cursor, kept), row["project"])
         except StoreError:
             with self._table_lock:
                 self._grown.add(run)
@@ -302,9 +319,10 @@ def _reported(
     diagnoser: Diagnoser,
     views: Sequence[ProcessView],
     until_ns: int | None,
-    ledger: Mapping[str, Any] | None,
+    ledger: Mapping[str, Any],
     state: str,
+    set_aside: int,
 ) -> dict[str, Any]:
     for view in views:
         diagnoser.describe(view.header)
-    return as_dict(diagnoser.report(now_ns=until_ns, ledger=ledger, state=cast(State, state)))
+    return as_dict(diagnoser.report(now_ns=until_ns, ledger=ledger, state=cast(State, state), set_aside=set_aside))

@@ -30,6 +30,8 @@ def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
         "events": report["events"],
         "steps": len(steps),
         "findings": len(findings),
+        "healthy": is_healthy(report),
+        "lead": (report.get("verdict") or {}).get("lead") or "",
         "last_event": timestamp(last_event_ns),
         "wall_s": report.get("wall_s"),
         "model": report.get("model") or "",
@@ -39,6 +41,11 @@ def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
         "step_walls": [step["wall_s"] for step in steps[-STEP_WALLS:]],
         "began_us": microseconds(began),
     }
+
+
+def is_healthy(report: Mapping[str, Any]) -> bool:
+    """As `Report.healthy`, of a report as plain data."""
+    return bool((report.get("verdict") or {}).get("well")) and not report.get("findings")
 
 
 def _finding(top: dict[str, Any]) -> dict[str, Any]:

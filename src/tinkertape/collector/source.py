@@ -14,8 +14,8 @@ import msgspec
 
 from tinkertape.collector.books import Books
 from tinkertape.collector.reports import Reports
+from tinkertape.collector.run_row import is_healthy
 from tinkertape.context import Event
-from tinkertape.diagnosis.run_state import is_healthy
 from tinkertape.store import Store
 from tinkertape.tape.format import encode_line
 
@@ -82,7 +82,7 @@ class StoreSource:
         partition = {part["part"]: part["seconds"] for part in report.get("parts") or []}
         return {
             "run": run,
-            "healthy": is_healthy(findings, report["state"], report["ledger"], partition) and not report["set_aside"],
+            "healthy": is_healthy(report),
             "findings": findings,
             "partition": partition,
             "ledger": report["ledger"],

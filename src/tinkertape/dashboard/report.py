@@ -42,6 +42,7 @@ class Verdict(msgspec.Struct, frozen=True):
     lead: str = ""
     sentence: str = ""
     under: str = ""
+    well: bool = False
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -248,6 +249,8 @@ class RunRow(msgspec.Struct, frozen=True):
     events: int = 0
     steps: int | None = None
     findings: int = 0
+    healthy: bool = False
+    lead: str = ""  # how its answer begins
     finding: TopFinding | None = None
     parts: dict[str, float] = {}
     over_s: float = 0.0

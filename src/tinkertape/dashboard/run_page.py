@@ -28,8 +28,7 @@ STATES = {
     "ended": "Ended",
     "killed": "Killed",
 }
-ROLES = {"cause": "The cause:", "not": "Not the cause:", "usual": "As usual:"}
-WELL = ("Healthy.", "No harm done:", "The steps went on:")  # how an answer begins where nothing is wrong
+ROLES = {"cause": "The cause:", "not": "Not the cause:", "usual": "Steady:"}
 _LIMITS = ("min_s", "max_s")
 STEPS_MAX, ERRORS_MAX = 200, 20  # in the table; the newest · kinds shown
 
@@ -133,7 +132,7 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
         lead=lead,
         rest=rest,
         css=owner_class(report.verdict.owner),
-        mark=_mark(report, lead),
+        mark=_mark(report),
         share=share_bar(
             {part.part: part.seconds for part in report.parts},
             report.over_s,
@@ -191,14 +190,14 @@ def _answer(report: Report) -> tuple[str, str]:
     return lead, sentence
 
 
-def _mark(report: Report, lead: str) -> str:
+def _mark(report: Report) -> str:
     """The owner's shape, or where it is nobody's the state's; ✓ stands for what is known to be well only."""
     css = owner_class(report.verdict.owner)
     if css != "none":
         return css
     if report.state in ("failed", "killed"):
         return report.state
-    return "none" if lead in WELL else "unknown"
+    return "none" if report.verdict.well else "unknown"
 
 
 def owner_lines(report: Report) -> list[OwnerLine]:

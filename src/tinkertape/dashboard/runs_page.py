@@ -22,7 +22,9 @@ WAITS = {
     "you": "for its own code",
     "none": "without a cause yet",
     "silent": "without a Tinker call yet",
+    "early": "too early to say",
 }
+QUIET = ("silent", "early")  # nobody waits, as far as is known
 SPARK_BARS, SPARK_WIDTH, SPARK_HEIGHT = 30, 132, 22
 
 
@@ -40,6 +42,7 @@ class Line(msgspec.Struct, frozen=True):
     rate: str
     cost: str
     found: str
+    answer: str
     last: datetime | None
     ago: str
     share: Bar
@@ -118,9 +121,8 @@ def headline(rows: Sequence[RunRow]) -> list[Said]:
             ]
         if newest.is_without_calls:
             return [*said, Said("; no Tinker call was recorded.")]
-        is_well = newest.state == "ended" and newest.findings == 0 and not newest.is_untold
-        return [*said, Said(" and was healthy." if is_well else ".")]
-    well = [row for row in live if row.state == "running" and _waits_for(row) == ""]
+        return [*said, Said(" and was healthy." if newest.healthy else ".")]
+    well = [row for row in live if row.healthy]
     said = [Said(f"{len(live)} run{'s' * (len(live) > 1)} live: ")]
     said.append(
         Said(
@@ -132,22 +134,24 @@ def headline(rows: Sequence[RunRow]) -> list[Said]:
         )
     )
     waiting = Counter(_waits_for(row) or "none" for row in live if row not in well)
-    for at, owner in enumerate(sorted(waiting, key=lambda owner: (owner in ("none", "silent"), -waiting[owner]))):
+    for at, owner in enumerate(sorted(waiting, key=lambda owner: (owner in ("none", *QUIET), -waiting[owner]))):
         number = waiting[owner]
-        verb = ("waits" if number == 1 else "wait") if owner == "none" or (at == 0 and owner != "silent") else ""
+        verb = ("waits" if number == 1 else "wait") if owner == "none" or (at == 0 and owner not in QUIET) else ""
         said += [Said(", ")] * (at > 0) + [
-            Said(" ".join(word for word in (str(number), verb, WAITS[owner]) if word), owner.replace("silent", ""))
+            Said(" ".join(word for word in (str(number), verb, WAITS[owner]) if word), "" if owner in QUIET else owner)
         ]
     return [*said, Said(".")] if waiting else said
 
 
 def _waits_for(row: RunRow) -> str:
-    """Whom a live run waits for; "" for nobody, as far as is known, and "silent" if it has not called Tinker yet."""
+    """Whom a live run waits for; "" for nobody, as far as is known; of `QUIET`: it called Tinker not yet, or not for long."""
     if row.finding is not None:
         return owner_class(row.finding.owner)
     if row.state in ("paused", "stuck"):
         return "tinker"
-    return "silent" if row.is_without_calls else "none" if row.is_untold else ""
+    if row.is_without_calls:
+        return "silent"
+    return "early" if row.lead.startswith("Too early") else ""
 
 
 def _line(row: RunRow, now: datetime) -> Line:
@@ -165,11 +169,23 @@ def _line(row: RunRow, now: datetime) -> Line:
         rate(row.steps or 0, wall_s),
         _cost(row.finding) if row.finding else "",
         _found(row),
+        _answer(row),
         last,
         _ago(last, now) if row.live else "",
         share,
         _spark(row),
     )
+
+
+def _answer(row: RunRow) -> str:
+    """Where nothing was found: the answer in two or three words; "" where the state says it."""
+    if row.is_untold:
+        return "cannot say"
+    if row.is_without_calls:
+        return "no Tinker call"
+    if row.healthy:
+        return "healthy"
+    return "" if row.state in ("failed", "killed") else row.lead.rstrip(".:").lower().replace("tinker", "Tinker")
 
 
 def _found(row: RunRow) -> str:

@@ -19,7 +19,7 @@ from tinkertape.diagnosis.owners import IN_SEND, TROUBLE_MIN_S, broken_connectio
 from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, YOUR_CODE
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, OperationKey
-from tinkertape.diagnosis.report import ErrorRow, FindingRow, Part, PauseRow, Report, State, Step
+from tinkertape.diagnosis.report import ErrorRow, FindingRow, OperationRow, Part, PauseRow, Report, State, Step
 from tinkertape.diagnosis.sdk_faults import SDK_KEY
 from tinkertape.diagnosis.tables import (
     error_rows,
@@ -147,6 +147,7 @@ def compose(
     identity: Identity,
     said: State | None,
     ledger: Mapping[str, Any] | None,
+    set_aside: int,
 ) -> Report:
     """The report. `findings` are settled; `said` is the state that the caller knows, or None."""
     state = state_of(fold, view, said)
@@ -155,12 +156,12 @@ def compose(
     only_sdk = view is not None and view.book.only_sdk
     parts = part_rows(view.total) if view is not None and not only_sdk else []
     over = view.over_ns(findings) if view is not None else {}
-    steps = step_rows(view, over) if view is not None else []
-    pauses = pause_rows(view) if view is not None else []
-    errors = error_rows(view) if view is not None else []
+    steps, operations = (step_rows(view, over), operation_rows(view)) if view is not None else ([], [])
+    pauses, errors = (pause_rows(view), error_rows(view)) if view is not None else ([], [])
     usual = _usual_step_s(steps)
     exit_status = first.exit_status if first is not None and state in ("ended", "failed") else None
     facts = _facts(fold, view, state, exit_status, rows, steps, parts, pauses, errors, usual, ledger)
+    facts.set_aside, facts.mainly = set_aside, _mainly(operations)
     answer = verdict(facts)
     over_s = _over_s(view, over)
     owners = unknown_owners() if only_sdk else owner_rows(fold, view, parts, rows, errors, over_s, answer)
@@ -188,7 +189,7 @@ def compose(
         steps=steps,
         usual_step_s=usual,
         models=model_rows(view) if view is not None else [],
-        operations=operation_rows(view) if view is not None else [],
+        operations=operations,
         spans=span_rows(view) if view is not None else [],
         pauses=pauses,
         errors=errors,
@@ -196,6 +197,7 @@ def compose(
         findings=rows,
         checked=_not_seen(causes, rows) if facts.calls or facts.only_sdk else [],
         ledger=dict(ledger) if ledger is not None else None,
+        set_aside=set_aside,
         loss=[(step.step, step.loss) for step in steps if step.loss is not None],
     )
 
@@ -239,6 +241,16 @@ def _over_s(view: View | None, over: Mapping[OperationKey, int]) -> float:
     if view is None:
         return 0.0
     return sum(min(cost, view.waited[key][COMPUTE]) for key, cost in over.items() if key in view.waited) / 1e9
+
+
+def _mainly(operations: Sequence[OperationRow]) -> str:
+    """What the operation that took most of the time took, in words; '' if none was answered."""
+    answered = [row for row in operations if row.p50_s is not None and row.family in ("training", "sampling")]
+    if not answered:
+        return ""
+    most = max(answered, key=lambda row: row.count * (row.p50_s or 0.0))
+    took = words.seconds(most.p50_s or 0.0)
+    return f"`{most.operation}` took {took}" if most.count == 1 else f"`{most.operation}` takes {took} (p50)"
 
 
 def _facts(

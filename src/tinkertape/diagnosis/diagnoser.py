@@ -20,7 +20,6 @@ from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.compose import Identity, compose, settled
 from tinkertape.diagnosis.findings import TOLD_LIVE, Finding
 from tinkertape.diagnosis.report import Report, State, as_dict
-from tinkertape.diagnosis.run_state import is_healthy
 from tinkertape.diagnosis.runner import Runner
 from tinkertape.diagnosis.view import View, Viewer
 from tinkertape.tape import Tape, open_tape
@@ -57,17 +56,26 @@ class Diagnoser:
         if session and session not in (*identity.sessions, known.get("run")):
             identity.sessions.append(str(session))
 
-    def report(self, now_ns: int | None = None, ledger: object = None, state: State | None = None) -> Report:
+    def report(
+        self, now_ns: int | None = None, ledger: object = None, state: State | None = None, set_aside: int = 0
+    ) -> Report:
         """The report as of `now_ns` (wall time, ns since the epoch; None: the last event).
 
         `ledger` is the run's, if it is known. `state` is what the caller knows of the process (running, killed, …);
-        without it, the run goes on until its recording stopped.
+        without it, the run goes on until its recording stopped. `set_aside` lines of it could not be read.
         """
         live = None if state is None else state in ("running", "paused", "stuck")
         view = self._viewer.view(now_ns, live)
         self._findings = settled(view, self._runner.findings)
         return compose(
-            self._book.fold, view, self._findings, self._runner.causes, self._identity, state, _plain(ledger)
+            self._book.fold,
+            view,
+            self._findings,
+            self._runner.causes,
+            self._identity,
+            state,
+            _plain(ledger),
+            set_aside,
         )
 
     def view(self, now_ns: int | None = None, live: bool | None = None) -> View | None:
@@ -95,8 +103,8 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Was nothing found, and did the run, with a call to Tinker, end well, with a whole record?"""
-        return is_healthy(self.findings, self.report.state, self.report.ledger, self.partition)
+        """Was nothing found, as far as a whole record of a run that called Tinker shows?"""
+        return self.report.healthy
 
     @property
     def partition(self) -> dict[str, float]:
@@ -136,7 +144,8 @@ def diagnose(
     headers = getattr(events, "headers", None)
     for header in (headers.values() if isinstance(headers, Mapping) else headers) or ():
         diagnoser.describe(header)
-    report = diagnoser.report(ledger=_ledger_of(events), state=state)
+    set_aside = events.set_aside if isinstance(events, Tape) else 0
+    report = diagnoser.report(ledger=_ledger_of(events), state=state, set_aside=set_aside)
     return Diagnosis(report, diagnoser.findings)
 
 

@@ -132,13 +132,13 @@ def _say_service(fold: Fold, parts: Sequence[Part], over_s: float, guilty: bool,
         return f"Not the cause: {_blame(findings, 'service')}"
     unclear = sum(row.evidence["figures"].get("failed", 0) for row in findings if row.owner == "none")
     if unclear:
-        return f"As usual, but for {words.count(unclear, 'failure')} that it did not explain"
+        return f"Steady: no more than {words.count(unclear, 'failure')} that it did not explain"
     if lost - over_s >= TROUBLE_MIN_S:
         return f"Paused for ≈{words.THIN}{words.seconds(lost - over_s)}; no error, no slow stretch"
     network = any(row.owner == "network" for row in findings)
     if network and all(process.round_trip_ns is None for process in fold.processes.values()):
         return "Not known: no answer of it came through"
-    return "As usual: no pause, no error, no slow stretch"
+    return "Steady: no pause, no error, no slow stretch"
 
 
 def _as_known(seconds: float, compute: Part | None) -> str:

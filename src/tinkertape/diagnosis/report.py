@@ -19,12 +19,15 @@ Role = Literal["cause", "not", "usual", "none"]
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The answer in one sentence: `lead` names the owner, `sentence` says why, `under` what to do."""
+    """The answer in one sentence: `lead` names the owner, `sentence` says why, `under` what to do. `well`: nothing is
+    wrong, as far as a whole record shows; never where the answer is that it cannot say.
+    """
 
     owner: FindingOwner
     lead: str
     sentence: str
     under: str
+    well: bool = False
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -207,6 +210,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ledger: dict[str, Any] | None
     set_aside: int = 0  # damaged lines that nothing here is made of
     loss: list[tuple[int, float]]
+
+    @property
+    def healthy(self) -> bool:
+        """Is all well, without any finding? The one meaning of the word, for scripts, terminal, page and list."""
+        return self.verdict.well and not self.findings
 
 
 def as_dict(report: Report) -> dict[str, Any]:

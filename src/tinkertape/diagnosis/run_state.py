@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tinkertape.config import process_started
 from tinkertape.context import Event
-from tinkertape.diagnosis.parts import IDLE
 from tinkertape.diagnosis.report import State
 
 SILENCE_MAX_NS = 30_000_000_000
 LIVE = ("running", "paused", "stuck")
-LOST_MAX = 0.01  # of the events; with more of them gone the verdict cannot say, either
 
 
 class ProcessView(msgspec.Struct, frozen=True):
@@ -82,26 +80,6 @@ def run_state(processes: Sequence[ProcessView], report: Mapping[str, Any], now_n
     if not status:
         return "killed", ""
     return ("failed" if status in ("error", "errored", "failed") else "ended"), status
-
-
-def is_healthy(
-    findings: Sequence[object], state: str, ledger: Mapping[str, Any] | None, parts: Collection[str]
-) -> bool:
-    """Nothing was found, the run did not fail, was not killed, made a call, and its record is whole: nothing of it was
-    set aside, and at most `LOST_MAX` of it lost. What a live run is writing just now is no loss. `parts` are those that
-    its time was cut into: of a run without any call, all of it was idle.
-    """
-    if findings or state in ("failed", "killed") or set(parts) == {IDLE}:
-        return False
-    if not ledger:
-        return True
-    dropped = {reason: number for reason, number in (ledger.get("dropped") or {}).items() if number}
-    if state in LIVE:
-        dropped.pop("torn", None)
-    recorded, lost = ledger.get("recorded") or 0, sum(dropped.values())
-    placed = sum(ledger.get(place) or 0 for place in ("stored", "pending", "rejected")) + lost
-    whole = not ledger.get("rejected") and (state in LIVE or recorded == placed)
-    return whole and lost <= LOST_MAX * recorded
 
 
 def _is_live(view: ProcessView, now_ns: int) -> bool:

@@ -22,6 +22,8 @@ from tinkertape.diagnosis.sentences import SUBJECTS, estimated, is_open, is_paus
 EARLY_STEPS = 5
 EARLY_S = 30.0
 CAUSE_SHARE = 0.25  # of what was lost
+LOST_MAX = 0.01  # of the events; with more of them gone no run is called healthy
+HEALTHY = "Healthy, as far as this run shows:"  # it is compared with itself: slow from its first call, it looks so too
 LEADS: dict[FindingOwner, str] = {
     "service": "It is Tinker.",
     "you": "It is your code.",
@@ -66,6 +68,8 @@ class Facts:
     order: list[FindingOwner] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)  # seen, and perhaps without a finding
     only_sdk: bool = False  # nothing but the SDK's own events was received
+    set_aside: int = 0  # lines of the record that could not be read
+    mainly: str = ""  # what the operation that took most of the time took
 
     @property
     def live(self) -> bool:
@@ -95,7 +99,7 @@ def verdict(facts: Facts) -> Verdict:
         return _paused(facts)
     if any(finding.severity != "info" for finding in facts.findings):
         return _caused(facts)
-    lost = _gap(facts, 0.01)
+    lost = _gap(facts, LOST_MAX) or _unread(facts)
     if lost:
         return Verdict("none", "Cannot say:", lost, "No cause was found in what was recorded.")
     if facts.calls == 0:
@@ -109,7 +113,7 @@ def verdict(facts: Facts) -> Verdict:
 
 def _healthy(facts: Facts) -> Verdict:
     if facts.steps and facts.usual_step_s is not None:
-        what = f"{words.count(facts.steps, 'step')} of about {words.seconds(facts.usual_step_s)} each, as usual"
+        what = f"{words.count(facts.steps, 'step')}, usually {words.seconds(facts.usual_step_s)} each"
     else:
         what = f"{words.count(facts.calls, 'call')} in {words.seconds(facts.wall_s)}"
     if facts.your_share < 0.15:
@@ -125,11 +129,12 @@ def _healthy(facts: Facts) -> Verdict:
         told = " ".join(sentences(facts.findings, live=facts.live)[:2])
         beside = any(finding.cost_s for finding in facts.findings)  # another thread waited for it
         lead = "The steps went on:" if beside and facts.steps else "No harm done:"
-        return Verdict("none", lead, told, f"{what}{rest} {under} {_rest(facts, [])}".strip())
+        return Verdict("none", lead, told, f"{what}{rest} {under} {_rest(facts, [])}".strip(), well=True)
     if facts.trouble:
         seen = f"No detector names a cause, but {_there_was(facts.trouble)}."
         return Verdict("none", "No cause found.", seen, f"{under} {_rest(facts, [])}".strip())
-    return Verdict("none", "Healthy.", what + rest, f"{under} {_rest(facts, [])}".strip())
+    alone = f"{facts.mainly}; one run alone cannot say whether that is slow for it." if facts.mainly else ""
+    return Verdict("none", HEALTHY, what + rest, f"{under} {alone} {_rest(facts, [])}".strip(), well=True)
 
 
 def _paused(facts: Facts) -> Verdict:
@@ -259,9 +264,25 @@ def _rest(facts: Facts, others: list[FindingRow]) -> str:
 def _gap(facts: Facts, least: float) -> str:
     """What was lost of the record, if it is more than a share of it."""
     ledger = facts.ledger or {}
-    dropped: dict[str, int] = ledger.get("dropped") or {}
+    dropped: dict[str, int] = dict(ledger.get("dropped") or {})
+    if facts.live:
+        dropped.pop("torn", None)  # it is being written
     lost, recorded = sum(dropped.values()), ledger.get("recorded") or 0
     if not lost or lost <= least * recorded:
         return ""
     of_all = figures.count(recorded)
     return f"{words.count(lost, 'event')} of {of_all} could not be kept ({', '.join(sorted(dropped))})."
+
+
+def _unread(facts: Facts) -> str:
+    """What of the record could not be read, or is in no count."""
+    ledger = facts.ledger or {}
+    unread = facts.set_aside or ledger.get("rejected") or 0
+    if unread:
+        return f"{words.count(unread, 'line')} of the record could not be read."
+    recorded = ledger.get("recorded") or 0
+    placed = sum(ledger.get(place) or 0 for place in ("stored", "pending", "rejected"))
+    placed += sum((ledger.get("dropped") or {}).values())
+    if facts.live or "stored" not in ledger or recorded == placed:
+        return ""
+    return f"of {words.count(recorded, 'event')} that were recorded, {figures.count(placed)} are accounted for."

@@ -152,5 +152,9 @@ def summary(engine: Engine, run: str) -> Summary | None:
     return Summary(rows[0][0], rows[0][1], rows[0][2], _decode(rows[0][3])) if rows else None
 
 
+def runs_made_otherwise(engine: Engine, rule: str) -> list[str]:
+    return [row[0] for row in engine.read(query_text("runs_made_otherwise"), {"rule": rule})]
+
+
 def runs_behind(engine: Engine) -> list[str]:
     return [row[0] for row in engine.read(query_text("runs_behind"))]

@@ -205,6 +205,10 @@ class Store:
         """One run that was summed up."""
         return queries.summary(self._engine, run)
 
+    def runs_made_otherwise(self, rule: str) -> list[str]:
+        """The runs whose summary was made by other rules than these, newest first."""
+        return queries.runs_made_otherwise(self._engine, rule)
+
     def runs_behind(self) -> list[str]:
         """The runs that have events newer than their summary."""
         return queries.runs_behind(self._engine)

@@ -27,7 +27,7 @@ def test_its_cost_is_what_the_run_waited_in_the_queue() -> None:
 
 
 def test_a_short_pause_is_not_worth_a_word() -> None:
-    assert diagnose(training_run([100] * 6, hold=50, pauses={4: (0, 700)}).events()).healthy
+    assert not diagnose(training_run([100] * 6, hold=50, pauses={4: (0, 700)}).events()).findings
 
 
 def test_a_rate_limit_is_another_cause() -> None:
@@ -35,7 +35,7 @@ def test_a_rate_limit_is_another_cause() -> None:
     pause = {"request_id": "r1", "reason": "rate_limit", "operation": "sample"}
     script.event("tinker.queue.resume", 50_000, {"duration": 47_000 * MS}, pause)
 
-    assert diagnose(script.events(), only="capacity-pause").healthy
+    assert not diagnose(script.events(), only="capacity-pause").findings
 
 
 def test_pauses_of_several_requests_at_once_are_one() -> None:

@@ -42,7 +42,7 @@ def test_a_future_that_failed_in_the_service_is_an_error_of_the_service() -> Non
 
 
 def test_a_poll_that_nobody_answers_in_time_is_no_error() -> None:
-    assert diagnose(training_run([1000] * 6, hold=100).events()).healthy  # 408 after 408
+    assert not diagnose(training_run([1000] * 6, hold=100).events()).findings  # 408 after 408
 
 
 def test_a_poll_answered_502_costs_nothing() -> None:
@@ -62,7 +62,7 @@ def test_what_the_user_did_wrong_is_not_the_services() -> None:
         "reason": "too long",
     }
 
-    assert diagnose(training_run([100] * 6, failures={3: failure}).events(), only="service-errors").healthy
+    assert not diagnose(training_run([100] * 6, failures={3: failure}).events(), only="service-errors").findings
 
 
 def test_errors_close_to_each_other_are_one_finding() -> None:

@@ -39,11 +39,11 @@ def test_noise_alone_is_healthy(seed: int) -> None:
     rng = random.Random(seed)
     computes = [20 * rng.uniform(0.8, 1.2) + rng.expovariate(1 / 8) for _ in range(40)]
 
-    assert diagnose(training_run(computes).events(), only="slow-service").healthy
+    assert not diagnose(training_run(computes).events(), only="slow-service").findings
 
 
 def test_one_or_two_slow_calls_are_no_stretch() -> None:
-    assert diagnose(training_run([100] * 8 + [500] * 2 + [100] * 8, hold=1000).events()).healthy
+    assert not diagnose(training_run([100] * 8 + [500] * 2 + [100] * 8, hold=1000).events()).findings
 
 
 def test_larger_batches_are_not_slower() -> None:
@@ -55,7 +55,7 @@ def test_larger_batches_are_not_slower() -> None:
         at = call.ended + 5
     script.tick(at + 500)
 
-    assert diagnose(script.events()).healthy
+    assert not diagnose(script.events()).findings
 
 
 def test_a_stalled_client_is_not_the_services_doing() -> None:
@@ -68,7 +68,7 @@ def test_a_stalled_client_is_not_the_services_doing() -> None:
         at = call.ended + 5
     script.tick(at + 500)
 
-    assert diagnose(script.events()).healthy
+    assert not diagnose(script.events()).findings
 
 
 def test_what_stands_behind_another_is_not_slow() -> None:
@@ -83,7 +83,7 @@ def test_what_stands_behind_another_is_not_slow() -> None:
         at = second.ended + 5
     script.tick(at + 500)
 
-    assert diagnose(script.events()).healthy
+    assert not diagnose(script.events()).findings
 
 
 def test_a_stretch_that_goes_on_says_since_when() -> None:

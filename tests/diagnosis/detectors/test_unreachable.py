@@ -181,4 +181,4 @@ def test_of_a_service_that_never_answered_nothing_is_said_to_be_usual() -> None:
         return next(row.say for row in diagnose(script.events()).report.owners if row.owner == "service")
 
     assert said(answered=False) == "Not known: no answer of it came through"
-    assert said(answered=True).startswith("As usual")
+    assert said(answered=True).startswith("Steady")

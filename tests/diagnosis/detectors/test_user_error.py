@@ -61,7 +61,7 @@ def test_a_status_of_4xx_is_yours(status: int) -> None:
     ids=str,
 )
 def test_what_is_not_yours_is_not_found(failure: dict[str, object]) -> None:
-    assert diagnose(training_run([100] * 6, failures={3: failure}).events(), only="user-error").healthy
+    assert not diagnose(training_run([100] * 6, failures={3: failure}).events(), only="user-error").findings
 
 
 RAISED = {
