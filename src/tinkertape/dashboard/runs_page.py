@@ -144,7 +144,7 @@ def headline(rows: Sequence[RunRow]) -> list[Said]:
 
 
 def _waits_for(row: RunRow) -> str:
-    """Whom a live run waits for; "" for nobody, as far as is known; of `QUIET`: it called Tinker not yet, or not for long."""
+    """Whom a live run waits for; "" for nobody, as far as is known; of `QUIET`: too early to know."""
     if row.finding is not None:
         return owner_class(row.finding.owner)
     if row.state in ("paused", "stuck"):

@@ -158,9 +158,8 @@ def compose(
     over = view.over_ns(findings) if view is not None else {}
     steps, operations = (step_rows(view, over), operation_rows(view)) if view is not None else ([], [])
     pauses, errors = (pause_rows(view), error_rows(view)) if view is not None else ([], [])
-    usual = _usual_step_s(steps)
     exit_status = first.exit_status if first is not None and state in ("ended", "failed") else None
-    facts = _facts(fold, view, state, exit_status, rows, steps, parts, pauses, errors, usual, ledger)
+    facts = _facts(fold, view, state, exit_status, rows, steps, parts, pauses, errors, _usual_step_s(steps), ledger)
     facts.set_aside, facts.mainly = set_aside, _mainly(operations)
     answer = verdict(facts)
     over_s = _over_s(view, over)
@@ -187,7 +186,7 @@ def compose(
         lost_s=sum(part.seconds for part in parts if part.part.startswith(QUEUE)) + over_s,
         over_s=over_s,
         steps=steps,
-        usual_step_s=usual,
+        usual_step_s=facts.usual_step_s,
         models=model_rows(view) if view is not None else [],
         operations=operations,
         spans=span_rows(view) if view is not None else [],
