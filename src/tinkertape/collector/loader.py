@@ -23,9 +23,11 @@ from pathlib import Path
 
 import msgspec
 
+from tinkertape.collector import stretch
 from tinkertape.collector.batch import Batch
 from tinkertape.collector.pending import Pending, pending_of
 from tinkertape.collector.removals import Removals
+from tinkertape.collector.stretch import Stretches
 from tinkertape.collector.tape_file import Finder, Progress, TapeFile
 from tinkertape.context import Event
 from tinkertape.errors import StoreError, TapeError, TapeNotFound
@@ -86,6 +88,7 @@ class Loader:
         self._found_s = self._looked_at_ended_s = 0.0
         self._sessions: dict[str, tuple[str, str]] = {}
         self._complete: dict[tuple[str, str, str], int] = {}  # by process: every index of ours below is stored
+        self._stretches = Stretches(store, self._complete)
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closing = False
@@ -94,6 +97,7 @@ class Loader:
         self._stop = threading.Event()  # set with `_closing`
         self._thread = threading.Thread(target=self._load_loop, name="tinkertape-loader", daemon=True)
         self.rows = 0
+        self.stretched = 0  # of them, what the engine read by itself
         self.duplicates = 0
         self.set_aside = 0
         self.failures = 0
@@ -193,7 +197,7 @@ class Loader:
         for session_id in self._store.sessions_unfiled():
             self._on_moving(session_id)
             self._store.refile(session_id, *self._sessions[session_id])
-        self._complete = self._store.complete_processes()
+        self._complete.update(self._store.complete_processes())
 
     def _turn_guarded(self) -> int:
         """Rows loaded; -1 after a failure."""
@@ -214,15 +218,18 @@ class Loader:
         with self._lock:
             self._find()
             hurried, self._hurried = self._hurried, False
-            batch, steps = self._gather(hurried)
-            grown = self._store_batch(batch) if steps else []
-            for step in steps:
+            batch, steps = Batch(), dict[Path, _Step]()
+            waiting = self._to_look_at(hurried)
+            runs = self._stretch(waiting, batch, steps)
+            self._gather(waiting, batch, steps)
+            grown = sorted({*runs, *self._store_batch(batch)}) if steps else []
+            for step in steps.values():
                 step.tape.advance(step.progress)
                 step.tape.ended = step.ended
             grown += self._removals.tell()
         if grown:
             self._on_stored(grown)
-        for step in steps:
+        for step in steps.values():
             if step.tape.inbox:
                 self._on_loaded(step.tape.path, step.progress.offset)
         return len(batch) + len(steps)
@@ -236,14 +243,29 @@ class Loader:
             if path not in self._files:
                 self._files[path] = TapeFile(path, self._store.id, inbox=inbox)
 
-    def _gather(self, hurried: bool) -> tuple[Batch, list[_Step]]:
+    def _stretch(self, waiting: list[TapeFile], batch: Batch, steps: dict[Path, _Step]) -> set[str]:
+        """Load a stretch of one file that is far behind, each in its turn; the runs that grew come back."""
+        for tape in sorted(waiting, key=lambda tape: tape.stretched_s):
+            try:
+                is_behind = tape.size() - tape.progress.offset > stretch.BYTES_MIN
+                taken = self._stretches.take(tape, batch, self._sessions) if is_behind else None
+            except OSError:
+                continue  # said by whoever reads it line by line
+            if taken is not None:
+                tape.stretched_s = time.monotonic()
+                tape.note_growth(True)
+                steps[tape.path] = _Step(tape, taken.progress, tape.ended)
+                self.rows += taken.rows
+                self.stretched += taken.rows
+                self.duplicates += taken.duplicates
+                return taken.runs
+        return set()
+
+    def _gather(self, waiting: list[TapeFile], batch: Batch, steps: dict[Path, _Step]) -> None:
         """A batch from all files that grew, round and round: a long one must not hold up the run that goes on now."""
-        batch = Batch()
-        steps: dict[Path, _Step] = {}
-        waiting = self._to_look_at(hurried)
+        waiting = [tape for tape in waiting if tape.path not in steps]
         while waiting and len(batch) < ROWS_MAX:
             waiting = [tape for tape in waiting if len(batch) < ROWS_MAX and self._read(tape, batch, steps)]
-        return batch, list(steps.values())
 
     def _to_look_at(self, hurried: bool) -> list[TapeFile]:
         now_s = time.monotonic()
@@ -289,6 +311,8 @@ class Loader:
         offset = before.offset
         for record in reader.records():
             batch.take(tape, record)
+            if isinstance(record.line, Event):
+                self._stretches.plain.learn(record.raw)
             offset = record.next_offset
             if len(batch) >= ROWS_MAX or len(batch) - lines >= self._file_rows or offset - before.offset > BYTES_MAX:
                 break

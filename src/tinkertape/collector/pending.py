@@ -14,11 +14,9 @@ import msgspec
 from tinkertape.collector.batch import SESSION_CREATE, Batch, Sessions
 from tinkertape.collector.tape_file import TapeFile
 from tinkertape.config import event_id as derived_id
-from tinkertape.errors import BadLine, TapeError
+from tinkertape.errors import TapeError
 from tinkertape.store import LedgerRow
-from tinkertape.tape.format import decode_line
 from tinkertape.tape.forms import open_stored
-from tinkertape.tape.reader import Record
 
 Key = tuple[str, str]  # run, process
 Identity = tuple[str, int, str]  # process, index, event id
@@ -71,7 +69,7 @@ def _read_rest(tape: TapeFile, found: Pending, sessions: Sessions, run: str | No
                 found.torn[tape.run, tape.process] += 1
             break
         if not _take_at_a_glance(raw, found, sessions, run):
-            batch.take(tape, _record(tape, raw, offset))
+            batch.take(tape, next(tape.records([raw], offset)))
         offset = next_offset
     _add(found, batch, sessions, run)
     tape.ended = ended
@@ -109,13 +107,6 @@ def _take_at_a_glance(raw: bytes, found: Pending, sessions: Sessions, run: str |
         identity = (glance.process, glance.event_session_index, "" if is_ours else glance.event_id)
         found.identities.setdefault((home, glance.process), set()).add(identity)
     return True
-
-
-def _record(tape: TapeFile, raw: bytes, offset: int) -> Record:
-    try:
-        return Record(decode_line(raw, tape.header), raw, offset, offset)
-    except BadLine as error:
-        return Record(error, raw, offset, offset)
 
 
 def _add(found: Pending, batch: Batch, sessions: Sessions, run: str | None) -> None:

@@ -11,22 +11,25 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from tinkertape.errors import TapeError
-from tinkertape.tape.format import Header
+from tinkertape.errors import BadLine, TapeError
+from tinkertape.tape.format import Header, decode_line
 from tinkertape.tape.forms import open_stored, segment_files, stored_bytes
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
-from tinkertape.tape.reader import Reader, first_header
+from tinkertape.tape.reader import Reader, Record, first_header
 from tinkertape.tape.tape import last_end
 
 SETTLED_NS = 2_000_000_000
 IDLE_DIVISOR, IDLE_MAX_S = 30, 2.0  # a file that was silent for a minute is looked at each two seconds
 STORE_ID_CHARS = 8  # of the store's id, in the name of a mark
 _log = logging.getLogger("tinkertape")
+
+
+INBOX = Header(run="inbox", process="")  # a line of the inbox says all by itself; what it leaves out is nobody's
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -47,6 +50,8 @@ class TapeFile:
         self.progress = progress_of(self.mark)
         self.header: Header | None = None
         self.ended = False  # its last line says that nothing follows
+        self.closely_until = 0  # an offset: what stands before it is not for the engine to read by itself
+        self.stretched_s = 0.0  # when it last did (monotonic)
         self.not_before_s = 0.0  # when to look again (monotonic): soon, unless it is silent or cannot be read
         self._grew_s = time.monotonic()
 
@@ -94,7 +99,20 @@ class TapeFile:
         """A reader from an offset on, which knows the header already if this file's was read."""
         reader = Reader(self.path, offset)
         reader.header = self.header
+        if self.inbox:
+            reader.holds = INBOX
         return reader
+
+    def records(self, raws: Sequence[bytes], offset: int) -> Iterator[Record]:
+        """Lines of this file that stand one after another from an offset on."""
+        header = INBOX if self.inbox else self.header
+        for raw in raws:
+            next_offset = offset + len(raw) + 1
+            try:
+                yield Record(decode_line(raw, header), raw, offset, next_offset)
+            except BadLine as error:
+                yield Record(error, raw, offset, next_offset)
+            offset = next_offset
 
 
 def loaded_mark(segment: Path, store_id: str) -> Path:

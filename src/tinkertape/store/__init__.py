@@ -6,12 +6,13 @@ docs/facts/performance.md §6.
 
 from __future__ import annotations
 
-from tinkertape.store.queries import LedgerRow, ProcessRow, StoredProcess, Summary
+from tinkertape.store.queries import LedgerRow, Passed, ProcessRow, StoredProcess, Summary
 from tinkertape.store.rows import in_range, unfit
 from tinkertape.store.store import Rejected, Store, folder_of, held, id_of
 
 __all__ = [
     "LedgerRow",
+    "Passed",
     "ProcessRow",
     "Rejected",
     "Store",

@@ -124,6 +124,12 @@ class Engine:
         with _as_store_error("write"):
             self._writer.command(sql, parameters=dict(parameters or {}))
 
+    def read_written(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query about a table that the writing client alone can see. Raises `StoreError`."""
+        with _as_store_error("read"):
+            rows: list[tuple[Any, ...]] = self._writer.query(sql).result_rows
+            return rows
+
     def insert(self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
         """Insert columns of equal length; on return they are in the table and synced. Raises `StoreError`."""
         with _as_store_error("insert into"):

@@ -7,13 +7,14 @@ thread and raise `StoreError`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tinkertape.store.engine import Engine
+from tinkertape.tape.format import Header
 
 ROOM = Path(__file__).parent
 AFTER_ALL = (2**63 - 1, "\U0010ffff")  # the cursor before the newest run
@@ -30,6 +31,21 @@ class StoredProcess(msgspec.Struct, frozen=True):
     stored: int
     ours: int
     highest: int
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """The events of one process that pass on their way into the store; of ours among them (with a derived id) the
+    lowest index, the highest, and how many different ones."""
+
+    project: str
+    run: str
+    process: str
+    events: int
+    unfit: int
+    ours: int
+    lowest: int
+    highest: int
+    different: int
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
@@ -137,6 +153,29 @@ def forget_run_events(engine: Engine, run: str) -> None:
 
 def forget_run_summary(engine: Engine, run: str) -> None:
     engine.write(query_text("forget_run_summary"), {"run": run})
+
+
+def make_passing(engine: Engine) -> None:
+    engine.write(query_text("make_passing"))
+
+
+def pass_lines(engine: Engine, path: str, header: Header) -> None:
+    keys = ("project", "run", "process", "session_id", "sdk_version")
+    engine.write(query_text("pass_lines"), {"path": path, **{key: getattr(header, key) for key in keys}})
+
+
+def passed(engine: Engine) -> list[Passed]:
+    return [Passed(*row) for row in engine.read_written(query_text("passed"))]
+
+
+def store_passed(engine: Engine, first: int, known: Mapping[tuple[str, str, str], int]) -> None:
+    processes = ["\n".join(key) for key in known]
+    parameters = {"first": first, "processes": processes, "known": list(known.values())}
+    engine.write(query_text("store_passed"), parameters)
+
+
+def clear_passing(engine: Engine) -> None:
+    engine.write(query_text("clear_passing"))
 
 
 def summaries(engine: Engine, before: tuple[int, str] | None, limit: int) -> list[Summary]:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -30,6 +31,7 @@ from tinkertape.store import queries
 from tinkertape.store.engine import Engine
 from tinkertape.store.lock import FolderLock
 from tinkertape.store.rows import EVENT_COLUMNS, event_columns, event_of
+from tinkertape.tape.format import Header
 
 ID_FILE = "tinkertape.id"
 PAGE = 5_000  # events read at a time by `event_stream`, 40 MB of memory; each page reads the indexes of the whole run
@@ -109,6 +111,23 @@ class Store:
         if events:
             columns = event_columns(events, self._arrivals(len(events)))
             self._engine.insert("events", EVENT_COLUMNS, columns)
+
+    @contextlib.contextmanager
+    def passing(self, lines: bytes, header: Header) -> Iterator[list[queries.Passed]]:
+        """Let the engine read plain lines (`collector.plain`), which says of whose events they are; while inside,
+        `insert_passing` stores them. `header` gives what they leave out. Not for two threads. Raises `StoreError`."""
+        with _in_memory(lines, self.folder) as path:
+            queries.make_passing(self._engine)
+            try:
+                queries.pass_lines(self._engine, path, header)
+                yield queries.passed(self._engine)
+            finally:
+                queries.clear_passing(self._engine)
+
+    def insert_passing(self, count: int, known: Mapping[tuple[str, str, str], int]) -> None:
+        """Store what passes, `count` lines, without the events of ours below the index that is `known` of their
+        (project, run, process)."""
+        queries.store_passed(self._engine, self._arrivals(count), known)
 
     def reject(self, rows: Sequence[Rejected]) -> None:
         """Remember what was set aside, and why."""
@@ -254,6 +273,24 @@ class Store:
 def _firsts(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows that are the first copy of their event, without that mark."""
     return [row[:-1] for row in rows if row[-1]]
+
+
+@contextlib.contextmanager
+def _in_memory(lines: bytes, folder: Path) -> Iterator[str]:
+    """A file for the engine to read, that has no name and ends with its descriptor."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("tinkertape-passing", os.MFD_CLOEXEC)
+        path = f"/proc/self/fd/{descriptor}"
+    else:
+        descriptor, path = tempfile.mkstemp(prefix="passing-", dir=folder)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(lines)
+        yield path
+    finally:
+        os.close(descriptor)
+        if not path.startswith("/proc/"):
+            Path(path).unlink()
 
 
 def _columns(values: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

@@ -39,7 +39,8 @@ class Reader:
     Iterate for `(line, next_offset)` of every good line that is there now, and again later for what came since.
     `offset` is where the next line begins, also when an iteration was left early; `torn` (0 or 1) and `set_aside`
     count what was met so far; `header` is the last one met, or the file's first line for a reader that began later;
-    `damage` says why a compressed segment could not be read to its end.
+    `holds`, where it is set, says what lines leave out, whatever headers stand among them; `damage` says why a
+    compressed segment could not be read to its end.
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
@@ -49,6 +50,7 @@ class Reader:
         self.set_aside = 0
         self.damage = ""
         self.header: Header | None = None
+        self.holds: Header | None = None
         self._header_of_place = header_of_place(path)
 
     def __iter__(self) -> Iterator[tuple[Line, int]]:
@@ -105,7 +107,7 @@ class Reader:
             if len(raw) > LINE_MAX:
                 raw = b""
                 raise BadLine(f"longer than {LINE_MAX} bytes")
-            line = decode_line(raw, self.header or self._header_of_place)
+            line = decode_line(raw, self.holds or self.header or self._header_of_place)
             if isinstance(line, Header):
                 self.header = line
         except BadLine as error:

@@ -1,0 +1,2 @@
+-- clear_passing: nothing passes any more; its memory is given back.
+TRUNCATE TABLE IF EXISTS passing
