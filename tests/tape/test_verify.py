@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.tape.disks import FaultyDisk
 from tests.tape.test_rotation import record
 
+from tinkertape.cli.verify import text_of
 from tinkertape.tape import Recorder, open_tape
 from tinkertape.tape.compression import compress
 from tinkertape.tape.forms import compressed_path, segment_files
@@ -114,6 +116,39 @@ def test_a_process_that_never_closed_its_tape_is_a_note(folder: Path) -> None:
 
     assert verified.is_whole
     assert len(verified.notes) == 1 and "never closed" in verified.notes[0]
+
+
+def full_at_the_end(folder: Path) -> Path:
+    """A tape whose disk was full in the middle of a line, and had room for the end line only."""
+    disk = FaultyDisk()
+    recorder = Recorder(folder, "run-1", disk=disk)
+    recorder.log("a")
+    assert recorder.flush(10)
+    disk.budget = 50
+    for _ in range(9):
+        recorder.log("b")
+    assert recorder.close() is False
+    return recorder.path
+
+
+def test_what_a_full_disk_dropped_is_a_counted_loss_and_no_damage(folder: Path) -> None:
+    full_at_the_end(folder)
+
+    verified = open_tape(folder).verify()
+
+    assert verified.is_whole and verified.ledger.dropped == {"disk_full": 9}
+    [note] = verified.notes
+    assert note.endswith("line 3: cut short; its event is counted as dropped")
+    assert list(text_of("run-1", verified))[-1] == "nothing is damaged; 9 events were dropped, and counted: 9 disk_full"
+
+
+def test_a_line_that_was_cut_short_and_is_in_no_count_is_damage_beside_such_a_loss(folder: Path) -> None:
+    edit(lambda lines: [lines[0], lines[1][:40] + b"\n", *lines[2:]])(full_at_the_end(folder))
+
+    verified = open_tape(folder).verify()
+
+    assert not verified.is_whole
+    assert [damage.kind for damage in verified.damage] == ["bad line", "bad line"]
 
 
 def test_the_list_of_damage_is_bounded(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""`tinkertape tape verify`: is a run's tape whole? Status 0: it is; 1: something in it is damaged."""
+"""`tinkertape tape verify`: is a run's tape whole? Status 0: nothing in it is damaged; 1: something is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def command() -> None:
 def verify(run: str, as_json: bool) -> int:
     """Say whether a run's tape is whole: the ledger, and what is damaged.
 
-    Exit status 0 when it is, 1 when something is damaged: bad or torn lines, missing segments or indices.
+    Exit status 0 when nothing is damaged, 1 when something is: bad or torn lines, missing segments or indices. Events
+    that were dropped and counted (a full disk, full memory) are no damage: they are told with their number and reason.
 
     \b
     tinkertape tape verify last
@@ -60,4 +61,16 @@ def text_of(run: str, verified: Verified) -> Iterator[str]:
     if more:
         yield f"and {more} more"
     yield from verified.notes
-    yield "the tape is whole" if verified.is_whole else "the tape is damaged"
+    yield _answer(verified)
+
+
+def _answer(verified: Verified) -> str:
+    """The last line: is something damaged, was something lost and counted, or neither?"""
+    if not verified.is_whole:
+        return "the tape is damaged"
+    lost = {reason: number for reason, number in sorted(verified.ledger.dropped.items()) if number}
+    if not lost:
+        return "the tape is whole"
+    told = ", ".join(f"{number} {reason}" for reason, number in lost.items())
+    were = "event was" if sum(lost.values()) == 1 else "events were"
+    return f"nothing is damaged; {sum(lost.values())} {were} dropped, and counted: {told}"

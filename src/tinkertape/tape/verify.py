@@ -3,7 +3,8 @@
 Damaged is what was on the tape, or should be, and cannot be read: bad lines, a torn last one, a compressed segment that
 does not decompress, a segment or indices that are missing without a reason, lines that are there twice. What was
 dropped for a reason that the process wrote down is no damage, nor is a segment that went for lack of space, nor an
-event that a collector refused: the ledger counts them, and notes name the last two. A process that was killed may leave
+event that a collector refused: the ledger counts them, and notes name the last two. So do they the line that a full
+disk cut short, if its event is among those that the process counted as dropped. A process that was killed may leave
 a torn line; that it never closed its tape is a note. No thread, no lock; a tape that is being written is read as far as
 it is there.
 """
@@ -25,6 +26,7 @@ from tinkertape.tape.refused import refused_in
 from tinkertape.tape.removal import Removed
 
 Kind = Literal["bad line", "torn line", "no header", "compression", "missing segment", "missing indices", "repeated"]
+CUT_SHORT = "Input data was truncated"  # how msgspec says it of a line
 SHOWN_MAX = 1_000  # damages that are kept of one process
 
 
@@ -67,6 +69,7 @@ class ProcessCheck:
         self._missing: list[range] = []
         self._end: End | None = None
         self._last = ""
+        self._cut: list[Damage] = []  # lines without their end, which are damage unless the ledger has them
 
     def check(self, segments: Mapping[Path, Removed | None]) -> None:
         """Read these segments; of one that was removed only what is known of it."""
@@ -108,7 +111,9 @@ class ProcessCheck:
 
     def _take(self, record: Record, line: int) -> None:
         said = record.line
-        if isinstance(said, BadLine):
+        if isinstance(said, BadLine) and str(said).endswith(CUT_SHORT):
+            self._cut.append(Damage(self._last, "bad line", line, str(said)))
+        elif isinstance(said, BadLine):
             self._add("bad line", line, str(said))
         elif isinstance(said, End):
             self._end = said
@@ -124,8 +129,11 @@ class ProcessCheck:
             self._missing.append(range(self._next_index, index))
 
     def _add(self, kind: Kind, line: int | None, said: str) -> None:
+        self._keep(Damage(self._last, kind, line, said))
+
+    def _keep(self, damage: Damage) -> None:
         if len(self.damage) < SHOWN_MAX:
-            self.damage.append(Damage(self._last, kind, line, said))
+            self.damage.append(damage)
         else:
             self.more += 1
 
@@ -136,6 +144,12 @@ class ProcessCheck:
             self._skip_to(self._end.recorded)
         if not closed:
             self.notes.append(f"{self._last}: its process never closed its tape: it was killed, or still records")
+        counted = ledger.balanced and not ledger.rejected and bool(self._end and self._end.dropped)
+        for cut in self._cut:
+            if counted:
+                self.notes.append(f"{cut.segment} line {cut.line}: cut short; its event is counted as dropped")
+            else:
+                self._keep(cut)
         unexplained = ledger.dropped.get("damaged", 0) + ledger.dropped.get("unknown", 0)
         if unexplained:
             self._add("missing indices", None, f"{unexplained} events are missing, among {spans(self._missing)}")
