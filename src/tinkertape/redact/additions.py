@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from tinkertape.errors import ConfigError
-from tinkertape.redact import data, keys, shapes, texts
+from tinkertape.redact import data, keys, known, shapes, texts
 
 EMAIL = re.compile(r"(?<![A-Za-z0-9._%+\-])[A-Za-z0-9._%+\-]{1,64}+@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}")
 
@@ -43,6 +43,7 @@ def forget() -> None:
 def _forget_verdicts() -> None:
     for cache in (texts.verdicts, texts.clean, data.plain_keys):
         cache.clear()
+    known.forget()
 
 
 def _key_pattern(key: str) -> tuple[str, re.Pattern[str]]:

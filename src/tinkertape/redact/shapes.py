@@ -10,7 +10,7 @@ MARK = "[redacted]"
 SHORTEST = 8  # characters: nothing shorter can hold a secret together with what marks it as one
 
 # where a key may begin: not inside a word, unless the word's end is an escape ("\n", "%3D", "\u0022")
-_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtabfv0])|(?<=%[0-9A-Fa-f]{2})|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
+START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtabfv0])|(?<=%[0-9A-Fa-f]{2})|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
 
 
 def looks_random(text: str) -> bool:
@@ -55,7 +55,7 @@ _COLON = re.compile(":|%(?:25)?3[Aa]")
 
 def _prefixed(*prefixes: str, least: int) -> Shape:
     names = "|".join(re.escape(prefix) for prefix in prefixes)
-    return Shape(prefixes, re.compile(rf"{_START}(?:{names})[A-Za-z0-9_\-]{{{least},}}"))
+    return Shape(prefixes, re.compile(rf"{START}(?:{names})[A-Za-z0-9_\-]{{{least},}}"))
 
 
 SHAPES: tuple[Shape, ...] = (
@@ -68,19 +68,19 @@ SHAPES: tuple[Shape, ...] = (
     _prefixed("tml-", least=4),
     Shape(
         ("sk-",),
-        re.compile(_START + r"sk-(?:[A-Za-z0-9_\-]{20,}|(?=[A-Za-z_\-]{0,20}\d)[A-Za-z0-9_\-]{8,})"),
+        re.compile(START + r"sk-(?:[A-Za-z0-9_\-]{20,}|(?=[A-Za-z_\-]{0,20}\d)[A-Za-z0-9_\-]{8,})"),
     ),
-    Shape(("eyJ",), re.compile(_START + r"eyJ[A-Za-z0-9_\-]{8,}[A-Za-z0-9_.\-+/=]*")),
+    Shape(("eyJ",), re.compile(START + r"eyJ[A-Za-z0-9_\-]{8,}[A-Za-z0-9_.\-+/=]*")),
     _prefixed("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "hf_", "npm_", "gsk_", "r8_", "dop_v1_", least=20),
     _prefixed(
         "sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_", "glpat-", "xai-", "nvapi-", "pypi-AgE", least=10
     ),
     _prefixed("xoxb-", "xoxa-", "xoxp-", "xoxr-", "xoxs-", "xoxe-", "xapp-", least=8),
     _prefixed("AIza", "ya29.", least=30),
-    Shape(("SG.",), re.compile(_START + r"SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}")),
+    Shape(("SG.",), re.compile(START + r"SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}")),
     Shape(
         ("AKIA", "ASIA", "ABIA", "ACCA"),
-        re.compile(_START + r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])"),
+        re.compile(START + r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])"),
     ),
     Shape(
         ("earer ", "EARER "),

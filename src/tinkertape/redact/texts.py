@@ -45,7 +45,8 @@ def is_secret_key(key: str) -> bool:
 _PAIR_WORDS = re.compile(
     "secret|csrf|xsrf|passw|passph|passc|pwd|credential|auth|cookie|key|token|cf-access|cf_access|jwt|bearer|otp|signature"
 )
-MARK_WORDS = (*_PAIR_WORDS.pattern.split("|"), *(trigger for shape in SHAPES for trigger in shape.triggers))
+PAIR_WORDS = _PAIR_WORDS.pattern.split("|")
+MARK_WORDS = (*PAIR_WORDS, *(trigger for shape in SHAPES for trigger in shape.triggers))
 """A text with none of these in it, in lower case or upper, holds no secret that a text is searched for."""
 _PAIR = re.compile(
     r"""(?<![\w.\-])(?P<key>(?:(?:api|access|private|secret|signing|auth)[ ])?[\w.\-]{1,200}+)  # a word is tried once
@@ -133,7 +134,7 @@ def form_of(text: str) -> bytes:
 
 
 _MARKS = re.compile(b"|".join(re.escape(form_of(trigger)) for shape in SHAPES for trigger in shape.triggers))
-_PAIR_MARKS = re.compile(b"|".join(map(form_of, _PAIR_WORDS.pattern.split("|"))))
+_PAIR_MARKS = re.compile(b"|".join(map(form_of, PAIR_WORDS)))
 _MAY_HOLD_PAIR_FORM = re.compile(form_of(_MAY_HOLD_PAIR.pattern))
 
 

@@ -99,7 +99,7 @@ class Recorder:
         self._append = self._queue.append
         self._writer = Writer(
             self._queue,
-            self._line,
+            lambda chunk, index: self._lines.lines(chunk, index),
             self._open,
             self._head,
             durability=durability,
@@ -226,9 +226,6 @@ class Recorder:
         return self._writer.drain(timeout_s)
 
     # --- for the writer ---
-
-    def _line(self, snapshot: bytes, index: int) -> bytes:
-        return self._lines.line(snapshot, index)
 
     def _open(self) -> SegmentFile:
         return self._named(self.path, self.folder, *self.folder.parents[:2])

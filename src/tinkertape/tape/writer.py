@@ -25,7 +25,6 @@ from typing import Literal
 
 from tinkertape.guard import count_failure, guarded
 from tinkertape.tape.segment import SegmentFile as SegmentFile
-from tinkertape.tape.snapshot import UNENCODABLE
 
 SEGMENT_MAX = 16 * 1024 * 1024  # bytes; the segment that passes it is closed, and the next one begins
 INTERVAL_S = 0.05  # a killed process loses what is younger, and what was being written
@@ -48,7 +47,8 @@ REASONS = {
 class Writer:
     """Takes snapshots from a queue, makes lines of them and appends them to a segment.
 
-    `line` makes one line from a snapshot and its index; `open_segment` opens the file, and `head` is its first line.
+    `lines` makes lines from snapshots and the first one's index, all but what cannot be said; `open_segment` opens the
+    file, and `head` is its first line.
     `after_taking` is shown what was taken, and answers how many indices to leave out, for events that found no room.
     A segment of `segment_max` bytes is closed by the line that `end` makes, `open_next` opens the one that follows, and
     `after_closing` is told; without `open_next` a segment grows for ever.
@@ -58,7 +58,7 @@ class Writer:
     def __init__(
         self,
         queue: deque[bytes],
-        line: Callable[[bytes, int], bytes],
+        lines: Callable[[list[bytes], int], list[bytes]],
         open_segment: Callable[[], SegmentFile],
         head: Callable[[], bytes],
         *,
@@ -70,7 +70,7 @@ class Writer:
         after_closing: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue = queue
-        self._line = line
+        self._lines = lines
         self._open_segment = open_segment
         self._head = head
         self._durability = durability
@@ -180,14 +180,10 @@ class Writer:
         with contextlib.suppress(IndexError):  # empty, or emptied by a `close` that would wait no longer
             while len(chunk) < CHUNK:
                 chunk.append(self._queue.popleft())
-        lines = []
-        for snapshot in chunk:
-            index, self.taken = self.taken, self.taken + 1
-            try:
-                lines.append(self._line(snapshot, index))
-            except UNENCODABLE as error:
-                self.lost["not_encodable"] += 1
-                count_failure("tape.line", error)
+        first, self.taken = self.taken, self.taken + len(chunk)
+        lines = self._lines(chunk, first)
+        if len(lines) < len(chunk):
+            self.lost["not_encodable"] += len(chunk) - len(lines)
         self._rest += b"".join(lines)
         self.taken += self._after_taking(chunk)
         return len(chunk) or CHUNK  # an empty queue ends the turn, whoever emptied it
