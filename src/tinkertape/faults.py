@@ -132,6 +132,8 @@ def _by_answer(exception: BaseException) -> Fault | None:
     if category is not None:
         owners: dict[str, FaultOwner] = {"user": "user", "server": "service"}
         return Fault(owners.get(category, "unknown"), "request_failed", False)
+    if _is_unreadable_answer(exception):
+        return Fault("service", "bad_answer", False)
     status = _status_code(exception)
     if status is None:
         return None
@@ -144,6 +146,13 @@ def _by_answer(exception: BaseException) -> Fault | None:
     if status == 410:
         return Fault("service", "promise_expired", False)
     return Fault("user", _STATUS_KINDS.get(status, "bad_request"), False) if status >= 400 else None
+
+
+def _is_unreadable_answer(exception: BaseException) -> bool:
+    """An answer of success that is not what was agreed on: a page of a proxy's, JSON cut short."""
+    names = _class_names(exception)
+    is_json = "JSONDecodeError" in names and _raised_by_client(exception.__traceback__)
+    return is_json or "APIResponseValidationError" in names
 
 
 def _by_connection(exception: BaseException) -> Fault | None:

@@ -1,7 +1,8 @@
 """A program that trains against simulated services, recorded; run as a process of its own.
 
 It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined", "samples", "last_only"}, trains,
-samples so many at once, and answers one line: {"tape"}. With "last_only" it waits for the last call of a step alone.
+samples so many at once, and answers one line: {"tape", "failed"}. With "last_only" it waits for
+the last call of a step alone.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from pathlib import Path
 
 import tinker
 from tinker import types
+from tinker.lib.retryable_exception import RetryableException
 
 import tinkertape
+
+FAILURES = (tinker.TinkerError, RetryableException, ValueError)  # whatever a service does to it, it goes on
 
 
 class Starvation:
@@ -67,7 +71,9 @@ def batch() -> list[types.Datum]:
     return [types.Datum(model_input=types.ModelInput.from_ints(tokens[:-1]), loss_fn_inputs=inputs) for _ in range(4)]
 
 
-def train(client: tinker.TrainingClient, steps: int, pipelined: bool, last_only: bool) -> None:
+def train(client: tinker.TrainingClient, steps: int, pipelined: bool, last_only: bool) -> list[str]:
+    """The errors that it met, by their names."""
+    failed: list[str] = []
     adam = types.AdamParams(learning_rate=1e-3)
     for _ in range(steps):
         first = client.forward_backward(batch(), "cross_entropy")
@@ -76,8 +82,9 @@ def train(client: tinker.TrainingClient, steps: int, pipelined: bool, last_only:
             if not last_only:
                 first.result()
             (second or client.optim_step(adam)).result()
-        except tinker.RequestFailedError:
-            continue
+        except FAILURES as error:
+            failed.append(type(error).__name__)
+    return failed
 
 
 def sample(service: tinker.ServiceClient, count: int) -> None:
@@ -89,17 +96,18 @@ def sample(service: tinker.ServiceClient, count: int) -> None:
 
 def run(order: dict[str, object]) -> dict[str, object]:
     os.environ.pop("TINKERTAPE_RUN", None)  # each order is a run of its own
+    failed: list[str] = []
     telemetry = tinkertape.start("truth", directory=str(order["directory"]))
     try:
         with tinker.ServiceClient(base_url=str(order["url"]), api_key="tml-made-up") as service:
             if order["steps"]:
                 client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
-                train(client, int(str(order["steps"])), bool(order["pipelined"]), bool(order["last_only"]))
+                failed = train(client, int(str(order["steps"])), bool(order["pipelined"]), bool(order["last_only"]))
             if order["samples"]:
                 sample(service, int(str(order["samples"])))
     finally:
         telemetry.close()
-    return {"tape": str(telemetry.tape)}
+    return {"tape": str(telemetry.tape), "failed": failed}
 
 
 def main() -> None:

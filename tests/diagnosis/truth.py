@@ -65,7 +65,7 @@ class Trainer:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
             answer = json.loads(self._process.stdout.readline())
-        return Run(Path(answer["tape"]), read_truth(truth), here.end())
+        return Run(Path(answer["tape"]), read_truth(truth), here.end(), tuple(answer["failed"]))
 
     def close(self) -> None:
         self._process.communicate(timeout=20)
@@ -84,8 +84,11 @@ def uncollected() -> Iterator[None]:
 class Run:
     """A tape, and the truth about it."""
 
-    def __init__(self, tape: Path, truth: list[dict[str, Any]], starved: list[tuple[int, int]]) -> None:
+    def __init__(
+        self, tape: Path, truth: list[dict[str, Any]], starved: list[tuple[int, int]], failed: tuple[str, ...] = ()
+    ) -> None:
         self.tape = tape
+        self.failed = failed  # the errors that the program met
         self.truth = truth
         self._starved = starved
 
@@ -125,18 +128,20 @@ def outside(run: Run, view: View) -> tuple[list[tuple[Any, ...]], int]:
     ready = {line["request_id"]: line for line in run.said("ready")}
     accepted = {line["request_id"]: line["at_ns"] for line in run.said("accepted")}
     submits, polls = {}, {}
-    for line in run.said("exchange"):
+    for line in run.said("exchange", status=200):
         if line.get("request_id"):
             (polls if "retrieve" in line["path"] else submits)[line["request_id"]] = line
 
     opened = connections(run)
     wrong, compared = [], 0
     for cut, request_id in cuts_of(view):
+        if request_id not in ready:
+            continue  # the service forgot it
         truth, submit, poll = ready[request_id], submits[request_id], polls[request_id]
         starved = run.starved_ns(cut.operation.began_ns, cut.ended_ns)
         told_late = submit["at_ns"] - accepted[request_id] + poll["at_ns"] - max(truth["at_ns"], poll["headers_ns"])
         read_late = run.starved_ns(cut.operation.began_ns, submit["at_ns"])
-        sent = submit["handled_ns"] - first_sent_ns(run, truth, submit)
+        sent = submit["handled_ns"] + submit["back_ns"] - first_sent_ns(run, truth, submit)
         for part, true_ns, late in (
             ("compute", truth["compute_ns"], told_late + starved),
             ("queue:capacity", truth["queue_ns"], starved),
@@ -161,10 +166,12 @@ def connections(run: Run) -> set[int]:
 
 
 def first_sent_ns(run: Run, ready: dict[str, Any], submit: dict[str, Any]) -> int:
-    """When the service first saw a request, as far as it knows: in the exchange that took it, or one that broke."""
+    """When the service first saw a request, as far as it knows: in the exchange that took it, or one that broke or was
+    refused.
+    """
     known = {"request_type": ready["request_type"], "nth": ready["nth"]}
-    broken = [line["at_ns"] for line in run.said("broken", on="submit", **known)]
-    return min([int(submit["headers_ns"]), *broken])
+    earlier = run.said("broken", on="submit", **known) + run.said("fault", kind="submit", **known)
+    return min([int(submit["headers_ns"]), *(int(line["at_ns"]) for line in earlier)])
 
 
 BROKEN_MIN = 3  # what `flaky-network` begins with
@@ -177,12 +184,15 @@ def true_causes(run: Run) -> set[str]:
     causes = {PAUSES[line["reason"]] for line in run.said("resumed") if line["duration_ns"] >= SECOND}
     causes |= {"slow-service" for _ in run.said("slow")}
     causes |= {"unreachable" for line in run.said("restored") if line["duration_ns"] >= SECOND}
-    causes |= {"flaky-network"} if len(run.said("broken")) >= BROKEN_MIN else set()
+    garbled = run.said("broken", how="garbled")
+    causes |= {"flaky-network"} if len(run.said("broken")) - len(garbled) >= BROKEN_MIN else set()
+    lost = [line for line in run.said("expired") if line["request_type"] != "Sample"]  # those are sent again
+    causes |= {"service-errors"} if garbled or lost or run.said("sessions_lost") else set()
     for line in run.said("fault"):
         if line["kind"] == "future":
             causes.add("user-error" if line["category"] == "user" else "service-errors")
         elif line["status"] >= 500:
             causes.add("service-errors")
-        elif line["status"] == 429:
-            causes.add("rate-limit-self")
+        elif line["status"] in (402, 429):
+            causes.add("billing-hold" if line["status"] == 402 else "rate-limit-self")
     return causes

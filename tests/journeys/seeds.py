@@ -16,7 +16,7 @@ from tinkertape.sim import (
     healthy_scenario,
     user_error_scenario,
 )
-from tinkertape.sim.scenario import RequestType
+from tinkertape.sim.faults import RequestType
 
 STEPS = 14
 SLOW_STEPS = 4

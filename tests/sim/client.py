@@ -9,7 +9,7 @@ import tinker
 from tinker import types
 
 from tinkertape.sim import Sim
-from tinkertape.sim.scenario import RequestType
+from tinkertape.sim.faults import RequestType
 
 TEXT = b"the cat sat on the mat and the dog ate the hat. then the cat ate the dog. "
 INSTANT: dict[RequestType, float] = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -9,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkertape.sim import (
+    FAULTS,
+    Latency,
     Pause,
     Scenario,
     SimError,
     Slow,
+    StatusRate,
     SubmitFault,
     choose_scenario,
     demo_scenario,
@@ -150,3 +154,53 @@ def test_a_scenario_written_in_python_refuses_the_same_figures(make, says):
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path):
     with pytest.raises(SimError, match="No such file"):
         load_scenario(tmp_path / "none.toml")
+
+
+def test_faults_have_names_and_several_may_come_together():
+    scenario = choose_scenario("resets,billing,outage", 4)
+
+    assert (scenario.name, scenario.seed) == ("resets,billing,outage", 4)
+    assert [len(scenario.connection_faults), scenario.submit_faults[0].status, scenario.outages[0].how] == [
+        3,
+        402,
+        "refused",
+    ]
+    assert choose_scenario("resets,slow", 4).connection_faults == scenario.connection_faults
+
+
+def test_every_fault_that_has_a_name_is_on_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "simulated-service.md").read_text(encoding="utf-8")
+
+    table = "".join(line for line in page.splitlines() if line.startswith("| `"))
+    assert [name for name in FAULTS if f"`{name}`" not in table] == []
+    kinds = [name for name, kind in get_type_hints(Scenario).items() if get_origin(kind) is tuple]
+    assert [name for name in kinds if f"[[{name}]]" not in page] == []
+
+
+def test_the_example_on_the_page_is_a_scenario(tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs" / "simulated-service.md").read_text(encoding="utf-8")
+    (tmp_path / "s.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+
+    loaded = load_scenario(tmp_path / "s.toml")
+
+    assert loaded.expiries[0].nth == 15 and loaded.status_rates[0].share == 0.02
+
+
+def test_a_rate_is_that_share_and_the_seed_says_which():
+    scenario = Scenario(seed=3, status_rates=(StatusRate(status=503, share=0.2), StatusRate(status=429, share=0.5)))
+
+    met = [scenario.submit_fault("OptimStep", nth, 1) for nth in range(1, 2001)]
+
+    shares = [sum(fault is not None and fault.status == status for fault in met) / 2000 for status in (503, 429)]
+    assert shares == pytest.approx([0.2, 0.4], abs=0.04)
+    assert met == [scenario.submit_fault("OptimStep", nth, 1) for nth in range(1, 2001)]
+
+
+def test_latency_is_that_of_its_path_and_on_average_what_it_says():
+    slow_path = Latency(one_way_s=0.1, path="/optim", distribution="exponential")
+    scenario = Scenario(latency_s=0.01, latency=(slow_path, Latency(one_way_s=0.02, distribution="uniform")))
+
+    there, back = zip(*(scenario.travel_s("/optim_step", number) for number in range(2000)), strict=True)
+
+    assert [sum(times) / 2000 for times in (there, back)] == pytest.approx([0.13, 0.13], rel=0.1)
+    assert all(0.01 <= each <= 0.05 for number in range(99) for each in scenario.travel_s("/asample", number))

@@ -44,12 +44,12 @@ def while_handling(handled: Exception) -> Exception:
     return error
 
 
-def raised_in(package: str) -> Exception:
+def raised_in(package: str, code: str = "raise RuntimeError('inside')") -> Exception:
     namespace: dict[str, Any] = {"__name__": package}
-    exec("def fail():\n    raise RuntimeError('inside')", namespace)
+    exec(f"def fail():\n    {code}", namespace)
     try:
         namespace["fail"]()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         return error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)
     raise AssertionError
 
@@ -60,6 +60,10 @@ CASES: dict[str, Callable[[], Exception]] = {
     "RequestFailedError, category unknown": lambda: failed(RequestErrorCategory.Unknown),
     **{f"status {number}": lambda number=number: status(number) for number in (400, 401, 402, 403, 404, 408, 409)},  # type: ignore[misc]
     **{f"status {number}": lambda number=number: status(number) for number in (410, 413, 422, 429, 500, 503)},  # type: ignore[misc]
+    "an answer that the SDK cannot read": lambda: tinker.APIResponseValidationError(
+        httpx.Response(200, request=REQUEST), None
+    ),
+    "JSON that the SDK cannot read": lambda: raised_in("tinker._response", "import json; json.loads('<html>')"),
     "APIConnectionError": lambda: tinker.APIConnectionError(request=REQUEST),
     "APITimeoutError": lambda: tinker.APITimeoutError(request=REQUEST),
     "a broken connection of another library": ConnectionResetError,

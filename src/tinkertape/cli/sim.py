@@ -12,7 +12,10 @@ from tinkertape.cli.extras import SIMULATED_SERVICE, must_be_installed
 @click.command()
 @click.option("--port", default=8289, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option(
-    "--scenario", default="demo", show_default=True, help="What goes wrong: demo, healthy, user-error, or a TOML file."
+    "--scenario",
+    default="demo",
+    show_default=True,
+    help="What goes wrong: demo, healthy, user-error, faults by name with commas between, or a TOML file.",
 )
 @click.option("--seed", type=int, help="Moves every fault and every random number.")
 @click.option(

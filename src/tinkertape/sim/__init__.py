@@ -7,7 +7,8 @@ can compare.
     with tinkertape.sim.start(demo_scenario(seed=7), truth=path) as sim:
         ...  # TINKER_API_KEY=tml-anything TINKER_BASE_URL=sim.url python train.py
 
-scenario.py, scenarios.py   what goes wrong, and when · the ones of the demo and the tests
+faults.py, scenario.py      a kind of fault each · what goes wrong, and when
+scenarios.py                those that have a name
 model.py, sampling.py       a bigram model that learns (pure)
 bodies.py, payloads.py      requests as the wire has them · results, as protobuf or JSON
 network.py                  connections that break, outages
@@ -19,25 +20,39 @@ routes.py, …_routes.py      the HTTP interface; exchange.py: around every exch
 from __future__ import annotations
 
 from tinkertape.sim.errors import SimError
-from tinkertape.sim.scenario import (
+from tinkertape.sim.faults import (
     ConnectionFault,
+    Expiry,
     FutureFault,
+    Latency,
+    LostSession,
     Outage,
     Pause,
     PollFault,
-    Scenario,
     Slow,
+    StatusRate,
     SubmitFault,
-    load_scenario,
 )
-from tinkertape.sim.scenarios import SCENARIOS, choose_scenario, demo_scenario, healthy_scenario, user_error_scenario
+from tinkertape.sim.scenario import Scenario, load_scenario
+from tinkertape.sim.scenarios import (
+    FAULTS,
+    SCENARIOS,
+    choose_scenario,
+    demo_scenario,
+    healthy_scenario,
+    user_error_scenario,
+)
 from tinkertape.sim.server import Sim, serve, start
 from tinkertape.sim.truth import read_truth
 
 __all__ = [
+    "FAULTS",
     "SCENARIOS",
     "ConnectionFault",
+    "Expiry",
     "FutureFault",
+    "Latency",
+    "LostSession",
     "Outage",
     "Pause",
     "PollFault",
@@ -45,6 +60,7 @@ __all__ = [
     "Sim",
     "SimError",
     "Slow",
+    "StatusRate",
     "SubmitFault",
     "choose_scenario",
     "demo_scenario",

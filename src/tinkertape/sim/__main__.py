@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tinkertape.sim.errors import SimError
-from tinkertape.sim.scenarios import SCENARIOS, choose_scenario
+from tinkertape.sim.scenarios import FAULTS, SCENARIOS, choose_scenario
 from tinkertape.sim.server import serve
 
 
@@ -18,8 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes any that is free")
     parser.add_argument("--seed", type=int, help="moves every fault and amount (default: 0, or the file's)")
-    names = ", ".join(SCENARIOS)
-    parser.add_argument("--scenario", default="demo", help=f"{names}, or a TOML file (default: %(default)s)")
+    names = f"{', '.join(SCENARIOS)}; any of {', '.join(FAULTS)}, with commas between; or a TOML file"
+    parser.add_argument("--scenario", default="demo", help=f"{names} (default: %(default)s)")
     parser.add_argument("--truth", type=Path, help="write what really happens to this file, as JSON lines")
     given = parser.parse_args(arguments)
     try:

@@ -92,6 +92,12 @@ class Sample(msgspec.Struct, frozen=True):
     target_prompt_logprobs: Any = None
     prompt_alt_tokens_k: int = 0
 
+    def tokens(self) -> int:
+        """Of the prompt, and as many as may be sampled."""
+        most = self.sampling_params.max_tokens
+        each = DEFAULT_MAX_TOKENS if most is None else most
+        return sum(len(chunk.get("tokens") or ()) for chunk in self.prompt.chunks) + self.num_samples * each
+
 
 class RetrieveFuture(msgspec.Struct, frozen=True):
     request_id: str
@@ -167,6 +173,13 @@ class ForwardBackward:
     loss_fn: str
     config: dict[str, float]
     raw: Any  # the datums, still as the wire has them: they are read when the request is computed
+
+    def tokens(self) -> int:
+        """How many there are to read."""
+        if isinstance(self.raw, list):
+            chunks = [chunk for datum in self.raw for chunk in (datum.get("model_input") or {}).get("chunks") or ()]
+            return sum(len(chunk.get("tokens") or ()) for chunk in chunks)
+        return sum(len(chunk.encoded_text.tokens) // 4 for datum in self.raw for chunk in datum.model_input)
 
     def datums(self) -> list[Datum]:
         read = _json_datum if isinstance(self.raw, list) else _protobuf_datum

@@ -5,6 +5,7 @@ about it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 import zlib
@@ -14,10 +15,12 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tinkertape.sim.errors import RequestRefused
-from tinkertape.sim.scenario import ConnectionFault
+from tinkertape.sim.faults import ConnectionFault
+from tinkertape.sim.lines import SECOND
 from tinkertape.sim.service import Exchange, Service
 
 BODY_WITHIN_S = 30.0
+GARBLED = b"<html><body><h1>502 Bad Gateway</h1></body></html>\n"
 
 
 def is_loopback(host: str) -> bool:
@@ -69,7 +72,7 @@ class Exchanges:
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await travel(self.service.scenario.latency_s)
+        await travel(answer.there_s)
         await self.app(scope, replay, answer.send)
 
     async def _read(self, headers: dict[str, str], receive: Receive, exchange: Exchange) -> bytes:
@@ -97,23 +100,25 @@ class Answer:
         self._service, self._scope, self._exchange, self._receive, self._send = service, scope, exchange, receive, send
         self._status, self._bytes, self._handled_ns = 0, 0, 0
         self._is_broken = False
+        self.there_s, self._back_s = service.travel_s(scope["path"])
 
     async def send(self, message: Message) -> None:
         if self._is_broken:
             return
         if message["type"] == "http.response.start":
             self._status, self._handled_ns = message["status"], time.perf_counter_ns()
-            await travel(self._service.scenario.latency_s)
+            await travel(self._back_s)
             if await self._service.network.is_lost():
                 await self.reset()
                 return
         fault = self._exchange.fault
-        if fault is not None and (fault.how == "reset" or message["type"] == "http.response.body"):
+        if fault is not None and (fault.how != "half" or message["type"] == "http.response.body"):
             await self._break(fault, message)
             return
+        is_open = self._service.network.has(self._scope["client"])
         await self._send(message)
         self._bytes += len(message.get("body", b""))
-        if message["type"] == "http.response.body" and not message.get("more_body"):
+        if is_open and message["type"] == "http.response.body" and not message.get("more_body"):
             self._write()
 
     async def reset(self) -> None:
@@ -124,13 +129,26 @@ class Answer:
     async def _break(self, fault: ConnectionFault, message: Message) -> None:
         what = {"how": fault.how, "on": fault.on, "path": self._scope["path"]}
         self._service.truth.write("broken", **what, **self._exchange.fault_keys)
-        if fault.how == "reset":
+        if fault.how == "garbled":
+            self._exchange.fault = None
+            await respond(200, b"text/html", GARBLED, self.send)
+            self._is_broken = True
+        elif fault.how == "half":
+            body = message.get("body", b"")
+            await self._send({**message, "body": body[: len(body) // 2], "more_body": True})
+            self._service.network.end(self._scope["client"])
+            await self._gone()
+        else:
+            if fault.how == "hang":
+                await self._hang(fault.length_s)
             await self.reset()
-            return
-        body = message.get("body", b"")
-        await self._send({**message, "body": body[: len(body) // 2], "more_body": True})
-        self._service.network.end(self._scope["client"])
-        await self._gone()
+
+    async def _hang(self, length_s: float) -> None:
+        """Until the client has had enough, or so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(length_s):
+                while (await self._receive())["type"] != "http.disconnect":
+                    pass
 
     async def _gone(self) -> None:
         """Until the server knows that the connection is closed: it would complain of an answer that is not whole."""
@@ -144,6 +162,7 @@ class Answer:
         sizes = {"request_bytes": exchange.request_bytes, "response_bytes": self._bytes}
         line = {"path": self._scope["path"], "method": self._scope["method"], "status": self._status, **stamps, **sizes}
         client_port = self._scope["client"][1] if self._scope.get("client") else None  # tells connections apart
+        line |= {"there_ns": int(self.there_s * SECOND), "back_ns": int(self._back_s * SECOND)}
         line |= {"attempt": exchange.attempt, "request_id": exchange.request_id, "client_port": client_port}
         self._service.truth.write("exchange", **line)
 
@@ -200,10 +219,10 @@ def _unpack_zstd(body: bytes, most: int) -> bytes:
 async def refuse(refusal: RequestRefused, send: Send) -> None:
     """Answer with a refusal, without a router."""
     body = json.dumps({"detail": refusal.message}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await respond(refusal.status, b"application/json", body, send, (b"connection", b"close"))
+
+
+async def respond(status: int, kind: bytes, body: bytes, send: Send, *more: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinkertape.sim.errors import RequestFailed
+from tinkertape.sim.faults import Pause
 from tinkertape.sim.payloads import Payload, Result
-from tinkertape.sim.scenario import Pause, Scenario
+from tinkertape.sim.scenario import Scenario
 from tinkertape.sim.truth import Truth
 
 SECOND = 1_000_000_000
@@ -115,6 +116,8 @@ class Promise:
     seq: int
     work: Callable[[], Result]
     accepted_ns: int
+    tokens: int = 0
+    expired: bool = False  # the service has forgotten it
     payload: Payload | None = None  # None: pending
     ready_ns: int = 0
     polls: int = 0
@@ -140,25 +143,38 @@ class Works:
     def __init__(self, scenario: Scenario, truth: Truth) -> None:
         self.scenario = scenario
         self.truth = truth
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Promise, asyncio.Task[None]] = {}
         self._holds = 0
         self.finished = Signal()  # some promise is ready
         self._promises: dict[Line, list[Promise]] = {}
+        self._began_ns = time.perf_counter_ns()
 
     def begin(self, promise: Promise) -> None:
         promise.line.known.add(promise.seq)
         promise.line.changed.fire()
         self._promises.setdefault(promise.line, []).append(promise)
         task = asyncio.get_running_loop().create_task(self._run(promise))
-        self._tasks.add(task)
+        self._tasks[promise] = task
         task.add_done_callback(lambda task: self._over(task, promise))
 
     def stop(self) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
+    def forget(self) -> None:
+        """Stop computing whatever is not ready; nobody will be told of it."""
+        for promise, task in list(self._tasks.items()):
+            self.expire(promise, "restarted")
+            task.cancel()
+            promise.line.done(promise.seq)
+
+    def expire(self, promise: Promise, why: str) -> None:
+        promise.expired = True
+        promise.changed.fire()
+        self.truth.write("expired", **promise.keys(), why=why)
+
     def _over(self, task: asyncio.Task[None], promise: Promise) -> None:
-        self._tasks.discard(task)
+        del self._tasks[promise]
         waiting = self._promises[promise.line]
         waiting.remove(promise)
         if not waiting:
@@ -173,7 +189,8 @@ class Works:
         line = promise.line
         await line.turn(promise.seq, self.scenario.seq_gap_s, self.truth)
         try:
-            await self._compute(promise)
+            if not promise.expired:
+                await self._compute(promise)
         finally:
             line.done(promise.seq)
 
@@ -181,12 +198,10 @@ class Works:
         pause = self.scenario.pause(promise.request_type, promise.nth)
         if pause is not None and pause.after_s <= 0:
             await self._hold(promise, pause)
-        planned_ns = self._planned_ns(promise)
-        keys = promise.keys()
         started_ns = time.perf_counter_ns()
-        wait_ns = started_ns - promise.accepted_ns
-        self.truth.write("started", at_ns=started_ns, **keys, scheduled_ns=planned_ns, wait_ns=wait_ns)
-        self._write_slow(promise, started_ns, planned_ns)
+        planned_ns = self._planned_ns(promise, started_ns)
+        waited_ns = started_ns - promise.accepted_ns
+        self.truth.write("started", at_ns=started_ns, **promise.keys(), scheduled_ns=planned_ns, wait_ns=waited_ns)
         await sleep_until(started_ns + min(ARITHMETIC_AFTER_NS, planned_ns // 4))
         payload = self._outcome(promise)
         held_ns = 0
@@ -196,16 +211,15 @@ class Works:
         await sleep_until(started_ns + planned_ns + held_ns)
         self._finish(promise, payload, started_ns)
 
-    def _planned_ns(self, promise: Promise) -> int:
-        usual_s = self.scenario.usual_s(promise.request_type, promise.nth)
-        return int(usual_s * self.scenario.slow_factor(promise.request_type, promise.nth) * SECOND)
-
-    def _write_slow(self, promise: Promise, started_ns: int, planned_ns: int) -> None:
-        factor = self.scenario.slow_factor(promise.request_type, promise.nth)
+    def _planned_ns(self, promise: Promise, started_ns: int) -> int:
+        """How long it is to compute; that it is slow is written down."""
+        usual_s = self.scenario.usual_s(promise.request_type, promise.nth, promise.tokens)
+        at_s = (started_ns - self._began_ns) / SECOND
+        factor = self.scenario.slow_factor(promise.request_type, promise.nth, at_s)
         if factor != 1.0:
-            usual_s = round(planned_ns / factor / SECOND, 6)
-            times = {"usual_s": usual_s, "factor": factor, "scheduled_s": planned_ns / SECOND}
+            times = {"usual_s": round(usual_s, 6), "factor": factor, "scheduled_s": usual_s * factor}
             self.truth.write("slow", at_ns=started_ns, **promise.keys(), **times)
+        return int(usual_s * factor * SECOND)
 
     def _outcome(self, promise: Promise) -> Payload:
         """Do the arithmetic and the encoding, inside the planned time."""
@@ -227,11 +241,13 @@ class Works:
         self.truth.write("paused", at_ns=hold.began_ns, **keys, text=pause.text, length_s=pause.length_s)
         promise.line.holds.append(hold)
         self._wake(promise.line)
-        await sleep_until(hold.began_ns + int(pause.length_s * SECOND))
-        hold.ended_ns = time.perf_counter_ns()
-        duration_ns = hold.ended_ns - hold.began_ns
-        self.truth.write("resumed", at_ns=hold.ended_ns, **keys, duration_ns=duration_ns, request_ids=hold.told)
-        self._wake(promise.line)
+        try:
+            await sleep_until(hold.began_ns + int(pause.length_s * SECOND))
+        finally:  # also when the promise is forgotten meanwhile
+            hold.ended_ns = time.perf_counter_ns()
+            duration_ns = hold.ended_ns - hold.began_ns
+            self.truth.write("resumed", at_ns=hold.ended_ns, **keys, duration_ns=duration_ns, request_ids=hold.told)
+            self._wake(promise.line)
         return duration_ns
 
     def _wake(self, line: Line) -> None:

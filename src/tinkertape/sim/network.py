@@ -9,12 +9,12 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import uvicorn
 
-from tinkertape.sim.scenario import Outage
+from tinkertape.sim.faults import Outage
 from tinkertape.sim.truth import Truth
 
 BACKLOG = 512
@@ -24,11 +24,13 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends a re
 class Network:
     """Breaks connections. Clients are named by their address, as ASGI names them."""
 
-    def __init__(self, truth: Truth) -> None:
+    def __init__(self, truth: Truth, forget: Callable[[], None]) -> None:
+        """`forget` is called when the service is restarted."""
         self._truth = truth
         self._server: uvicorn.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._silence: asyncio.Event | None = None  # set when it is over
+        self._forget = forget
 
     def attach(self, server: uvicorn.Server) -> None:
         """Whose connections these are."""
@@ -48,6 +50,10 @@ class Network:
             if address == client:
                 transport.close()
 
+    def has(self, client: Any) -> bool:
+        """Is a client's connection open?"""
+        return any(address == client for address, _ in self._transports())
+
     def _transports(self) -> list[tuple[Any, asyncio.Transport]]:
         connections: Iterable[Any] = () if self._server is None else self._server.server_state.connections
         return [(connection.client, connection.transport) for connection in connections]
@@ -61,7 +67,11 @@ class Network:
 
     def begin(self, outage: Outage, keys: dict[str, Any]) -> None:
         """Let an outage come; `keys` say in the truth what it came with."""
-        task = asyncio.get_running_loop().create_task(self._outage(outage, keys))
+        self.go_on(self._outage(outage, keys))
+
+    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside all else."""
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -69,7 +79,9 @@ class Network:
         await asyncio.sleep(outage.after_s)
         note = keys | {"how": outage.how}
         began_ns = self._truth.write("outage", **note, length_s=outage.length_s)
-        await (self._refuse if outage.how == "refused" else self._be_silent)(outage.length_s)
+        if outage.how == "restarted":
+            self._forget()
+        await (self._be_silent if outage.how == "silent" else self._refuse)(outage.length_s)
         ended_ns = time.perf_counter_ns()
         self._truth.write("restored", at_ns=ended_ns, **note, duration_ns=ended_ns - began_ns)
 

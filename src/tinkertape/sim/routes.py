@@ -20,10 +20,9 @@ from tinkertape.sim import account_routes, bodies, checkpoint_routes, sampling_r
 from tinkertape.sim.errors import RequestRefused
 from tinkertape.sim.exchange import Exchanges
 from tinkertape.sim.payloads import PROTOBUF
-from tinkertape.sim.service import Refusal, Service
+from tinkertape.sim.service import PREFIX, Refusal, Service
 
 Handler = Callable[[Service, Request, bytes], dict[str, Any]]
-PREFIX = "/api/v1"
 RETRIEVE_FUTURES_S = 30.0  # the client's own limit is above it
 
 
@@ -98,7 +97,7 @@ def create_session(service: Service, _request: Request, body: bytes) -> dict[str
 
 def session_heartbeat(service: Service, _request: Request, body: bytes) -> dict[str, Any]:
     session_id = bodies.read_json(body, bodies.OfSession).session_id
-    if session_id not in service.shelf.sessions:
+    if session_id not in service.shelf.sessions or session_id in service.shelf.lost_sessions:
         raise RequestRefused(410, f"the session {session_id!r} is over")
     return {"type": "session_heartbeat"}
 

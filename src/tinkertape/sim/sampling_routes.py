@@ -65,7 +65,8 @@ def asample(service: Service, request: Request, body: bytes) -> dict[str, Any]:
     def work() -> Result:
         return _sample(service, found, wanted)
 
-    submission = Submission("Sample", identity, Line(None, first_seq=seq), seq, work)
+    session_id, line = wanted.sampling_session_id.split(":")[0], Line(None, first_seq=seq)
+    submission = Submission("Sample", session_id, identity, line, seq, work, wanted.tokens())
     promise = service.submit(submission, request.scope["exchange"])
     if service.feeds is not None:
         service.feeds.add(wanted.sampling_session_id, seq, promise)

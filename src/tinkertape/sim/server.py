@@ -25,10 +25,11 @@ import uvicorn
 
 from tinkertape.sim.errors import SimError
 from tinkertape.sim.exchange import is_loopback
+from tinkertape.sim.faults import Outage
 from tinkertape.sim.network import BACKLOG, bound
 from tinkertape.sim.payloads import schema
 from tinkertape.sim.routes import app
-from tinkertape.sim.scenario import Outage, Scenario
+from tinkertape.sim.scenario import Scenario
 from tinkertape.sim.service import Service
 from tinkertape.sim.truth import Truth, read_truth
 
@@ -83,10 +84,10 @@ class Sim:
         """What the truth file says so far."""
         return [] if self.truth is None else read_truth(self.truth)
 
-    def go_away(self, length_s: float, how: Literal["refused", "silent"] = "refused") -> None:
+    def go_away(self, length_s: float, how: Literal["refused", "silent", "restarted"] = "refused") -> None:
         """From now on nothing gets through for so long (`Outage`). Returns at once."""
         if self._loop is not None:
-            outage = Outage(nth=0, length_s=length_s, how=how)
+            outage = Outage(nth=1, length_s=length_s, how=how)
             self._loop.call_soon_threadsafe(self._service.network.begin, outage, {})
 
     def close(self) -> None:

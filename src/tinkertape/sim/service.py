@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections import Counter, OrderedDict
@@ -11,17 +12,20 @@ from typing import Any
 
 from tinkertape.sim.completions import Feeds, Target
 from tinkertape.sim.errors import RequestRefused
+from tinkertape.sim.faults import ConnectionFault, LostSession, SubmitFault
 from tinkertape.sim.lines import SECOND, Line, Promise, Works
 from tinkertape.sim.model import BigramModel, base_logits
 from tinkertape.sim.network import Network
 from tinkertape.sim.payloads import Result
 from tinkertape.sim.sampling import Sampler
-from tinkertape.sim.scenario import ConnectionFault, Scenario, SubmitFault
+from tinkertape.sim.scenario import Scenario
 from tinkertape.sim.truth import Truth
 
+PREFIX = "/api/v1"
 PROMISES_MAX = (
     20_000  # the oldest answered ones are forgotten beyond this; a poll for them is answered 410, as by the real one
 )
+EXPIRED: dict[str, object] = {"detail": "this promise is not known, or has expired"}
 TRANSIENT = (408, 409, 429)  # the SDK sends the request again after these, and after 5xx
 
 
@@ -51,10 +55,12 @@ class Submission:
     """One request, however often it is sent: its type, and what tells it from the others of its type."""
 
     request_type: str
+    session_id: str
     identity: Hashable
     line: Line
     seq: int | None
     work: Callable[[], Result]
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ class Known:
 
     nth: int
     attempts: int = 0
-    promise: Promise | None = None
+    promises: int = 0
+    promise: Promise | None = None  # the last
 
 
 @dataclass
@@ -87,6 +94,7 @@ class Shelf:
     """What clients have made."""
 
     sessions: set[str] = field(default_factory=set)
+    lost_sessions: set[str] = field(default_factory=set)
     runs: dict[str, Run] = field(default_factory=dict)
     samplers: dict[str, Sampler] = field(default_factory=dict)
     weights: dict[str, BigramModel] = field(default_factory=dict)  # by tinker:// path
@@ -117,11 +125,17 @@ class Service:
         self.base = base_logits(scenario.vocabulary)
         self.works = Works(scenario, truth)
         self.feeds: Feeds | None = Feeds() if scenario.client_config.get("sample_use_retrieve_futures") else None
-        self.network = Network(truth)
+        self.network = Network(truth, self.works.forget)
         self.promises: OrderedDict[str, Promise] = OrderedDict()
         self.closing = False
         self._known: dict[tuple[str, Hashable], Known] = {}
         self._counts: Counter[str] = Counter()
+        self._exchanges = 0
+
+    def travel_s(self, path: str) -> tuple[float, float]:
+        """How long the next exchange, with this path, is on its way: there, and back."""
+        self._exchanges += 1
+        return self.scenario.travel_s(path.removeprefix(PREFIX), self._exchanges)
 
     def new_session(self) -> str:
         session_id = str(uuid.uuid4())  # unlike across runs of the service: a store files events under it
@@ -137,30 +151,39 @@ class Service:
         """Accept a request, or refuse it as the scenario says. The same request sent again is the same promise."""
         known = self._see(submission)
         known.attempts += 1
-        fault = self.scenario.submit_fault(submission.request_type, known.nth, known.attempts)
-        if fault is None and known.promise is None and self._is_full(submission.request_type):
-            fault = SubmitFault(nth=known.nth, status=429, message="too many samples at once")
+        is_new = known.promise is None or known.promise.expired
+        fault = self._fault(submission, known, is_new)
         if fault is not None:
             self._refuse(submission, known, fault)
         keys = {"request_type": submission.request_type, "nth": known.nth, "attempt": known.attempts}
         self._break("submit", exchange, keys)
-        if known.promise is None:
+        if is_new:
             known.promise = self._accept(submission, known, exchange)
+        assert known.promise is not None
         exchange.request_id = known.promise.request_id
         return known.promise
+
+    def _fault(self, submission: Submission, known: Known, is_new: bool) -> SubmitFault | None:
+        fault = self.scenario.submit_fault(submission.request_type, known.nth, known.attempts)
+        if fault is None and submission.session_id in self.shelf.lost_sessions:
+            fault = SubmitFault(nth=known.nth, status=410, message=f"the session {submission.session_id!r} is over")
+        if fault is None and is_new and self._is_full(submission.request_type):
+            fault = SubmitFault(nth=known.nth, status=429, message="too many samples at once")
+        return fault
 
     def _is_full(self, request_type: str) -> bool:
         most = self.scenario.samples_at_once
         if not most or request_type != "Sample":
             return False
-        return most <= sum(p.payload is None and p.request_type == "Sample" for p in self.promises.values())
+        making = (p for p in self.promises.values() if p.payload is None and not p.expired)
+        return most <= sum(p.request_type == "Sample" for p in making)
 
     def _break(self, on: str, exchange: Exchange, keys: dict[str, Any]) -> None:
         """Is the connection to break? Before the answer: what is raised here is not sent any more."""
         fault = self.scenario.connection_fault(on, keys["request_type"], keys["nth"], keys["attempt"])
         exchange.fault, exchange.fault_keys = fault, keys
-        if fault is not None and fault.how == "reset":
-            raise RequestRefused(503, "the connection was reset")
+        if fault is not None and fault.how in ("reset", "hang"):
+            raise RequestRefused(503, "the connection is reset")
 
     def _see(self, submission: Submission) -> Known:
         key = (submission.request_type, submission.identity)
@@ -185,20 +208,38 @@ class Service:
         seq = line.free_seq() if submission.seq is None else submission.seq
         request_id = str(uuid.uuid4())
         accepted_ns = time.perf_counter_ns()
-        promise = Promise(request_id, submission.request_type, known.nth, line, seq, submission.work, accepted_ns)
+        promise = Promise(
+            request_id, submission.request_type, known.nth, line, seq, submission.work, accepted_ns, submission.tokens
+        )
         stamps = {
             "headers_ns": exchange.headers_ns,
             "body_ns": exchange.body_ns,
             "request_bytes": exchange.request_bytes,
         }
-        self.truth.write("accepted", at_ns=accepted_ns, **promise.keys(), **stamps)
+        self.truth.write("accepted", at_ns=accepted_ns, **promise.keys(), **stamps, tokens=promise.tokens)
         self.promises[request_id] = promise
         self._forget()
+        known.promises += 1
+        self._begin(promise, known)
+        return promise
+
+    def _begin(self, promise: Promise, known: Known) -> None:
+        """Let it be computed, and come what comes with it."""
+        expiry = self.scenario.expiry(promise.request_type, promise.nth)
+        if expiry is not None and known.promises <= expiry.times:
+            self.works.expire(promise, "lost")
         self.works.begin(promise)
         outage = self.scenario.outage(promise.request_type, promise.nth)
         if outage is not None:
             self.network.begin(outage, promise.keys())
-        return promise
+        loss = self.scenario.lost_session(promise.request_type, promise.nth)
+        if loss is not None:
+            self.network.go_on(self._lose_sessions(loss, promise.keys()))
+
+    async def _lose_sessions(self, loss: LostSession, keys: dict[str, Any]) -> None:
+        await asyncio.sleep(loss.after_s)
+        self.shelf.lost_sessions |= self.shelf.sessions
+        self.truth.write("sessions_lost", **keys, session_ids=sorted(self.shelf.sessions))
 
     def _forget(self) -> None:
         while len(self.promises) > PROMISES_MAX and next(iter(self.promises.values())).answered:
@@ -214,7 +255,7 @@ class Service:
         """
         promise = self.promises.get(request_id)
         if promise is None:
-            return PollAnswer(410, {"detail": f"the promise {request_id!r} is not known, or has expired"})
+            return PollAnswer(410, EXPIRED)
         promise.polls += 1
         fault = self.scenario.poll_fault(promise.request_type, promise.nth, promise.polls)
         if fault is not None:
@@ -230,6 +271,8 @@ class Service:
         self._break("poll", exchange, promise.keys() | {"attempt": promise.polls})
         deadline_ns = time.perf_counter_ns() + int(self.scenario.poll_hold_s * SECOND)
         while promise.payload is None:
+            if promise.expired:
+                return PollAnswer(410, EXPIRED)
             if self.closing:
                 return PollAnswer(503, {"detail": "the simulated service is going away"})
             left_s = (deadline_ns - time.perf_counter_ns()) / SECOND

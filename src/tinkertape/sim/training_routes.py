@@ -27,7 +27,7 @@ def create_model(service: Service, request: Request, body: bytes) -> dict[str, A
     rank = wanted.lora_config.rank if wanted.lora_config else 0
     run = _new_run(service, model_id, BigramModel(service.base, rank, wanted.base_model))
     work: Callable[[], Result] = lambda: {"model_id": model_id}  # noqa: E731 - a promise's work, like the others below
-    return promised(service, request, Submission("CreateModel", model_id, run.line, 0, work))
+    return promised(service, request, Submission("CreateModel", wanted.session_id, model_id, run.line, 0, work))
 
 
 def _new_run(service: Service, model_id: str, model: BigramModel) -> Run:
@@ -60,12 +60,12 @@ def _forward(service: Service, request: Request, body: bytes, *, forward_only: b
         return run.model.forward(examples, wanted.loss_fn, wanted.config, backward=not wanted.forward_only)
 
     request_type = "Forward" if wanted.forward_only else "ForwardBackward"
-    return promised(service, request, _in_line(request_type, run, wanted.seq_id, work))
+    return promised(service, request, _in_line(request_type, run, wanted.seq_id, work, wanted.tokens()))
 
 
-def _in_line(request_type: str, run: Run, seq: int | None, work: Callable[[], Result]) -> Submission:
+def _in_line(request_type: str, run: Run, seq: int | None, work: Callable[[], Result], tokens: int = 0) -> Submission:
     identity = (run.line.model_id, object() if seq is None else seq)  # without a seq, nothing tells a repetition
-    return Submission(request_type, identity, run.line, seq, work)
+    return Submission(request_type, str(run.line.model_id).split(":")[0], identity, run.line, seq, work, tokens)
 
 
 def optim_step(service: Service, request: Request, body: bytes) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def create_custom_loss(service: Service, request: Request, body: bytes) -> dict[
     """Taken, and never run: training with a loss of the service's is not simulated."""
     wanted = bodies.read_json(body, bodies.CreateCustomLoss)
     loss_id = f"{wanted.session_id}:loss:{wanted.custom_loss_seq_id}"
-    submission = Submission("CreateCustomLoss", loss_id, Line(None), 0, lambda: {"loss_id": loss_id})
+    submission = Submission("CreateCustomLoss", wanted.session_id, loss_id, Line(None), 0, lambda: {"loss_id": loss_id})
     return promised(service, request, submission)
 
 

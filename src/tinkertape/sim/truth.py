@@ -7,7 +7,7 @@ same clock in every process). Each is written whole and at once, so a reader may
 
 began      the service listens: `wall_ns`, `pid`, `url`, `scenario` (whole)
 accepted   a submit made a promise: `headers_ns`, `body_ns` (its request's headers, its whole body had come; instants),
-           `request_bytes`
+           `request_bytes`, `tokens`
 started    compute begins: `scheduled_ns` (compute planned), `wait_ns` (accepted to started)
 slow       with `started`, in a slow stretch: `usual_s`, `factor`, `scheduled_s`
 paused     a queue is held, found by this promise: `pause` (its number), `reason`, `text`, `length_s`
@@ -17,14 +17,18 @@ ready      the result, or failure, is there: `failed`, `total_ns` (accepted to r
 answered   it is handed over, the first time (to a client that may have gone): `polls`, `held_ns` (ready to answered)
 fault      something goes wrong: `kind` submit, future or poll, `injected` (by the scenario, or the client's own doing),
            `status` or `category`, `attempt`, `message`; a submit that is refused has the `request_id` null
-broken     a connection breaks under an exchange: `how` reset or half, `on` submit or poll, `path`, `request_type`,
-           `nth`, `attempt`
-outage     nothing gets through from now on: `how` refused or silent, `length_s`, and the promise that it came after
+broken     a connection breaks under an exchange: `how` reset, half, hang or garbled, `on` submit or poll, `path`,
+           `request_type`, `nth`, `attempt`
+expired    a promise is forgotten: `why` lost or restarted; it is never ready
+sessions_lost  sessions end: `session_ids`, and the promise that it came after
+outage     nothing gets through from now on: `how` refused, silent or restarted, `length_s`, and the promise that it
+           came after
 restored   and it does again: `how`, `duration_ns`
 skipped    a training request never came, and those behind it go on: `model_id`, `seq`
 exchange   an HTTP answer has been sent: `method`, `path`, `status`, `headers_ns`, `body_ns`, `handled_ns` (instants;
            the last before the answer's latency), `request_bytes`, `response_bytes`, `attempt` (the SDK's
-           x-stainless-retry-count), `request_id` (if it names one), `client_port` (tells connections apart)
+           x-stainless-retry-count), `request_id` (if it names one), `client_port` (tells connections apart),
+           `there_ns`, `back_ns` (how long it was on its way)
 ended      the service stops
 """
 
