@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Finding
@@ -75,24 +76,34 @@ class View:
         return self.step_at(operation.began_ns) if known is None else known
 
     def steps_of(self, finding: Finding) -> tuple[int, ...]:
-        """The steps that a finding touches: those of its operations, else those it overlaps."""
+        """The steps that a finding touches: those of its operations, else those it overlaps. A call beside the steps,
+        as a sample is, touches all that it overlaps.
+        """
         if finding.evidence.process != self.process.id:
             return ()
-        if finding.evidence.costs_ns:
-            found = set()
-            for _, number in finding.evidence.costs_ns:
-                operation = self.process.operations.get(number)
-                step = self.step_of(operation) if operation is not None else None
-                if step is not None:
-                    found.add(step)
-            return tuple(sorted(found))
         began, ended = self.span_of(finding)
-        out = []
-        for stretch in self.stretches:
+        if not finding.evidence.costs_ns:
+            return tuple(self._overlapped(began, ended))
+        found: set[int] = set()
+        for _, number in finding.evidence.costs_ns:
+            operation = self.process.operations.get(number)
+            step = self.step_of(operation) if operation is not None else None
+            if step is not None:
+                found.add(step)
+            if operation is not None and operation.key not in self.step_of_operation:
+                over = ended if operation.ended_ns is None else operation.ended_ns
+                found.update(self._overlapped(max(began, operation.began_ns), min(ended, over)))
+        return tuple(sorted(found))
+
+    def _overlapped(self, began: int, ended: int) -> Iterator[int]:
+        """The steps of which more than a hundredth lies between two instants of the main process."""
+        first = bisect_right(self.stretches, began, key=lambda each: each.began_ns) - 1
+        for stretch in islice(self.stretches, max(first, 0), None):
+            if stretch.began_ns >= ended:
+                return
             inside = min(ended, stretch.ended_ns) - max(began, stretch.began_ns)
             if stretch.step is not None and inside > 0.01 * (stretch.ended_ns - stretch.began_ns):
-                out.append(stretch.step)
-        return tuple(out)
+                yield stretch.step
 
     def cost(self, finding: Finding, outages: Sequence[Finding] = ()) -> Cost | None:
         """What a finding cost: the union of what any thread waited for it, never more than the wall. None: what it made

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from tests.diagnosis.broken import exchange
-from tests.diagnosis.builder import MS, Script
+from tests.diagnosis.builder import MS, Script, training_run
 
 from tinkertape.diagnosis import diagnose
 
@@ -55,6 +55,15 @@ def test_samples_answered_429_are_yours_with_how_many_were_in_flight_and_taken()
     assert finding.advice == "Keep fewer in flight at once: about 4."
     assert finding.evidence.figures == {"answers": 8, "in_flight": 12, "taken": 4, "waits": 8}
     assert finding.cost_s == pytest.approx(1.005, abs=0.02)  # they waited side by side
+
+
+def test_a_sample_beside_the_steps_names_all_that_it_waited_through() -> None:
+    script = training_run([100] * 12)
+    sample(script, 900, 300, again=(1310.0,))
+
+    [finding] = diagnose(script.events(), only="rate-limit-self")
+
+    assert finding.evidence.steps == (2, 3, 4, 5, 6, 7, 8, 9)
 
 
 def test_what_waits_still_is_counted_until_now() -> None:

@@ -33,5 +33,5 @@ class Detector:
                 summary=f"The service {kept} {stretch.operation} queued: out of capacity.{stretch.words}",
                 evidence=stretch.evidence(now),
                 cost_s=stretch.length_s(now),
-                advice="Nothing to change in your code; the run goes on by itself.",
+                advice=f"Nothing to change in your code; the run {'goes' if stretch.open else 'went'} on by itself.",
             )
