@@ -354,6 +354,22 @@ def test_a_failure_of_our_own_does_not_end_the_loading(tmp_path: Path):
     assert store.failures == 2
 
 
+def test_a_process_is_stored_in_its_order_however_many_segments_its_tape_has(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tinkertape.collector.loader.ROWS_MAX", 20)
+    tape = WrittenTape(tmp_path / "tapes")
+    first = tape.path
+    for segment in (1, 2, 3):
+        tape.path = first.with_name(f"{tape.process}-{segment:05d}.jsonl")
+        tape.append(50)
+        tape.write(b'{"torn":' if segment == 2 else b"")  # nothing will follow it there
+    store = KeptStore()
+    loader = Loader(store, tmp_path / "inbox", tmp_path / "tapes")
+
+    loader.load_all(lambda done, whole: None)
+
+    assert [index for _process, index, _id in store.events] == list(range(150))
+
+
 def test_what_is_removed_for_lack_of_room_after_its_process_ended_is_known_as_that(served: Served):
     run = new_ulid()
     aside, folder = served.folder / "aside" / run, served.tapes / run

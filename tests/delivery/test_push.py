@@ -21,6 +21,7 @@ from tinkertape.delivery.post import Collector
 from tinkertape.tape import Recorder, open_tape
 from tinkertape.tape.compression import compress
 from tinkertape.tape.hold import holding
+from tinkertape.tape.removal import make_room
 
 
 def a_run(tapes: Path, count: int = 3, **settings: Any) -> Path:
@@ -100,6 +101,36 @@ def test_a_poison_event_is_set_aside_and_one_alone_is_left(tmp_path: Path, ours:
     assert "HTTP 400: no" in alone.left[0].why
     assert (both.sent, both.refused, both.left) == (8, 2, [])
     assert [open_tape(run).ledger().rejected for run in runs] == [1, 1]
+
+
+@pytest.mark.parametrize("takes_none", [True, False])
+def test_the_last_event_is_set_aside_if_the_collector_took_others_and_takes_a_body_without_any(
+    tmp_path: Path, foreign: Door, takes_none: bool
+) -> None:
+    run = new_ulid()
+    recorder = Recorder(tmp_path / run, run, header={"sdk_version": "0.38.0"})
+    recorder.log("my.event")
+    recorder.flush()
+    push([tmp_path / run], Collector(foreign.url))
+    recorder.log("my.poison")
+    recorder.close()
+    foreign.answers = lambda body: (200, {}) if takes_none and not body["events"] else (400, {})
+
+    pushed = push([tmp_path / run], Collector(foreign.url))
+
+    assert (pushed.refused, [left.events for left in pushed.left]) == ((1, []) if takes_none else (0, [1]))
+    ledger = open_tape(tmp_path / run).ledger()
+    assert (ledger.recorded, ledger.rejected, ledger.balanced) == (2, pushed.refused, True)
+
+
+def test_a_push_tells_what_was_removed_for_lack_of_room(tmp_path: Path, ours: Door) -> None:
+    run = a_run(tmp_path)
+    make_room(run, list(run.glob("*.jsonl")), 0)
+
+    pushed = push([run], Collector(ours.url))
+
+    assert (pushed.sent, pushed.left) == (0, [])
+    assert [(body["events"], body["ledger"]["dropped"]) for body in ours.bodies] == [([], {"space": 3})]
 
 
 def test_a_line_that_a_kill_cut_short_is_not_left(tmp_path: Path, ours: Door) -> None:

@@ -3,6 +3,8 @@
 Invariants
 - Progress is remembered after the rows are in the store: what a SIGKILL cut off is read again, and the store's key
   absorbs it. Nothing is skipped.
+- A process's events are stored in their order: its next segment waits until the one before is loaded, unless that
+  cannot be read.
 - A line that is none is set aside with its reason, and a file that cannot be read is left for a while; neither stops
   the others.
 - A store that refuses (a full disk) stops the loading, not the receiving: the same rows are tried again.
@@ -93,6 +95,7 @@ class Loader:
         self._wake = threading.Event()
         self._closing = False
         self._hurried = False
+        self._held_back = 0  # files whose turn is not yet
         self._file_rows = FILE_ROWS
         self._stop = threading.Event()  # set with `_closing`
         self._thread = threading.Thread(target=self._load_loop, name="tinkertape-loader", daemon=True)
@@ -232,7 +235,7 @@ class Loader:
         for step in steps.values():
             if step.tape.inbox:
                 self._on_loaded(step.tape.path, step.progress.offset)
-        return len(batch) + len(steps)
+        return len(batch) + len(steps) + self._held_back
 
     def _find(self) -> None:
         now_s = time.monotonic()
@@ -272,12 +275,15 @@ class Loader:
         look_at_ended = self._closing or now_s - self._looked_at_ended_s > ENDED_AGAIN_S
         if look_at_ended:
             self._looked_at_ended_s = now_s
-        return [
+        looked_at = [
             tape
-            for tape in self._files.values()
+            for _path, tape in sorted(self._files.items())
             if (self._closing or tape.not_before_s <= now_s or (hurried and tape.inbox))
             and (look_at_ended or not tape.ended)
         ]
+        first = first_of_each(looked_at)
+        self._held_back = len(looked_at) - len(first)
+        return first
 
     def _read(self, tape: TapeFile, batch: Batch, steps: dict[Path, _Step]) -> bool:
         """Take some lines of a file; True: there may be more."""
@@ -293,11 +299,13 @@ class Loader:
             return False
         except (OSError, TapeError):
             tape.not_before_s = time.monotonic() + RETRY_S
+            tape.read_size = _size(tape)
             with guarded("collector.loader.file"):
                 raise
             return False
         if step is None:
             tape.note_growth(grown is not None)
+            tape.read_size = size if grown is None else -1
         if grown is None:
             return False
         steps[tape.path] = grown
@@ -369,6 +377,19 @@ class Loader:
         key = (event.project, event.run, event.process)
         if not event.event_id and event.index == self._complete.get(key, 0):
             self._complete[key] = event.index + 1
+
+
+def first_of_each(waiting: Iterable[TapeFile]) -> list[TapeFile]:
+    """Of each process's segments, in order, those up to the first that is not loaded to its end: so its events are
+    stored in their order."""
+    found: list[TapeFile] = []
+    behind = set()
+    for tape in waiting:
+        if tape.series not in behind:
+            found.append(tape)
+            if tape.is_behind():
+                behind.add(tape.series)
+    return found
 
 
 def _size(tape: TapeFile) -> int:

@@ -21,6 +21,7 @@ from tinkertape.tape.format import Header, decode_line
 from tinkertape.tape.forms import open_stored, segment_files, stored_bytes
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.reader import Reader, Record, first_header
+from tinkertape.tape.removal import process_of
 from tinkertape.tape.tape import last_end
 
 SETTLED_NS = 2_000_000_000
@@ -50,6 +51,8 @@ class TapeFile:
         self.progress = progress_of(self.mark)
         self.header: Header | None = None
         self.ended = False  # its last line says that nothing follows
+        self.series = (path.parent, process_of(path))  # of one process, in the order of their names
+        self.read_size = -1  # so large it was when there was no whole line beyond the progress
         self.closely_until = 0  # an offset: what stands before it is not for the engine to read by itself
         self.stretched_s = 0.0  # when it last did (monotonic)
         self.not_before_s = 0.0  # when to look again (monotonic): soon, unless it is silent or cannot be read
@@ -82,6 +85,14 @@ class TapeFile:
 
     def size(self) -> int:
         return stored_bytes(self.path)
+
+    def is_behind(self) -> bool:
+        """May it have lines that are not loaded?"""
+        try:
+            size = self.size()
+        except OSError:
+            return False
+        return size > self.progress.offset and size != self.read_size
 
     def ends_ahead(self) -> bool:
         """Is it closed, and not loaded to its end yet?"""

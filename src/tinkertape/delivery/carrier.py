@@ -194,7 +194,7 @@ class Delivery:
         batch = self._sender.read(segment)
         if batch.next_offset > self._sender.place(segment.path, segment.acknowledged.offset):
             return batch
-        self._sender.settle(segment)  # what is there is not complete yet, if anything is
+        self._sender.settle(segment, last=self._draining.is_set())  # what is there is not complete yet, if anything is
         return None
 
     def _send(self, segment: Segment, batch: Batch) -> float:

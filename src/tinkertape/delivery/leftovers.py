@@ -19,6 +19,7 @@ import msgspec
 from tinkertape.context import Event
 from tinkertape.delivery.foreign import foreign_line
 from tinkertape.delivery.post import Collector
+from tinkertape.delivery.removals import Removals
 from tinkertape.delivery.segments import Segment, acknowledgement_of
 from tinkertape.delivery.sender import Sender
 from tinkertape.errors import DeliveryError
@@ -73,9 +74,10 @@ def push(
     A collector that does not answer is no error: everything is left then. Raises `OSError` for a folder that cannot be
     read.
     """
-    sender = Sender(collector)
+    sender, folders = Sender(collector), list(folders)
     pushing = _Pushing(sender, [each for folder in folders for each in _segments(folder, collector.address)], told)
     pushing.run(patience_s, wait)
+    _tell_removals(sender, folders)
     collector.close()
     return Pushed(sender.sent, sender.skipped, sender.refused, pushing.left())
 
@@ -84,6 +86,15 @@ def _segments(folder: Path, collector: str) -> Iterator[_Open]:
     for path in segment_files(folder):
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile, to make room
             yield _Open(path, stored_bytes(path), _acknowledged(path, collector))
+
+
+def _tell_removals(sender: Sender, folders: Iterable[Path]) -> None:
+    """A collector of ours learns what was removed for lack of room, whatever it was told before."""
+    with contextlib.suppress(DeliveryError):  # who does not answer now is told by the next push
+        for folder in folders:
+            for said in Removals(folder).untold():
+                if sender.stopped or not sender.ours or sender.tell(said.header, said.end) is not None:
+                    return
 
 
 def _acknowledged(path: Path, collector: str) -> int:
@@ -163,7 +174,7 @@ class _Pushing:
             batch = self._sender.read(segment) if place < each.goal else None
             if batch is None or batch.next_offset == place:
                 each.goal = place  # reached; or the rest is a line that was cut short, or is being written
-                self._sender.settle(segment)
+                self._sender.settle(segment, last=True)
                 each.why = self._sender.why
                 return 0.0
             delay_s = self._sender.send(segment, batch)

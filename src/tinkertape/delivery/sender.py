@@ -38,13 +38,14 @@ class _Hunt:
     """The search for what the collector refused in one segment.
 
     `suspects` lines at its place hold a refused one; `sent` is how many events it had taken when the search began.
-    `aside` were refused alone while it took no other.
+    `aside` were refused alone while it took no other; `asked` is how many they were when it was asked to take none.
     """
 
     def __init__(self, suspects: int, sent: int) -> None:
         self.suspects = suspects
         self.sent = sent
         self.aside: list[Refused] = []
+        self.asked = 0
 
 
 class Sender:
@@ -133,11 +134,21 @@ class Sender:
         """Did the collector take others since?"""
         return self.is_undecided(segment) and self.sent > self._hunts[segment].sent
 
-    def settle(self, segment: Segment) -> None:
-        """Set aside what was refused alone at the end of a segment, if the collector took others meanwhile."""
-        if self.can_settle(segment.path):
+    def settle(self, segment: Segment, *, last: bool = False) -> None:
+        """Set aside what was refused alone at the end of a segment, if the collector took others meanwhile; or, where
+        nothing may ever follow (`last`), if it took others before, and a body without events now: then it is not the
+        collector that is at fault. Raises `DeliveryError`.
+        """
+        if self.can_settle(segment.path) or (last and self._takes_others(segment)):
             aside = self._hunts.pop(segment.path).aside
             self._remember(segment, self.place(segment.path, segment.acknowledged.offset), 0, aside)
+
+    def _takes_others(self, segment: Segment) -> bool:
+        hunt = self._hunts.get(segment.path)
+        if hunt is None or hunt.asked == len(hunt.aside) or not (self.sent or segment.acknowledged.events):
+            return False
+        hunt.asked = len(hunt.aside)
+        return self.collector.post(body([], segment.header, {})).accepted
 
     def back_off(self, reason: str, wish_s: float | None = None) -> float:
         """How long to wait after a failure: as the collector wishes, else longer each time; never all at once."""

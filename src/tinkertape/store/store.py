@@ -186,8 +186,8 @@ class Store:
     # reading
 
     def events(self, run: str, after: int = 0, limit: int = 1_000) -> list[tuple[int, Event]]:
-        """A run's events in the order of arrival, which is the order of each process, from a cursor on: [(cursor,
-        event)]. Of an event that came twice the first copy."""
+        """A run's events in the order of arrival, from a cursor on: [(cursor, event)]; it is the order of each process,
+        but where a part of its tape came late. Of an event that came twice the first copy."""
         found: list[tuple[Any, ...]] = []
         while (wanted := limit - len(found)) > 0 and (rows := queries.run_events(self._engine, run, after, wanted)):
             found += _firsts(rows)
