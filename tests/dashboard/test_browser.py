@@ -443,6 +443,27 @@ def test_words_on_the_timeline_neither_touch_nor_leave_it(width, own, watched):
         assert touched == [], word
 
 
+UNDER_WORDS = """() => {
+  const words = [...document.querySelectorAll('.losses text')].map((each) => each.getBoundingClientRect());
+  return [...document.querySelectorAll('.losses .curve')].flatMap((line) => {
+    const [x1, y1, x2, y2] = ['x1', 'y1', 'x2', 'y2'].map((key) => line[key].baseVal.value);
+    const at = line.getScreenCTM();
+    return Array.from({ length: 21 }, (_, n) => [at.e + x1 + (x2 - x1) * n / 20, at.f + y1 + (y2 - y1) * n / 20]);
+  }).filter(([x, y]) => words.some((word) => x > word.left && x < word.right && y > word.top && y < word.bottom));
+}"""
+
+
+@pytest.mark.parametrize("losses", [[1570.27, 999.34, 1400.5], [999.34] * 3, [0.1, 1570.27, 0.1]])
+def test_no_word_lies_on_the_loss_curve(losses, own, watched):
+    report = made_run("lora", SICK, steps=30)
+    report["loss"] = [[step, losses[step % 3]] for step in range(1, 31)]
+    own.source.put(report)
+    watched.page.goto(f"{own.url}/runs/{SICK}")
+
+    assert watched.page.locator(".losses .curve").count() == 29
+    assert watched.page.evaluate(UNDER_WORDS) == []
+
+
 def test_no_cause_and_no_name_of_an_operation_is_cut(own, watched):
     report = sick()
     report["sdk_version"] = "0.38.0+" + "local." * 60
