@@ -97,6 +97,7 @@ def test_it_cannot_say_when_nothing_failed_either_and_is_not_healthy_in_json() -
     heard.add(5, "session_end", kind="SESSION_END")
 
     assert heard.report().verdict.lead == "Cannot say."
+    assert heard.report().checked == ["service-errors", "user-error"]  # a pause would not be seen
     assert diagnose(heard.events).to_json()["healthy"] is False
     assert diagnose(refused().events).to_json()["healthy"] is False
 

@@ -36,7 +36,7 @@ def test_healthy() -> None:
     assert answer(report) == "Healthy, as far as this run shows: 12 steps, usually 0.16 s each; nothing waits on you."
     assert report.verdict.under.replace(THIN, " ") == (
         "78 % of the time is Tinker computing. "
-        "`forward_backward` takes 0.11 s (p50); one run alone cannot say whether that is slow for it."
+        "`forward_backward` takes 0.11 s (p50); one run alone cannot say whether that is slow for this model."
     )
     assert {owner.owner: owner.role for owner in report.owners}["service"] == "usual"
 

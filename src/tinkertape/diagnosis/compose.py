@@ -45,6 +45,7 @@ _STATES: Mapping[str, State] = {
     "killed": "killed",
 }
 IN_SEND_MIN_S = 0.01
+TOLD_BY_SDK = ("service-errors", "user-error")  # the causes that the SDK's own events can show
 
 
 @dataclass
@@ -194,7 +195,7 @@ def compose(
         errors=errors,
         retries=retry_rows(view) if view is not None else [],
         findings=rows,
-        checked=_not_seen(causes, rows) if facts.calls or facts.only_sdk else [],
+        checked=_not_seen(TOLD_BY_SDK if only_sdk else causes if facts.calls else (), rows),
         ledger=dict(ledger) if ledger is not None else None,
         set_aside=set_aside,
         loss=[(step.step, step.loss) for step in steps if step.loss is not None],

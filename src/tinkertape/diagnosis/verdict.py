@@ -133,7 +133,7 @@ def _healthy(facts: Facts) -> Verdict:
     if facts.trouble:
         seen = f"No detector names a cause, but {_there_was(facts.trouble)}."
         return Verdict("none", "No cause found.", seen, f"{under} {_rest(facts, [])}".strip())
-    alone = f"{facts.mainly}; one run alone cannot say whether that is slow for it." if facts.mainly else ""
+    alone = f"{facts.mainly}; one run alone cannot say whether that is slow for this model." if facts.mainly else ""
     return Verdict("none", HEALTHY, what + rest, f"{under} {alone} {_rest(facts, [])}".strip(), well=True)
 
 
