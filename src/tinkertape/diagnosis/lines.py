@@ -134,7 +134,9 @@ def _cut_send(cut: Cut, each: _Round, cursor: int, end: int, around: Surrounding
         return cut.add(RETRIEVE, cursor, end)
     span = end - last.began_ns
     if span > 0 and busy_ns(around.busy, last.began_ns, end) > LOOP_BUSY_SHARE * span:
-        cut.doubt(SEND, COMPUTE, last.began_ns, last.began_ns, end, "inferred", "counted from the last send: busy loop")
+        cut.doubt(
+            SEND, COMPUTE, last.began_ns, last.began_ns, end, "inferred", "the SDK's loop was busy while it was sent"
+        )
         return cut.add(SEND, cursor, last.began_ns)
     low, method = earliest(
         around.busy, around.stalls, end, last.starved_ns, "the SDK's loop was busy when it was accepted"
