@@ -52,8 +52,8 @@ DETECTORS_HEAD = """\
 <!-- made by docs/generate.py from src/tinkertape/diagnosis/detectors/ -->
 
 A detector watches for one cause. The same ones run while a program runs, over a tape (`tinkertape diagnose`) and for
-the page. A run in which none of them finds anything is *healthy*. [Writing a detector](writing-a-detector.md) says how
-to add one.
+the page. Without a finding a run may be [*healthy*](diagnosis.md#healthy). [Writing a
+detector](writing-a-detector.md) says how to add one.
 """
 
 
