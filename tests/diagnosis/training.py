@@ -2,7 +2,7 @@
 
 It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined", "samples", "last_only"}, trains,
 samples so many at once, and answers one line: {"tape", "failed"}. With "last_only" it waits for
-the last call of a step alone.
+the last call of a step alone; with "program" it runs one of `programs.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import tinker
+from tests.diagnosis.programs import PROGRAMS
 from tinker import types
 from tinker.lib.retryable_exception import RetryableException
 
@@ -100,6 +101,8 @@ def run(order: dict[str, object]) -> dict[str, object]:
     telemetry = tinkertape.start("truth", directory=str(order["directory"]))
     try:
         with tinker.ServiceClient(base_url=str(order["url"]), api_key="tml-made-up") as service:
+            if order["program"]:
+                PROGRAMS[str(order["program"])](service)
             if order["steps"]:
                 client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
                 failed = train(client, int(str(order["steps"])), bool(order["pipelined"]), bool(order["last_only"]))

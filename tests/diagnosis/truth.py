@@ -52,14 +52,16 @@ class Trainer:
         pipelined: bool = False,
         samples: int = 0,
         last_only: bool = False,
+        program: str = "",
         first: Callable[[Sim], None] = lambda _: None,
     ) -> Run:
-        """Train, then sample so many at once. `first` is done to the service before."""
+        """Train, then sample so many at once; or run a program. `first` is done to the service before."""
         truth = folder / "truth.jsonl"
         here = Starvation()
         with uncollected(), sim.start(scenario, truth=truth) as service:
             first(service)
             wanted = {"steps": steps, "pipelined": pipelined, "samples": samples, "last_only": last_only}
+            wanted |= {"program": program}
             order = {"url": service.url, "directory": str(folder), **wanted}
             assert self._process.stdin is not None and self._process.stdout is not None
             self._process.stdin.write(json.dumps(order) + "\n")

@@ -178,7 +178,9 @@ class Fold:
         if request is not None:
             insort(request.polls, poll, key=attrgetter("headers_ns"))
         if outcome == "pending" and poll.paused is None:
-            process.hold_ns = max(poll.held_ns, process.hold_ns or 0)
+            process.pending_ns = max(poll.held_ns, process.pending_ns or 0)
+        elif poll.final and process.pending_ns is None:
+            process.alike.add(str(metadata.get("operation")), poll.held_ns)
 
     def _request_start(self, process: Process, event: Event, at_ns: int) -> None:
         request = _request_of(process, event)

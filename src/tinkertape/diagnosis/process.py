@@ -16,6 +16,30 @@ from tinkertape.diagnosis.connections import Connections
 from tinkertape.diagnosis.records import Attempt, BusyRuns, Claim, Failure, Operation, Pause, Request, Retry
 from tinkertape.diagnosis.waits import Wait, Waits
 
+ALIKE, ALIKE_NS = 0.03, 10_000_000  # how far apart: stamps are late by some
+
+
+class Alike:
+    """Results that all came after the same time, whatever they are of: so long a poll is held, and not computed.
+
+    Source: facts/partition.md §7.1; only where no answer ever said "not yet" (`Process.pending_ns`).
+    """
+
+    def __init__(self) -> None:
+        self._of: set[str] = set()  # operations
+        self._least_ns, self._most_ns = 0, 0
+
+    def add(self, operation: str, held_ns: int) -> None:
+        self._least_ns = min(self._least_ns, held_ns) if self._of else held_ns
+        self._most_ns = max(self._most_ns, held_ns)
+        self._of.add(operation)
+
+    @property
+    def held_ns(self) -> int | None:
+        spread_ns = max(int(ALIKE * self._least_ns), ALIKE_NS)
+        is_one = len(self._of) > 1 and self._most_ns - self._least_ns <= spread_ns < self._least_ns // 10
+        return self._most_ns if is_one else None
+
 
 class Process:
     """What one process of the run did."""
@@ -32,7 +56,8 @@ class Process:
         self.steps_before = Counter[str]()  # that ended with operations which are forgotten, by model
         self.model_before: str | None = None  # the one that was trained last, of those operations
         self.inside: dict[int, Operation] = {}  # by thread: the call that it may still be in
-        self.hold_ns: int | None = None  # how long the service holds a poll that it answers as pending
+        self.pending_ns: int | None = None  # how long the service holds a poll that it answers as pending
+        self.alike = Alike()
         self.round_trip_ns: int | None = None  # the shortest answer seen
         self.requests: dict[str, tuple[Operation, Request]] = {}
         self.claims: list[Claim] = []  # by w0
@@ -54,6 +79,11 @@ class Process:
         self.status: str | None = None
         self.exit_status: int | None = None  # what a shell sees
         self.ended: deque[Operation] = deque()  # and not yet settled, in the order they ended (`book.py`)
+
+    @property
+    def hold_ns(self) -> int | None:
+        """How long the service holds a poll with nothing to say, as far as its answers tell."""
+        return self.alike.held_ns if self.pending_ns is None else self.pending_ns
 
     def next_submit_ns(self, at_ns: int) -> int | None:
         """The next e of any request after this one: the loop is one thread, so ours was suspended by then."""

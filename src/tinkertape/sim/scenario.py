@@ -86,6 +86,7 @@ class Scenario(Part, frozen=True):
     compute_per_token_s: dict[RequestType, float] = msgspec.field(default_factory=dict)  # more a token
     jitter: float = 0.03  # compute varies by ± this share, evenly
     poll_hold_s: float = 2.0  # a poll with nothing to say is answered after this long
+    answer_at_hold: bool = False  # True: a poll is answered when that is over, and never before
     tell_resume: bool = False  # True: a held poll is answered "active" when a pause ends; the default lets it wait on
     latency_s: float = 0.0  # one way: each request arrives, and each answer leaves, this much later
     latency: tuple[Latency, ...] = ()  # and more by endpoint

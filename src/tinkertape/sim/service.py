@@ -13,7 +13,7 @@ from typing import Any
 from tinkertape.sim.completions import Feeds, Target
 from tinkertape.sim.errors import RequestRefused
 from tinkertape.sim.faults import ConnectionFault, LostSession, SubmitFault
-from tinkertape.sim.lines import SECOND, Line, Promise, Works
+from tinkertape.sim.lines import SECOND, Line, Promise, Works, sleep_until
 from tinkertape.sim.model import BigramModel, base_logits
 from tinkertape.sim.network import Network
 from tinkertape.sim.payloads import Result
@@ -270,6 +270,8 @@ class Service:
             return PollAnswer(fault.status, {"detail": fault.message}, retry_after_s=fault.retry_after_s)
         self._break("poll", exchange, promise.keys() | {"attempt": promise.polls})
         deadline_ns = time.perf_counter_ns() + int(self.scenario.poll_hold_s * SECOND)
+        if self.scenario.answer_at_hold:
+            await sleep_until(deadline_ns)
         while promise.payload is None:
             if promise.expired:
                 return PollAnswer(410, EXPIRED)

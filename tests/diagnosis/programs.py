@@ -1,0 +1,131 @@
+"""Small programs by name, each what one row of docs/facts/partition.md §6, or one trap of its §7, was measured with."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import tinker
+from tinker import types
+
+BASE = "simulated/bytes-bigram"
+PARAMS = types.SamplingParams(max_tokens=2)
+ADAM = types.AdamParams(learning_rate=1e-3)
+
+
+def batch(datums: int = 4, tokens: int = 63) -> list[types.Datum]:
+    given = list(range(32, 32 + tokens))
+    inputs: Any = {"target_tokens": given, "weights": [1.0] * tokens}
+    return [types.Datum(model_input=types.ModelInput.from_ints(given), loss_fn_inputs=inputs)] * datums
+
+
+def trainer(service: tinker.ServiceClient) -> tinker.TrainingClient:
+    return service.create_lora_training_client(base_model=BASE, rank=8).result()
+
+
+def sampler(service: tinker.ServiceClient) -> tinker.SamplingClient:
+    return service.create_sampling_client(base_model=BASE).result()
+
+
+def prompt() -> types.ModelInput:
+    return types.ModelInput.from_ints([97, 98])
+
+
+def one_by_one(service: tinker.ServiceClient) -> None:
+    """Each call whose truth is one request's."""
+    training = trainer(service)
+    for _ in range(3):
+        training.forward_backward(batch(), "cross_entropy").result()
+        training.optim_step(ADAM).result()
+    training.forward(batch(), "cross_entropy").result()
+    training.save_weights_for_sampler("kept").result()
+    sampling = sampler(service)
+    for _ in range(3):
+        sampling.sample(prompt(), 1, PARAMS).result()
+        sampling.compute_logprobs(prompt()).result()
+
+
+def chunks(service: tinker.ServiceClient) -> None:
+    """Four requests of one call, computed in order."""
+    training = trainer(service)
+    for _ in range(2):
+        training.forward_backward(batch(4096, tokens=2), "cross_entropy").result()
+
+
+def samples(count: int) -> Callable[[tinker.ServiceClient], None]:
+    def run(service: tinker.ServiceClient) -> None:
+        sampling = sampler(service)
+        for future in [sampling.sample(prompt(), 1, PARAMS) for _ in range(count)]:
+            future.result()
+
+    return run
+
+
+def one_call(service: tinker.ServiceClient) -> None:
+    """One, with no other like it before."""
+    trainer(service).forward_backward(batch(), "cross_entropy").result()
+
+
+def gil_held(service: tinker.ServiceClient) -> None:
+    """Nobody can run from 100 to 600 ms after the call: its result is there in the midst."""
+    future = trainer(service).forward_backward(batch(), "cross_entropy")
+    time.sleep(0.1)
+    ctypes.PyDLL(None).usleep(500_000)
+    future.result()
+
+
+def spinning(service: tinker.ServiceClient) -> None:
+    """Two threads that compute in Python all the while."""
+    training, over = trainer(service), threading.Event()
+
+    def spin() -> None:
+        while not over.is_set():
+            sum(range(1_000))
+
+    threads = [threading.Thread(target=spin) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        training.forward_backward(batch(), "cross_entropy").result()
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+def callback(service: tinker.ServiceClient) -> None:
+    """A done callback sleeps on the SDK's loop while a sample is computed."""
+    training, sampling = trainer(service), sampler(service)
+    first = training.optim_step(ADAM)
+    first.future().add_done_callback(lambda _: time.sleep(0.4))
+    sampling.sample(prompt(), 1, PARAMS).result()
+    first.result()
+
+
+def blocked_loop(service: tinker.ServiceClient) -> None:
+    """An await, and the loop that it is on is blocked from 100 to 600 ms."""
+    training = trainer(service)
+
+    async def run() -> None:
+        pending = asyncio.ensure_future(training.forward_backward(batch(), "cross_entropy").coroutine())
+        await asyncio.sleep(0.1)
+        time.sleep(0.5)  # the fault itself
+        await pending
+
+    asyncio.run(run())
+
+
+PROGRAMS: dict[str, Callable[[tinker.ServiceClient], None]] = {
+    "one by one": one_by_one,
+    "four chunks": chunks,
+    "200 samples at once": samples(200),
+    "five samples": samples(5),
+    "one call": one_call,
+    "the GIL held across ready": gil_held,
+    "threads that spin": spinning,
+    "a callback on the SDK's loop": callback,
+    "a blocked loop": blocked_loop,
+}
