@@ -1,9 +1,12 @@
 """What recording takes from a program that trains and samples: the same loop, recorded and not, in turns.
 
-Each turn is a process of its own with the real SDK, against the simulated service in another; either goes first. Wall
-times tell what a user would notice, and are noisy on a busy machine; processor times tell what we do, and are not.
-Wanted: < 0.5 % of the wall at steps of 50 ms; <= 2 % of a client-bound loop's, which is about 60 us of processor a
-request; < 2 % for 1 000 samples at once.
+Each program is a process of its own with the real SDK, against the simulated service in another; all live side by side
+and take turns, so that a busy machine disturbs them alike. Wall times tell what a user would notice, and are noisy;
+processor times tell what we do. Wanted: < 0.5 % of the wall at steps of 50 ms; <= 2 % of a client-bound loop's, which
+is about 60 us of processor a request; < 2 % for 1 000 samples at once, and < 20 MB of memory.
+
+`./tt bench overhead [PAIRS]`         the three loops, everything on against off
+`./tt bench overhead --split [TURNS]` samples one by one: of which part of us and in which thread it is
 """
 
 from __future__ import annotations
@@ -13,8 +16,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+from overhead_client import PARTS
 from tinkertape import sim
 from tinkertape.sim import Scenario
 
@@ -22,35 +29,94 @@ CLIENT = Path(__file__).with_name("overhead_client.py")
 REQUESTS = {"samples": 2, "burst": 2, "steps": 4}  # a turn: each call is sent, and asked for
 QUICK = Scenario(compute_s=dict.fromkeys(("CreateModel", "Sample"), 0.0))
 STEPS = Scenario(compute_s={"CreateModel": 0.0, "ForwardBackward": 0.03, "OptimStep": 0.02})
+SPLIT_TURNS = 25
+THREADS = {"Thread-1": "the SDK's loop", "MainThread": "the caller", "transport": "the transport"}
 
 
-def once(url: str, kind: str, turns: int, *, recorded: bool) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(CLIENT), url, folder if recorded else "off", kind, str(turns)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+class Program:
+    """One of the programs, alive and waiting."""
+
+    def __init__(self, process: subprocess.Popen[str], requests: int) -> None:
+        self._process, self._requests = process, requests
+        self.peak = 0
+
+    def turn(self, turns: int) -> dict[str, Any]:
+        """Have it do so many turns; microseconds a request."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(turns, file=self._process.stdin, flush=True)
+        found = json.loads(self._process.stdout.readline())
+        self.peak = found["peak"]
+        scale = 1e6 / turns / self._requests
+        threads = {name: used * scale for name, used in found["threads"].items()}
+        return {"wall": found["wall_s"] * scale, "processor": found["processor_s"] * scale, **threads}
+
+
+@contextmanager
+def programs(scenario: Scenario, kind: str, parts: Sequence[str]) -> Iterator[dict[str, Program]]:
+    with ExitStack() as stack:
+        service = stack.enter_context(sim.start(scenario))
+        found = {}
+        for name in parts:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            command = [sys.executable, str(CLIENT), service.url, name, folder, kind]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            found[name] = Program(process, REQUESTS[kind])
+        yield found
+
+
+def taken(scenario: Scenario, kind: str, parts: Sequence[str], turns: int, rounds: int) -> dict[str, list[Any]]:
+    """What each program used, round by round; the order changes."""
+    used: dict[str, list[Any]] = {name: [] for name in parts}
+    with programs(scenario, kind, parts) as found:
+        for number in range(rounds):
+            for name in parts if number % 2 else reversed(parts):
+                used[name].append(found[name].turn(turns))
+        peaks = {name: program.peak for name, program in found.items()}
+    print(f"{kind}: peak of memory " + ", ".join(f"{name} {peak / 1e6:.0f} MB" for name, peak in peaks.items()))
+    return used
 
 
 def pairs(scenario: Scenario, kind: str, turns: int, count: int) -> None:
-    walls, processors, rates = [], [], []
-    with sim.start(scenario) as service:
-        for number in range(count):
-            order = (True, False) if number % 2 else (False, True)
-            found = {recorded: once(service.url, kind, turns, recorded=recorded) for recorded in order}
-            walls.append(found[True]["wall_s"] / found[False]["wall_s"])
-            requests = REQUESTS[kind] * turns
-            processors.append((found[True]["processor_s"] - found[False]["processor_s"]) / requests * 1e6)
-            rates.append(requests / found[False]["wall_s"])
+    used = taken(scenario, kind, ("off", "tape"), turns, count)
+    both = list(zip(used["tape"], used["off"], strict=True))
+    walls = [on["wall"] / off["wall"] for on, off in both]
+    processors = [on["processor"] - off["processor"] for on, off in both]
+    rate = 1e6 / statistics.median(off["wall"] for off in used["off"])
     print(
-        f"{kind:8} {turns} turns, {statistics.median(rates):.0f} requests/s: wall x {statistics.median(walls):.3f}"
+        f"{kind:8} {turns} turns, {rate:.0f} requests/s: wall x {statistics.median(walls):.3f}"
         f" ({min(walls):.3f} to {max(walls):.3f}), processor {statistics.median(processors):+.0f} us a request"
         f" ({min(processors):+.0f} to {max(processors):+.0f}), {count} pairs"
     )
 
 
+def split(rounds: int) -> None:
+    used = taken(QUICK, "samples", PARTS, SPLIT_TURNS, rounds)
+    before: dict[str, float] = {}
+    for name in PARTS:
+        threads = {key: calm([turn.get(key, 0.0) for turn in used[name]]) for key in used[name][0] if key != "wall"}
+        total = threads.pop("processor")
+        told = [
+            f"{THREADS.get(key, key)} {now - before.get(key, 0.0):+.0f}"
+            for key, now in sorted(threads.items(), key=lambda each: -each[1])
+            if abs(now - before.get(key, 0.0)) >= 1
+        ]
+        print(f"{name:8} {total:6.0f} us a request; since the line before: " + ", ".join(told))
+        before = threads
+
+
+def calm(figures: list[float]) -> float:
+    """Their second quarter's mean: the quiet rounds, without the luckiest."""
+    figures = sorted(figures)
+    return statistics.mean(figures[len(figures) // 4 : len(figures) // 2 + 1])
+
+
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--split"]:
+        split(int(arguments[1]) if arguments[1:] else 100)
+        return
+    count = int(arguments[0]) if arguments else 30
     pairs(QUICK, "samples", 600, count)
     pairs(QUICK, "burst", 1_000, count)
     pairs(STEPS, "steps", 60, count)

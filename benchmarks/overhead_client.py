@@ -1,6 +1,8 @@
-"""The program that `bench_overhead` runs, recorded or not: prints its wall and processor seconds, as JSON.
+"""The program that `bench_overhead` runs, recorded or not: each line that it reads is a number of turns, which it does.
 
-Arguments: the service's address, "off" or a folder for the tape, the kind of loop, how many turns.
+It prints their wall and processor seconds, the latter by thread too, and its peak of memory, as JSON.
+
+Arguments: the service's address; how much is on (`PARTS`); a folder for the tape; the kind of loop.
 """
 
 from __future__ import annotations
@@ -8,11 +10,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import tinker
 from tinker import types
 
+PARTS = ("off", "hooks", "monitors", "tape")
+"""Nothing; the hooks in the SDK, with a handler that does nothing; the monitors of stalls and the poller too; all."""
 PROMPT, PARAMS = types.ModelInput.from_ints([97]), types.SamplingParams(max_tokens=4)
 WARM = 20
 
@@ -40,14 +49,40 @@ def steps(trainer: tinker.TrainingClient, turns: int) -> None:
         second.result()
 
 
-def main(url: str, tape: str, kind: str, turns: int) -> None:
-    logging.disable()
-    telemetry = None
-    if tape != "off":
-        import tinkertape  # noqa: PLC0415 - a program that is not recorded does not import it
+def record(parts: str, folder: str, leave: ExitStack) -> None:
+    """A program that is not recorded does not import tinkertape."""
+    if parts == "tape":
+        import tinkertape  # noqa: PLC0415
 
-        telemetry = tinkertape.start("overhead", directory=tape)
-    with tinker.ServiceClient(base_url=url, api_key="tml-made-up") as service:
+        leave.callback(tinkertape.start("overhead", directory=folder).close)
+    elif parts != "off":
+        from tinkertape.bus import attach_all  # noqa: PLC0415
+        from tinkertape.instrument import process, tinker  # noqa: PLC0415
+
+        attach_all("nothing", nothing)
+        tinker.install()
+        if parts == "monitors":
+            process.install()
+            leave.callback(process.uninstall)
+
+
+def nothing(event: str, measurements: Any, metadata: Any, config: Any) -> None:
+    """Hears every event."""
+
+
+def processor_s() -> Counter[str]:
+    """What each thread has used, by name; those that are not Python's are the transport's."""
+    names = {thread.native_id: thread.name.partition(" (")[0] for thread in threading.enumerate()}
+    used: Counter[str] = Counter()
+    for task in Path("/proc/self/task").iterdir():
+        used[names.get(int(task.name), "transport")] += int((task / "schedstat").read_bytes().split()[0]) / 1e9
+    return used
+
+
+def main(url: str, parts: str, folder: str, kind: str) -> None:
+    logging.disable()
+    with ExitStack() as leave, tinker.ServiceClient(base_url=url, api_key="tml-made-up") as service:
+        record(parts, folder, leave)
         if kind == "steps":
             client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
             loop = steps
@@ -55,13 +90,14 @@ def main(url: str, tape: str, kind: str, turns: int) -> None:
             client = service.create_sampling_client(base_model="simulated/bytes-bigram").result()
             loop = samples if kind == "samples" else burst
         loop(client, WARM)
-        wall, processor = time.perf_counter(), time.process_time()
-        loop(client, turns)
-        wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    if telemetry is not None:
-        telemetry.close()
-    print(json.dumps({"wall_s": wall, "processor_s": processor}))
+        for line in sys.stdin:
+            threads, wall, processor = processor_s(), time.perf_counter(), time.process_time()
+            loop(client, int(line))
+            wall, processor = time.perf_counter() - wall, time.process_time() - processor
+            threads = processor_s() - threads
+            peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+            print(json.dumps({"wall_s": wall, "processor_s": processor, "threads": threads, "peak": peak}), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(*sys.argv[1:5])

@@ -24,6 +24,7 @@ _log = logging.getLogger("tinkertape")
 _lock = threading.RLock()
 _failures: Counter[tuple[str, str]] = Counter()
 _by_place: Counter[str] = Counter()
+_off: set[str] = set()  # places that failed `LIMIT` times: what every guarded call looks at
 
 
 def _start_over() -> None:
@@ -66,7 +67,7 @@ def guard(place: str) -> Callable[[Callable[P, T]], Callable[P, T | None]]:
     def decorate(function: Callable[P, T]) -> Callable[P, T | None]:
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> T | None:
-            if _by_place[place] >= LIMIT:
+            if place in _off:
                 return None
             try:
                 return function(*args, **kwargs)
@@ -112,6 +113,8 @@ def count_failure(place: str, error: BaseException) -> None:
         _failures[place, type(error).__name__] += 1
         _by_place[place] += 1
         count = _by_place[place]
+        if count >= LIMIT:
+            _off.add(place)
     if count == 1:
         _log.warning("tinkertape failed in %s and went on; the program is not affected", place, exc_info=error)
     elif count == LIMIT:
@@ -120,7 +123,7 @@ def count_failure(place: str, error: BaseException) -> None:
 
 def disabled(place: str) -> bool:
     """Has this place failed so often that it should take itself off?"""
-    return _by_place[place] >= LIMIT
+    return place in _off
 
 
 def failures() -> dict[tuple[str, str], int]:
@@ -136,3 +139,4 @@ def forget_failures(place: str | None = None) -> None:
             del _failures[key]
         for name in [name for name in _by_place if place in (None, name)]:
             del _by_place[name]
+            _off.discard(name)

@@ -90,7 +90,9 @@ def test_a_thread_that_was_kept_waiting_is_told_as_long(events: Events) -> None:
         def share() -> None:
             os.sched_setaffinity(0, [processor])
             began = starvation.waited_ns()
-            wait_until(lambda: told.append(starvation.since(began) or 0) or told[-1] > 20_000_000, within_s=20)
+            wait_until(
+                lambda: told.append(starvation.since(began, 20_000_000) or 0) or told[-1] > 20_000_000, within_s=20
+            )
 
         thread = threading.Thread(target=share)
         thread.start()
@@ -98,6 +100,20 @@ def test_a_thread_that_was_kept_waiting_is_told_as_long(events: Events) -> None:
         other.kill()
     assert told[-1] > 20_000_000
     assert told == sorted(told)
+
+
+@counted
+def test_no_count_is_read_that_could_not_change_an_answer_by_4_ms(events: Events) -> None:
+    starvation.forget()
+    began = starvation.waited_ns()
+    read = starvation._threads._newest
+
+    assert starvation.since(began, lasted_ns=3_999_999) == 0
+    assert starvation._threads._newest is read
+
+    wait_until(lambda: time.perf_counter_ns() - read[1] > 8_000_000, within_s=5)
+    assert starvation.since(began, lasted_ns=8_000_000) is not None
+    assert starvation._threads._newest is not read
 
 
 def test_where_it_is_not_counted_nothing_is_said_and_nothing_fails(

@@ -43,6 +43,8 @@ def client_metadata(client: object) -> dict[str, Any]:
 
 def argument_names(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, str]:
     """The arguments that are names: of a loss function, of a base model."""
+    if operation not in _NAMED and operation != "forward_backward_custom":
+        return {}
     named = {name: _argument(args, kwargs, position, name) for name, position in _NAMED.get(operation, {}).items()}
     if operation == "forward_backward_custom":
         loss_fn = _argument(args, kwargs, 1, "loss_fn")

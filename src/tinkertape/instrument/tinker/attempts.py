@@ -56,19 +56,20 @@ class Attempt:
         "starved_ns",
         "status_code",
         "submit",
+        "told",
         "transport",
         "url_path",
         "waited_ns",
     )
 
-    def __init__(self, route: Route, request: Any, transport: str) -> None:
+    def __init__(self, route: Route, url_path: str, method: str, number: int, transport: str, body: bytes) -> None:
         self.id = next(_numbers)
         self.route = route
-        self.url_path: str = request.url.path
-        self.method: str = request.method
-        self.number = _whole(request.headers.get("x-stainless-retry-count"))
+        self.url_path = url_path
+        self.method = method
+        self.number = number
         self.transport = transport
-        self.request_bytes = len(_body(request))
+        self.request_bytes = len(body)
         self.operation: Operation | None = None
         self.submit: SubmitAttempt | None = None
         self.poll: Poll | None = None
@@ -77,6 +78,7 @@ class Attempt:
         self.headers_ns: int | None = None
         self.status_code: int | None = None
         self.error_type: str | None = None
+        self.told: dict[str, Any] = {}  # what its events say of it
         self.began_ns = 0
         self.waited_ns: int | None = None  # for a processor, by the threads of the exchanges, until it began
         self.starved_ns: int | None = None  # the same, from its begin to its end
@@ -183,19 +185,24 @@ async def _note_headers(response: Any) -> None:
 @guard("instrument.tinker.send")
 def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Attempt | None:
     url = request.url
-    route = route_of(url.path) if (url.host, url.port) == origin else None
+    url_path = url.path
+    route = route_of(url_path) if (url.host, url.port) == origin else None
     if route is None:
         return None
-    attempt = Attempt(route, request, transport)
-    if route.kind == "poll":
-        attempt.poll = Poll.asked(_body(request), request.headers)
-        attempt.request_id = attempt.poll.request.request_id
-        attempt.operation = attempt.poll.request.operation
-    elif route.kind == "heartbeat":
-        attempt.heartbeat = Heartbeat(_body(request))
-    elif route.kind != "background":
+    headers = request.headers
+    body: bytes = getattr(request, "_content", b"")  # `.content` raises where the body is a stream
+    number = _whole(headers.get("x-stainless-retry-count"))
+    attempt = Attempt(route, url_path, request.method, number, transport, body)
+    kind = route.kind
+    if kind == "poll":
+        poll = attempt.poll = Poll.asked(body, headers)
+        attempt.request_id = poll.request.request_id
+        attempt.operation = poll.request.operation
+    elif kind == "heartbeat":
+        attempt.heartbeat = Heartbeat(body)
+    elif kind != "background":
         attempt.operation = current_operation.get()
-        if route.kind == "call":
+        if kind == "call":
             attempt.submit = submissions.sending(route.path, attempt.method, attempt.operation)
     loop.watch_running("sdk")
     attempt.waited_ns = starvation.waited_ns()
@@ -203,8 +210,9 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
     if attempt.submit is not None:
         submissions.sent(attempt.submit, attempt.began_ns, attempt.request_bytes)
     begin = {"monotonic_time": attempt.began_ns, "system_time": time.time_ns()}
+    attempt.told = attempt.metadata()
     if HTTP_REQUEST.start.handlers:
-        HTTP_REQUEST.start.execute(begin, attempt.metadata())
+        HTTP_REQUEST.start.execute(begin, attempt.told)
     if attempt.poll is not None:
         polls.began(attempt.poll, begin)
     elif attempt.heartbeat is not None:
@@ -216,12 +224,12 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
 def _raised(attempt: Attempt, error: BaseException) -> None:
     global last
     now = time.perf_counter_ns()
-    attempt.starved_ns = starvation.since(attempt.waited_ns)
+    attempt.starved_ns = starvation.since(attempt.waited_ns, now - attempt.began_ns)
     last = attempt
     attempt.error_type = type(error).__name__
     if HTTP_REQUEST.exception.handlers:
         HTTP_REQUEST.exception.execute(
-            _measured(attempt, now, None), {**attempt.metadata(), **failure_of(error), "error": message_of(error)}
+            _measured(attempt, now, None), {**attempt.told, **failure_of(error), "error": message_of(error)}
         )
     if attempt.submit is not None:
         submissions.answered(attempt.submit, now, attempt.starved_ns, None, None, error)
@@ -240,7 +248,7 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
 def _answered(attempt: Attempt, response: Any) -> None:
     global last
     now = time.perf_counter_ns()
-    attempt.starved_ns = starvation.since(attempt.waited_ns)
+    attempt.starved_ns = starvation.since(attempt.waited_ns, now - attempt.began_ns)
     last = attempt
     status = attempt.status_code = response.status_code
     content: bytes | None = getattr(response, "_content", None)  # unread while it is streamed
@@ -253,7 +261,12 @@ def _answered(attempt: Attempt, response: Any) -> None:
         ok = status < 400 or (status == 408 and attempt.poll is not None)
         HTTP_REQUEST.stop.execute(
             _measured(attempt, now, _received(response, content)),
-            {**attempt.metadata(), "status": "success" if ok else "error", "status_code": status},
+            {
+                **attempt.told,
+                "request_id": attempt.request_id,
+                "status": "success" if ok else "error",
+                "status_code": status,
+            },
         )
     if attempt.submit is not None:
         submissions.answered(attempt.submit, now, attempt.starved_ns, status, attempt.request_id, None)
@@ -309,10 +322,6 @@ def _request_id(content: bytes | None) -> str | None:
         return _decode_accepted(content).request_id
     except msgspec.DecodeError:
         return None
-
-
-def _body(request: Any) -> bytes:
-    return getattr(request, "_content", b"")  # `.content` raises where the body is a stream
 
 
 def _received(response: Any, content: bytes | None) -> int:

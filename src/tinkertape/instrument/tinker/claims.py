@@ -25,7 +25,7 @@ from tinkertape.events import CLAIM
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import endings, loop, waits
-from tinkertape.instrument.tinker.flight import Operation, call_of
+from tinkertape.instrument.tinker.flight import Operation
 from tinkertape.instrument.tinker.futures import concurrent_future, instance_dict, layers
 from tinkertape.spans import failure_of
 
@@ -33,7 +33,7 @@ _TAG = "_tinkertape_operation"
 _MACHINERY = ("asyncio", "concurrent.futures", "tinker")  # packages that hand a result on, and do not wait for it
 
 _numbers = itertools.count(1)
-_claimable: set[type] = set()
+_claimable: tuple[type, ...] = ()
 _claimed: ContextVar[Operation | None] = ContextVar("tinkertape_claimed", default=None)
 # a thread waits for it here: what the SDK awaits on its loop on this wait's behalf (up to 0.36) is no second claim
 
@@ -41,16 +41,17 @@ _claimed: ContextVar[Operation | None] = ContextVar("tinkertape_claimed", defaul
 class Claim:
     """One wait under way."""
 
-    __slots__ = ("began_ns", "cpu_ns", "future", "metadata", "operation")
+    __slots__ = ("began_ns", "cpu_ns", "future", "metadata", "operation", "thread")
 
     def __init__(self, operation: Operation, future: Future[Any] | None) -> None:
         running = asyncio._get_running_loop()
         self.operation = operation
         self.future = future  # held no longer than the wait itself holds it
+        self.thread = threading.get_ident()
         self.metadata: dict[str, Any] = {
             "claim_id": next(_numbers),
-            **call_of(operation),
-            "thread": threading.get_ident(),
+            **operation.call,
+            "thread": self.thread,
             "loop": None if running is None else id(running),
         }
         self.cpu_ns = time.thread_time_ns()
@@ -59,16 +60,22 @@ class Claim:
 
 def put_on(future_class: Any, patches: Patches) -> None:
     """Watch the waits on one of the SDK's classes of futures."""
-    _claimable.add(future_class)
-    patches.on_undo(lambda: _claimable.discard(future_class))
+    global _claimable
+    _claimable += (future_class,)
+    patches.on_undo(lambda: _no_longer(future_class))
     patches.replace(future_class, "result", _watched_result)
     patches.replace(future_class, "result_async", _watched_result_async)
+
+
+def _no_longer(future_class: type) -> None:
+    global _claimable
+    _claimable = tuple(known for known in _claimable if known is not future_class)
 
 
 def tag(operation: Operation, future: object, innermost: Future[Any] | None) -> None:
     """Mark what a public call returned, and the raw future inside, so that waiting is a claim of this operation."""
     for layer in layers(future):
-        if isinstance(layer, tuple(_claimable)):
+        if isinstance(layer, _claimable):
             instance_dict(layer)[_TAG] = operation
             break
     if innermost is not None:
@@ -137,7 +144,7 @@ def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeo
 
 def is_claimable(future: object) -> bool:
     """Is a wait on this object seen, once it is tagged?"""
-    return any(isinstance(layer, tuple(_claimable)) for layer in layers(future))
+    return any(isinstance(layer, _claimable) for layer in layers(future))
 
 
 @guard("instrument.tinker.claim")
@@ -170,7 +177,7 @@ def _began_raw(operation: Operation, future: Future[Any]) -> Claim | None:
 
 def _told(claim: Claim) -> Claim:
     waits.watch()
-    waits.cover(claim.metadata["thread"])
+    waits.cover(claim.thread)
     if CLAIM.start.handlers:
         CLAIM.start.execute({"monotonic_time": claim.began_ns, "system_time": time.time_ns()}, claim.metadata)
     return claim
@@ -178,7 +185,7 @@ def _told(claim: Claim) -> Claim:
 
 @guard("instrument.tinker.claim")
 def _ended(claim: Claim) -> None:
-    waits.uncover(claim.metadata["thread"])
+    waits.uncover(claim.thread)
     now = time.perf_counter_ns()
     _end_operation(claim, now)
     if CLAIM.stop.handlers:
@@ -187,7 +194,7 @@ def _ended(claim: Claim) -> None:
 
 @guard("instrument.tinker.claim")
 def _raised(claim: Claim, error: BaseException) -> None:
-    waits.uncover(claim.metadata["thread"])
+    waits.uncover(claim.thread)
     now = time.perf_counter_ns()
     _end_operation(claim, now)
     if CLAIM.exception.handlers:

@@ -19,6 +19,7 @@ import os
 import time
 import weakref
 from asyncio import Task
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -33,6 +34,7 @@ class Operation:
     __slots__ = (
         "adopted",
         "began_ns",
+        "call",
         "called_by",
         "events",
         "id",
@@ -59,7 +61,8 @@ class Operation:
         self.called_by = called_by  # ident of the calling thread
         self.is_coroutine = is_coroutine
         self.adopted = False  # a nested call's future stands for this operation
-        self.metadata: dict[str, Any] = {"operation_id": self.id, "operation": name}
+        self.call: dict[str, Any] = {"operation_id": self.id, "operation": name}  # what everything is joined by
+        self.metadata = self.call.copy()
         self.measured: dict[str, Any] = {}
         self.request_ids: list[str] = []
         self.retry_count = 0
@@ -215,6 +218,8 @@ class Request:
         return {**call_of(self.operation), "request_id": self.request_id, "request_type": self.request_type}
 
 
+_NO_CALL: Mapping[str, Any] = {"operation_id": None, "operation": None}
+
 _operation_numbers = itertools.count(1)
 _submission_numbers = itertools.count(1)
 _open: set[Operation] = set()
@@ -234,11 +239,9 @@ def was_in_flight(since_ns: int) -> bool:
     return bool(_open) or _closed_ns >= since_ns
 
 
-def call_of(operation: Operation | None) -> dict[str, Any]:
+def call_of(operation: Operation | None) -> Mapping[str, Any]:
     """The two keys by which everything is joined; None for what belongs to no public call."""
-    if operation is None:
-        return {"operation_id": None, "operation": None}
-    return {"operation_id": operation.id, "operation": operation.name}
+    return _NO_CALL if operation is None else operation.call
 
 
 def request_of(request_id: str, operation: Operation | None = None) -> Request:

@@ -24,10 +24,12 @@ def layers(future: object) -> Iterator[Any]:
 
 def concurrent_future(future: object) -> Future[Any] | None:
     """The innermost `concurrent.futures.Future`; None when there is none."""
-    innermost = None
-    for layer in layers(future):
-        innermost = layer
-    return innermost if isinstance(innermost, Future) else None
+    for _ in range(_DEPTH_MAX - 1):
+        inside = instance_dict(future).get("_future")
+        if inside is None:
+            break
+        future = inside
+    return future if isinstance(future, Future) else None
 
 
 def combined_futures(future: object) -> list[Future[Any]]:

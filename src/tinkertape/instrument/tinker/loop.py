@@ -36,7 +36,6 @@ class Watched:
         "_loop",
         "_selector",
         "held",
-        "is_asleep",
         "loop_id",
         "owner",
         "seen_ns",
@@ -53,8 +52,8 @@ class Watched:
         self.loop_id = id(loop)
         self.thread = thread  # its ident
         self.owner: Owner = owner
-        self.is_asleep = thread != threading.get_ident()  # it asks its selector now; what it does elsewhere is unknown
-        self.woke_ns = time.perf_counter_ns()
+        here = thread == threading.get_ident()  # elsewhere it is unknown what it does
+        self.woke_ns = time.perf_counter_ns() if here else None  # None: it asks its selector
         self.stopped = False  # it ran no more for a while: nobody held it
         self.held: deque[tuple[int, int]] = deque(maxlen=HELD_MAX)  # begin and end of long busy runs
         self.seen_ns = 0  # begin of the busy run that `stack` was taken in
@@ -66,7 +65,7 @@ class Watched:
         if loop is None or not loop.is_running():
             self.stopped = True
             return None
-        return None if self.is_asleep else self.woke_ns
+        return self.woke_ns
 
     def metadata(self) -> dict[str, Any]:
         return {"loop": self.loop_id, "owner": self.owner}
@@ -116,18 +115,16 @@ def unwatch() -> None:
 
 
 def _watched_select(selector: Any, state: Watched) -> Any:
-    original = selector.select
-    woke_ns = UNKNOWN_NS if state.is_asleep else state.woke_ns
+    original, now_ns = selector.select, time.perf_counter_ns
+    woke_ns = UNKNOWN_NS if state.woke_ns is None else state.woke_ns
 
-    def select(timeout: float | None = None) -> Any:
+    def select(timeout: float | None = None) -> Any:  # some ten times a request
         nonlocal woke_ns
-        now = time.perf_counter_ns()
-        if now - woke_ns >= BUSY_MIN_NS:
-            _tell(state, woke_ns, now)
-        state.is_asleep = True
+        if now_ns() - woke_ns >= BUSY_MIN_NS:
+            _tell(state, woke_ns, now_ns())
+        state.woke_ns = None
         ready = original(timeout)
-        state.woke_ns = woke_ns = time.perf_counter_ns()
-        state.is_asleep = False
+        state.woke_ns = woke_ns = now_ns()
         return ready
 
     return select

@@ -5,7 +5,11 @@ thread waits in a run queue. Linux counts that wait by thread, in the second fie
 up to date whenever the thread runs. Two threads stand between an answer and its stamp: the SDK's loop, and the HTTP
 transport's own (a pool of Rust's, which wakes the loop); their waits may follow each other, so they are added.
 
-Each file is opened once a thread and read in place, 1.1 us; new threads are looked for at most once a second (5 us).
+Each file is opened once a thread and read in place, 3 us in the midst of other work, and there are half a dozen: so no
+reading is taken that could not change an answer by more than 4 ms. An exchange takes for its begin one of up to 8 ms
+ago, which makes its wait longer by what was waited in between, never shorter. At its end it takes one of up to 4 ms
+ago, and none where it lasted no longer itself: then it has waited no longer, either. New threads are looked for at most
+once a second (5 us).
 Absent where the system does not count: None, and no measurement. What it cannot see: a thread that waits for the GIL
 whose holder waits for a processor, and a hypervisor that runs somebody else.
 
@@ -28,6 +32,8 @@ NETWORK_THREADS_MAX = 8  # read at most: there are as many as cores, or twice
 _TASKS = Path("/proc/self/task")
 _LOOK_FIRST_NS = 10_000_000  # the transport starts its threads during the first exchange
 _LOOK_MAX_NS = 1_000_000_000
+_BEGIN_AGE_NS = 8_000_000
+_SHORT_NS = 4_000_000
 
 
 class _Thread:
@@ -43,8 +49,10 @@ class _Thread:
         self.read()
 
     def read(self) -> int:
-        with suppress(ProcessLookupError):  # it has ended
-            self.waited_ns = int(os.pread(self._descriptor, 64, 0).split()[1])
+        try:
+            self.waited_ns = int(os.pread(self._descriptor, 64, 0).split(maxsplit=2)[1])
+        except ProcessLookupError:
+            return self.waited_ns  # it has ended
         return self.waited_ns
 
     def __del__(self) -> None:
@@ -63,11 +71,19 @@ class _Threads:
         self._others: set[str] = set()  # threads known to be no transport's
         self._look_at_ns = 0
         self._look_after_ns = _LOOK_FIRST_NS
+        self._newest: tuple[int, int, int | None] = (0, 0, None)  # the thread that read, when, and what
 
-    def waited_ns(self) -> int | None:
-        if not self._counted:
-            return None
-        if time.perf_counter_ns() >= self._look_at_ns:
+    def waited_ns(self, age_ns: int) -> int | None:
+        """The calling thread's newest reading if it is no older than that, else a new one."""
+        thread, now_ns = threading.get_ident(), time.perf_counter_ns()
+        read_by, read_ns, reading = self._newest
+        if now_ns - read_ns > age_ns or read_by != thread:
+            reading = self._read(now_ns) if self._counted else None
+            self._newest = (thread, now_ns, reading)
+        return reading
+
+    def _read(self, now_ns: int) -> int | None:
+        if now_ns >= self._look_at_ns:
             self._look()
         thread_id = str(threading.get_native_id())
         caller = self._callers.get(thread_id)
@@ -106,13 +122,15 @@ _threads = _Threads()
 @guard("instrument.tinker.starvation")
 def waited_ns() -> int | None:
     """How long the calling thread and the transport's have waited for a processor so far, ns. None: not counted."""
-    return _threads.waited_ns()
+    return _threads.waited_ns(_BEGIN_AGE_NS)
 
 
-def since(began_ns: int | None) -> int | None:
-    """How much longer they have waited since `waited_ns()` said `began_ns`, in the same thread."""
-    now_ns = None if began_ns is None else waited_ns()
-    return None if began_ns is None or now_ns is None else max(0, now_ns - began_ns)
+def since(began_ns: int | None, lasted_ns: int) -> int | None:
+    """How much longer they have waited since `waited_ns()` said `began_ns`, in the same thread, `lasted_ns` ago."""
+    if began_ns is None:
+        return None
+    now_ns = began_ns if lasted_ns < _SHORT_NS else _threads.waited_ns(_SHORT_NS)
+    return None if now_ns is None else max(0, now_ns - began_ns)
 
 
 def forget() -> None:

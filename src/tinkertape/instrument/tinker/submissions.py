@@ -61,7 +61,6 @@ def _stamped(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any
         return None
     call = object()  # this one execute_with_retries
 
-    @functools.wraps(func)  # the SDK logs the function's name
     async def submit(*args: Any, **kwargs: Any) -> Any:
         attempt = _began(name, call)
         try:
@@ -74,6 +73,7 @@ def _stamped(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any
             _returned(attempt)
         return result
 
+    submit.__qualname__ = name  # the SDK logs it
     return submit
 
 

@@ -86,7 +86,8 @@ def watch() -> None:
     thread = threading.get_ident()
     if thread not in _watched:
         _watched[thread] = threading.current_thread().name
-    _sampler.wake()
+    if _sampler.is_asleep:
+        _sampler.wake()
 
 
 def cover(thread: int) -> None:
@@ -104,7 +105,8 @@ def uncover(thread: int) -> None:
         _covered.pop(thread, None)
         _uncovered_ns[thread] = time.perf_counter_ns()
         _left += 1
-        _sampler.wake()
+        if _sampler.is_asleep:
+            _sampler.wake()
 
 
 def stop() -> None:
@@ -258,14 +260,11 @@ class _Sampler:
         self._thread: threading.Thread | None = None
         self._work = threading.Event()
         self._is_over = False
-
-    @property
-    def is_asleep(self) -> bool:
-        return not self._work.is_set()
+        self.is_asleep = True
 
     def wake(self) -> None:
-        """There may be something to see. Costs 0.1 us while it looks."""
-        if self._work.is_set() or not THREAD_WAIT.handlers or not in_flight():
+        """There may be something to see. Not worth a call while it looks."""
+        if not THREAD_WAIT.handlers or not in_flight():
             return
         with self._lock:
             if self._is_over:
@@ -285,8 +284,10 @@ class _Sampler:
 
     def _run(self) -> None:
         while not self._is_over and not disabled(_PLACE):
+            self.is_asleep = False
             self._sample_on()
             self._work.clear()
+            self.is_asleep = True
             if in_flight() and _uncovered():  # since the last look: whoever came has seen it awake
                 self._work.set()
             if not self._is_over:
