@@ -105,7 +105,7 @@ def failed() -> dict[str, Any]:
         "owner": "you",
         "lead": "Failed by your code.",
         "sentence": 'KeyError: "labels" at data.py:88, step 6.',
-        "under": "Tinker and the network were healthy until then.",
+        "under": "Until then nothing was found wrong with Tinker or the network.",
     }
     return report
 

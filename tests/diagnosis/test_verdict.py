@@ -259,7 +259,7 @@ def test_failed_by_your_code() -> None:
     report = report_of(failed_run("user"), state="failed")
 
     assert answer(report) == "Failed by your code. KeyError: 'labels' at data.py:88, step 8."
-    assert report.verdict.under == "Tinker and the network were healthy until then."
+    assert report.verdict.under == "Until then nothing was found wrong with Tinker or the network."
 
 
 @pytest.mark.parametrize(("status", "state"), [("success", "ended"), ("errored", "failed"), ("interrupted", "ended")])

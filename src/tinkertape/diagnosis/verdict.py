@@ -193,7 +193,7 @@ def _until_then(facts: Facts, failure: Failure, owner: FindingOwner) -> str:
         return f"{NO_CALL}."
     if facts.trouble:
         return f"Before that {_there_was(facts.trouble)}."
-    return "Tinker and the network were healthy until then."
+    return "Until then nothing was found wrong with Tinker or the network."
 
 
 def _there_was(trouble: list[str]) -> str:
