@@ -10,13 +10,14 @@ from tests.collector.conftest import DATA, wire_body, wire_event
 from tests.test_redact_corpus import LOOK_ALIKES, SECRETS, kinds_of
 
 from tinkertape.collector import intake
+from tinkertape.collector.alike import Alike
 from tinkertape.collector.intake import take_in
 from tinkertape.collector.known import FORM_MAX, FORMS_MAX, Forms
 from tinkertape.config import new_ulid
 from tinkertape.redact import add, additions
 
 DIGITS = str.maketrans("123456789", "0" * 9)
-OFTEN = 4  # times; from the third on an event's form may be known
+OFTEN = 6  # times; from the third on an event's form may be known, and two bodies later a body of nothing else
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,7 @@ def forms(monkeypatch: pytest.MonkeyPatch) -> Forms:
     """Nothing is known when a test begins."""
     made = Forms()
     monkeypatch.setattr(intake, "_forms", made)
+    monkeypatch.setattr(intake, "_alike", Alike())
     return made
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from tinkertape.collector.alike import Alike, cut
 from tinkertape.collector.elements import elements, members
 from tinkertape.collector.identity import identity, name, safe_run
 from tinkertape.collector.known import Forms, Glance, form_of, glanced, is_plain
@@ -80,21 +81,29 @@ class _Unfit(Exception):
 _body_decoder = msgspec.json.Decoder(Body)
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 _forms = Forms()
+_alike = Alike()
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _any_decoder = msgspec.json.Decoder()
 
 
 def take_in(body: bytes) -> Intake:
     """Turn a body into lines. Raises `BadBody` where there is no UTF-8 or no list of events, `TooManyEvents` where it
-    is long.
-    """
+    is long."""
     if not body.isascii():
         _must_be_utf8(body)
+    pieces = cut(body)
+    if pieces is not None and len(pieces.inside) <= EVENTS_MAX and _alike.are_known(pieces):
+        with contextlib.suppress(msgspec.MsgspecError):
+            return _Taking(_envelope_decoder.decode(pieces.envelope)).all_alike(pieces.inside)
     if body.count(b"{") <= 5 * EVENTS_MAX:  # else it may hold a million small objects, which are counted first
         met = glanced(body)
         if met is not None and len(met) <= EVENTS_MAX:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                return _Taking(_envelope_decoder.decode(body)).all_met(met)
+                taking = _Taking(_envelope_decoder.decode(body))
+                intake = taking.all_met(met)
+                if pieces is not None and taking.are_all_known:
+                    _alike.learn(pieces, [raw for raw, _glance in met])
+                return intake
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             whole = _body_decoder.decode(body)
             return _Taking(whole).all(_few(whole.events))
@@ -137,11 +146,16 @@ class _Taking:
         self._suffix = _suffix_of(self._context)
         self._rest = _suffix_of({key: text for key, text in self._context.items() if key not in ("run", "process")})
         self._rejected = 0
+        self.are_all_known = True
         self._met: Counter[str] = Counter()  # ids that were made from the content: equal events are told apart
 
     def all(self, events: list[Any]) -> Intake:
         """Every event looked through."""
         return self._taken([self._line_of(event) for event in events])
+
+    def all_alike(self, inside: list[bytes]) -> Intake:
+        """Events that are known as they stand."""
+        return self._taken([b"{%s%s" % ((self._suffix + b"\n{").join(inside), self._suffix)], len(inside))
 
     def all_met(self, met: list[tuple[bytes, Glance]]) -> Intake:
         """Events whose form is known as they stand, the others looked through: this loop is what most bodies cost."""
@@ -153,11 +167,12 @@ class _Taking:
             if known.get(form) and is_plain(event_id):
                 lines.append(raw[:-1] + suffix)
             else:
+                self.are_all_known = False
                 lines.append(self._met_line(raw, glance, form))
         return self._taken(lines)
 
-    def _taken(self, lines: list[bytes]) -> Intake:
-        count = len(lines)
+    def _taken(self, lines: list[bytes], count: int | None = None) -> Intake:
+        count = len(lines) if count is None else count
         if self._ledger is not None and self._header is not None:
             lines.append(self._ledger_line(self._ledger))
         if lines:

@@ -29,13 +29,13 @@ FORM_MAX = 4_096  # bytes of an event that is remembered
 FORMS_MAX = 2_048  # forms; a table that is full begins anew
 GLIMPSED_MAX = 8_192
 
-_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _QUOTE = ord('"')
 _ID_CHARS = b'"0123456789abcdef-'
 _HIDDEN = re.compile(rb"\\[u/]|%|[\n\r]")
 _ADDRESS = "://"  # marks what stands between it and an "@"
 _MARKS = re.compile(
-    b"|".join(re.escape(word.lower().encode().translate(_DIGITS)) for word in MARK_WORDS if word != _ADDRESS)
+    b"|".join(re.escape(word.lower().encode().translate(DIGITS)) for word in MARK_WORDS if word != _ADDRESS)
 )
 
 
@@ -78,7 +78,7 @@ def glanced(body: bytes) -> list[tuple[bytes, Glance]] | None:
 
 def form_of(raw: bytes, event_id: bytes) -> bytes:
     """An event's text without its id, which is given as it stands, and its digits all alike."""
-    return raw.replace(event_id, b'""', 1).translate(_DIGITS)
+    return raw.replace(event_id, b'""', 1).translate(DIGITS)
 
 
 def is_plain(event_id: bytes) -> bool:
