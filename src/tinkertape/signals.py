@@ -15,7 +15,8 @@ start in another thread than the main one. A C call that keeps the interpreter's
 
 Threads  "tinkertape-sigterm" waits. Threads that are started inside `unsignalled` take no signal: who waits for one by
          `sigwait` gets it.
-Locks    none; `before_death` does not run in the thread that was stopped, which may hold any.
+Locks    `_hold`: while something is ended, `PATIENCE_S` at most is waited for. `before_death` does not run in the
+         thread that was stopped, which may hold any.
 Fork     a child has the default: what ends it is not the end of its parent. While one is made, the signal waits.
 Exit     `forget` puts the default back.
 """
@@ -53,6 +54,9 @@ class _AsDefault(int):
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Stop here. Runs in the main thread, between two of its instructions."""
         with contextlib.suppress(BaseException):  # a second signal: there is nothing to wait for any more
+            if _is_held and _watch is not None:
+                _watch.is_dying = True
+                return
             if _watch is not None and not _watch.has_stopped:
                 _watch.stop_here()
         _raw.signal(SIGTERM, _raw.SIG_DFL)
@@ -102,6 +106,8 @@ class _Watch:
             self._writes.close()
             return
         self.is_dying = True
+        if _hold.acquire(timeout=PATIENCE_S):
+            _hold.release()
         ended = _thread.allocate_lock()
         ended.acquire()
         _thread.start_new_thread(self._end, (ended,))
@@ -123,6 +129,8 @@ class _Watch:
 
 
 _watch: _Watch | None = None
+_hold = threading.RLock()
+_is_held = False  # by the main thread
 
 
 def before_sigterm(before_death: Callable[[], object]) -> bool:
@@ -193,6 +201,19 @@ def _set_default() -> None:
 
 
 @contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Death by SIGTERM waits until this is over: the main thread is not stopped in here, with locks that it took."""
+    global _is_held
+    before = _is_held
+    _is_held = before or threading.current_thread() is threading.main_thread()
+    try:
+        with _hold:
+            yield
+    finally:
+        _is_held = before
+
+
+@contextlib.contextmanager
 def unsignalled() -> Iterator[None]:
     """Threads that start inside take no signal."""
     faults = {getattr(signal, name) for name in FAULTS if hasattr(signal, name)}
@@ -218,7 +239,8 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _watch
+    global _watch, _hold, _is_held
+    _hold, _is_held = threading.RLock(), False
     if _watch is not None:
         _watch = None
         _restore()

@@ -42,6 +42,7 @@ from tinkertape.instrument import tinker as tinker_source
 from tinkertape.instrument.poller import Poller
 from tinkertape.tape import Ledger, Recorder
 from tinkertape.wire import SEVERITIES, SEVERITY_RANK
+from tinkertape.workers import at_the_begin_of_forked_workers
 
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
@@ -140,12 +141,21 @@ class Telemetry:
 
     def end(self, status: Status, exit_status: int | None = None, *, timeout_s: float | None = None) -> None:
         """Close, also what is kept open: at the end of the program, of which `exit_status` is what a shell will see."""
-        global _current
         timeout_s = self._exit_timeout_s if timeout_s is None else timeout_s
         deadline_s = time.monotonic() + timeout_s  # for the tape and its delivery together
+        with signals.held():  # a pool tells its workers to end twice, the second time by SIGTERM
+            if not self._end_tape(status, exit_status, timeout_s):
+                return
+        with guarded("telemetry.close"):
+            if self._delivery is not None:
+                self._delivery.close(max(0.0, deadline_s - time.monotonic()))
+
+    def _end_tape(self, status: Status, exit_status: int | None, timeout_s: float) -> bool:
+        """Close the sources and the tape, once."""
+        global _current
         with _start_lock:
             if self._closed or self._process != os.getpid():
-                return
+                return False
             with guarded("telemetry.close"):
                 self._close_sources(status, exit_status)
             self._closed = True
@@ -155,14 +165,12 @@ class Telemetry:
                 atexit.unregister(_close_at_exit)
                 if os.environ.get("TINKERTAPE_RUN") == self.run:
                     del os.environ["TINKERTAPE_RUN"]
-        with guarded("telemetry.close"):
-            if self._recorder is not None:
+        if self._recorder is not None:
+            with guarded("telemetry.close"):
                 self._recorder.close(status, timeout_s)
-            if self._delivery is not None:
-                self._delivery.close(max(0.0, deadline_s - time.monotonic()))
-        with guarded("telemetry.sigterm"):
-            if self._recorder is not None:
+            with guarded("telemetry.sigterm"):
                 signals.forget()
+        return True
 
     def _close_sources(self, status: Status, exit_status: int | None) -> None:
         if self.watcher is not None:
@@ -359,6 +367,17 @@ def record(name: str | None = None, **settings: Any) -> Iterator[Telemetry]:
     else:
         with telemetry:
             yield telemetry
+
+
+def _close_tape_before_sigterm() -> None:
+    """In a forked worker: a pool that is torn down ends it by SIGTERM."""
+    telemetry = _current
+    if telemetry is not None and telemetry._recorder is not None and telemetry._process != os.getpid():
+        with signals.unsignalled():
+            signals.before_sigterm(partial(telemetry._recorder.close, "interrupted", DEATH_S))
+
+
+at_the_begin_of_forked_workers(_close_tape_before_sigterm)
 
 
 def _is_running() -> bool:

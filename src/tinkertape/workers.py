@@ -1,4 +1,5 @@
-"""The end of a worker of `multiprocessing`: it is `os._exit`, past `atexit`, after multiprocessing's own finalizers.
+"""The begin and the end of a worker of `multiprocessing`: it ends by `os._exit`, past `atexit`, after multiprocessing's
+own finalizers.
 
 A worker first forgets the finalizers of its parent, then calls its hooks: only there can one of ours be made. A bare
 `os._exit` is not seen.
@@ -16,8 +17,14 @@ from collections.abc import Callable
 from tinkertape.guard import guarded
 
 _LAST = -1_000  # after every finalizer that may still record something
+_first_functions: list[Callable[[], object]] = []
 _functions: list[Callable[[], object]] = []
 _is_hooked = False  # multiprocessing's list of hooks outlives forks, as this does
+
+
+def at_the_begin_of_forked_workers(function: Callable[[], object]) -> None:
+    """Call this in every worker that is forked from this process, in its main thread, before its own function."""
+    _first_functions.append(function)
 
 
 def at_the_end_of_forked_workers(function: Callable[[], object]) -> None:
@@ -33,7 +40,13 @@ def at_the_end_of_this_worker(function: Callable[[], object]) -> None:
             util.Finalize(None, function, exitpriority=_LAST)
 
 
-def _after_fork() -> None:
+def at_the_end_of_the_worker_to_be(function: Callable[[], object]) -> None:
+    """Call this at the end of this process, first of all: it was spawned, and has yet to become a worker."""
+    _functions.insert(0, function)
+    _expect_worker()
+
+
+def _expect_worker() -> None:
     """In a child, which may become a worker."""
     global _is_hooked
     util = sys.modules.get("multiprocessing.util")
@@ -44,13 +57,18 @@ def _after_fork() -> None:
 
 
 def _finalize_by(end: Callable[[], None]) -> None:
+    _call(_first_functions)
     sys.modules["multiprocessing.util"].Finalize(None, end, exitpriority=_LAST)
 
 
 def _end() -> None:
-    for function in _functions:
+    _call(_functions)
+
+
+def _call(functions: list[Callable[[], object]]) -> None:
+    for function in functions:
         with guarded("workers"):
             function()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_expect_worker)

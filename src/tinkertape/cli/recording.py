@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 
 from tinkertape.bus import default_bus
+from tinkertape.cli.following import follow_spawned
 from tinkertape.cli.live_lines import LiveLines
 from tinkertape.cli.program import Program, program_traceback
 from tinkertape.cli.text import escaped
@@ -55,8 +56,10 @@ class Recording:
                 if not settings.off:
                     if not quiet:
                         LiveLines().attach(default_bus)
-                    recording.telemetry = start(settings.name or program.name, watch=True)
+                    run_name = settings.name or program.name
+                    recording.telemetry = start(run_name, watch=True)
                     recording.telemetry.kept = True  # the report reads the tape
+                    follow_spawned(recording.telemetry, run_name)
             except (TinkertapeError, OSError) as error:
                 recording._say(f"not recorded: {error}", always=True)
         atexit.register(recording.finish)

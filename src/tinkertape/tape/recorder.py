@@ -35,6 +35,7 @@ from tinkertape.bus import Bus
 from tinkertape.context import current_scope, current_severity, current_span, is_replaying, severity_of
 from tinkertape.errors import TapeError
 from tinkertape.guard import guarded
+from tinkertape.signals import held
 from tinkertape.tape.format import End, Header, encode_line
 from tinkertape.tape.headers import new_header, next_header, redacted_header, renewed, segment_path
 from tinkertape.tape.ledger import Ledger
@@ -353,7 +354,7 @@ _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()  # a fork hook cannot 
 def _close(recorder: weakref.ref[Recorder]) -> None:
     here = recorder()
     if here is not None:
-        with guarded("tape.recorder.close"):
+        with guarded("tape.recorder.close"), held():  # a pool tells its workers to end twice, then by SIGTERM
             here.close()
 
 
