@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinkertape.sim.model import ADAPTER_SCALE, BigramModel, Example, base_logits
-from tinkertape.sim.sampling import Sampling, next_token_shares
+from tinkertape.sim.sampling import Sampler, Sampling, next_token_shares
 
 VOCABULARY = 12
 
@@ -82,3 +82,45 @@ def test_an_optimiser_step_keeps_no_other_thread_busy():
         threading.Event().wait(0.04)  # as long as they spin
 
     assert spent_elsewhere_s() - before < 0.15  # it was 0.4
+
+
+def losses_by_hand(model: BigramModel, batch: list[Example]) -> dict[str, float]:
+    """As Tinker's documentation writes them, over all tokens of all datums."""
+    logits = model.logits()
+    loss = dict.fromkeys(("cross_entropy", "importance_sampling", "ppo"), 0.0)
+    for each in batch:
+        for position, (token, target) in enumerate(zip(each.tokens, each.targets, strict=True)):
+            shares = np.exp(logits[token]) / np.exp(logits[token]).sum()
+            logprob, numbers = np.log(shares[target]), {name: of[position] for name, of in each.numbers.items()}
+            ratio = np.exp(logprob - numbers["logprobs"])
+            loss["cross_entropy"] -= logprob * numbers["weights"]
+            loss["importance_sampling"] -= ratio * numbers["advantages"]
+            clipped = min(max(ratio, 0.8), 1.2)
+            loss["ppo"] -= min(ratio * numbers["advantages"], clipped * numbers["advantages"])
+    return loss
+
+
+@pytest.mark.parametrize("loss_fn", ["cross_entropy", "importance_sampling", "ppo"])
+def test_a_loss_is_what_its_formula_says(loss_fn):
+    rng = np.random.default_rng(11)
+    model, batch = BigramModel(base_logits(VOCABULARY)), [example(rng) for _ in range(5)]
+    model.forward(batch, "cross_entropy", {}, backward=True)
+    model.optim_step({"learning_rate": 0.01})  # so that it is no longer the base model
+
+    outcome = model.forward(batch, loss_fn, {}, backward=False)
+
+    assert outcome.metrics["loss:sum"] == pytest.approx(losses_by_hand(model, batch)[loss_fn])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_tokens_come_as_often_as_the_temperature_says_and_logprobs_are_the_models(temperature):
+    sampler = Sampler(base_logits(VOCABULARY) + np.arange(VOCABULARY) / 4, "base")
+    how = Sampling(max_tokens=20_000, temperature=temperature)
+
+    [sequence] = sampler.sample(np.array([3]), 1, how, np.random.default_rng(5))
+
+    row = sampler.table[0]  # every row is the same here
+    shares = np.exp(row / temperature) / np.exp(row / temperature).sum()
+    seen = np.bincount(sequence.tokens, minlength=VOCABULARY) / len(sequence.tokens)
+    assert np.abs(seen - shares).max() < 0.015
+    assert np.array_equal(sequence.logprobs, row[sequence.tokens])  # at a temperature of 1, as Tinker's are

@@ -92,3 +92,20 @@ def test_what_is_not_simulated_says_so(service_of):
     with pytest.raises(Exception, match="does not do topk_prompt_logprobs"):
         params = types.SamplingParams(max_tokens=1)
         sampler.sample(PROMPT, 1, params, include_prompt_logprobs=True, topk_prompt_logprobs=3).result()
+
+
+def test_max_tokens_stop_tokens_and_seed_are_honoured_and_logprobs_are_those_of_the_text(service_of):
+    _, service = service_of(QUICK)
+    sampler = service.create_sampling_client(base_model="simulated/bytes-bigram").result()
+
+    def sampled(**how: object) -> types.SampledSequence:
+        return sampler.sample(PROMPT, 1, types.SamplingParams(**how)).result().sequences[0]
+
+    once, again, other = sampled(max_tokens=40, seed=7), sampled(max_tokens=40, seed=7), sampled(max_tokens=40, seed=8)
+    assert list(once.tokens) == list(again.tokens) != list(other.tokens)
+    assert (len(once.tokens), once.stop_reason) == (40, "length")
+    stopped = sampled(max_tokens=500, seed=7, stop=[once.tokens[5]])
+    assert stopped.stop_reason == "stop" and list(stopped.tokens) == list(once.tokens[: len(stopped.tokens)])
+
+    whole = types.ModelInput.from_ints([*b"the ", *once.tokens])
+    assert list(once.logprobs) == pytest.approx(sampler.compute_logprobs(whole).result()[4:], abs=1e-5)

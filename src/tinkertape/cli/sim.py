@@ -21,7 +21,12 @@ from tinkertape.cli.extras import SIMULATED_SERVICE, must_be_installed
 @click.option(
     "--truth", type=click.Path(dir_okay=False, path_type=Path), help="Write what it really did, as JSON lines."
 )
-def command(port: int, scenario: str, seed: int | None, truth: Path | None) -> int:
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep in this folder, and read from it, what clients make: sessions, runs, checkpoints.",
+)
+def command(port: int, scenario: str, seed: int | None, truth: Path | None, state: Path | None) -> int:
     """A simulated Tinker service on loopback: no key, no network, no GPU. Says where it listens, and ends with Ctrl-C.
 
     \b
@@ -36,7 +41,7 @@ def command(port: int, scenario: str, seed: int | None, truth: Path | None) -> i
     except SimError as error:
         raise click.BadParameter(str(error), param_hint="--scenario") from error
     try:
-        serve(chosen, host="127.0.0.1", port=port, truth=truth)
+        serve(chosen, host="127.0.0.1", port=port, truth=truth, state=state)
     except SimError as error:
         raise click.ClickException(str(error)) from error
     return 0

@@ -13,6 +13,7 @@ model.py, sampling.py       a bigram model that learns (pure)
 bodies.py, payloads.py      requests as the wire has them · results, as protobuf or JSON
 network.py                  connections that break, outages
 lines.py, service.py        promises and their order, pauses, compute by schedule · submits and polls
+shelf.py, state.py          what clients have made · the same in a folder
 completions.py              polls for a whole sampling session
 routes.py, …_routes.py      the HTTP interface; exchange.py: around every exchange; server.py: starting and stopping
 """

@@ -21,9 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     names = f"{', '.join(SCENARIOS)}; any of {', '.join(FAULTS)}, with commas between; or a TOML file"
     parser.add_argument("--scenario", default="demo", help=f"{names} (default: %(default)s)")
     parser.add_argument("--truth", type=Path, help="write what really happens to this file, as JSON lines")
+    parser.add_argument("--state", type=Path, help="a folder to keep in, and read from, what clients make")
     given = parser.parse_args(arguments)
     try:
-        serve(choose_scenario(given.scenario, given.seed), host=given.host, port=given.port, truth=given.truth)
+        scenario = choose_scenario(given.scenario, given.seed)
+        serve(scenario, host=given.host, port=given.port, truth=given.truth, state=given.state)
     except SimError as error:
         sys.stderr.write(f"tinkertape: {error}\n")
         return 1

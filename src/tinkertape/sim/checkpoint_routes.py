@@ -12,7 +12,8 @@ from tinkertape.sim import bodies
 from tinkertape.sim.errors import RequestRefused
 from tinkertape.sim.lines import Line
 from tinkertape.sim.model import BigramModel
-from tinkertape.sim.service import Run, Service
+from tinkertape.sim.service import Service
+from tinkertape.sim.shelf import Run
 
 BEGAN = "2026-01-01T00:00:00Z"  # the SDK wants a time where runs and checkpoints are listed; nobody compares it
 RUN = "/training_runs/{run_id}"

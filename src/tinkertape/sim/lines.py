@@ -87,8 +87,8 @@ class Line:
         return sum(hold.overlap_ns(from_ns, to_ns) for hold in self.holds)
 
     def free_seq(self) -> int:
-        """For a client that numbers nothing."""
-        return max(self.known, default=self.next_seq - 1) + 1
+        """The next one that nobody has taken."""
+        return max(self.known | {self.next_seq - 1}) + 1
 
     async def turn(self, seq: int, gap_s: float, truth: Truth) -> None:
         """Wait until every lower seq is done. One that never comes is passed over after `gap_s`."""
@@ -140,9 +140,11 @@ class Promise:
 class Works:
     """Computes promises by a scenario, and writes the truth of it."""
 
-    def __init__(self, scenario: Scenario, truth: Truth) -> None:
+    def __init__(self, scenario: Scenario, truth: Truth, keep: Callable[[], None]) -> None:
+        """`keep` is called when a promise has changed what clients have made."""
         self.scenario = scenario
         self.truth = truth
+        self._keep = keep
         self._tasks: dict[Promise, asyncio.Task[None]] = {}
         self._holds = 0
         self.finished = Signal()  # some promise is ready
@@ -227,7 +229,10 @@ class Works:
         try:
             if fault is not None:
                 raise RequestFailed(fault.message, fault.category)
-            return Payload.of(promise.work())
+            result = promise.work()
+            if promise.request_type != "Sample":
+                self._keep()
+            return Payload.of(result)
         except RequestFailed as failure:
             note: dict[str, Any] = {"kind": "future", "injected": fault is not None, "status": None, "attempt": 1}
             self.truth.write("fault", **promise.keys(), **note, category=failure.category, message=failure.message)

@@ -19,6 +19,7 @@ from tinkertape.sim.errors import RequestFailed
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+ARRAYS = ("adapter", "gradient", "first_moment", "second_moment")  # all that a model learns
 ADAPTER_SCALE = 100.0
 FREQUENT = (
     b" " * 18 + b"e" * 12 + b"ttttttttt" + b"aaaaaaaa" + b"ooooooo" + b"iiiiiii" + b"nnnnnnn" + b"ssssss" + b"hhhhhh"
@@ -79,6 +80,7 @@ class BigramModel:
     first_moment: Floats = field(init=False)
     second_moment: Floats = field(init=False)
     steps: int = 0
+    changes: int = 0  # how often it was changed
 
     def __post_init__(self) -> None:
         self.adapter, self.gradient, self.first_moment, self.second_moment = (
@@ -104,6 +106,7 @@ class BigramModel:
 
     def _gather(self, examples: Sequence[Example], slopes: Sequence[Floats], seen: Integers, shares: Floats) -> None:
         """Add d loss / d adapter: a logprob's slope by its row's logits is onehot(target) − shares."""
+        self.changes += 1
         tokens = np.concatenate([example.tokens for example in examples])
         targets = np.concatenate([example.targets for example in examples])
         slope = np.concatenate(slopes)
@@ -120,6 +123,7 @@ class BigramModel:
         clip = params.get("grad_clip_norm", 0.0)
         gradient = self.gradient * (clip / norm) if 0.0 < clip < norm else self.gradient
         self.steps += 1
+        self.changes += 1
         self.first_moment = beta1 * self.first_moment + (1 - beta1) * gradient
         self.second_moment = beta2 * self.second_moment + (1 - beta2) * gradient**2
         mean = self.first_moment / (1 - beta1**self.steps)

@@ -44,7 +44,10 @@ def app(service: Service) -> Starlette:
 def endpoint(handler: Handler) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
         body = await request.body()
-        return JSONResponse(handler(request.app.state.service, request, body))
+        answer = handler(request.app.state.service, request, body)
+        if request.method != "GET" and handler not in LEAVE_ALL_AS_IT_WAS:
+            request.app.state.service.keep()
+        return JSONResponse(answer)
 
     return answer
 
@@ -130,6 +133,7 @@ def healthz(_service: Service, _request: Request, _body: bytes) -> dict[str, Any
     return {"status": "ok"}
 
 
+LEAVE_ALL_AS_IT_WAS = (nothing, client_config, session_heartbeat, telemetry, sampling_routes.asample)
 ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/client/config"): client_config,
     ("POST", "/client/dynamic_config"): nothing,

@@ -31,6 +31,7 @@ from tinkertape.sim.payloads import schema
 from tinkertape.sim.routes import app
 from tinkertape.sim.scenario import Scenario
 from tinkertape.sim.service import Service
+from tinkertape.sim.state import State
 from tinkertape.sim.truth import Truth, read_truth
 
 START_WITHIN_S = 10.0
@@ -40,14 +41,16 @@ STOP_WITHIN_S = 5.0
 class Sim:
     """A running service: `url`, `truth` (its file, or None), `go_away()`, `close()`. A context manager, too."""
 
-    def __init__(self, scenario: Scenario, listener: socket.socket, truth: Path | None) -> None:
+    def __init__(
+        self, scenario: Scenario, listener: socket.socket, truth: Path | None, state: State | None = None
+    ) -> None:
         host, port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.truth = truth
         self.scenario = scenario
         self._writer = Truth(truth)
         self._listener = listener
-        self._service = Service(scenario, self._writer)
+        self._service = Service(scenario, self._writer, state)
         config = uvicorn.Config(
             app(self._service),
             loop="asyncio",  # its timers are finer than uvloop's whole milliseconds
@@ -115,16 +118,27 @@ class Sim:
 
 
 def start(
-    scenario: Scenario | None = None, *, host: str = "127.0.0.1", port: int = 0, truth: Path | str | None = None
+    scenario: Scenario | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    truth: Path | str | None = None,
+    state: Path | str | None = None,
 ) -> Sim:
     """Start a service in a thread and return it, listening. `scenario` None: healthy and quick. `truth` None: no file.
+    `state`: the folder that what clients make is kept in, and read from; None: in memory.
 
-    Raises `SimError` for a host that is not loopback, a port in use, a truth file that cannot be written, or no schema.
+    Raises `SimError` for a host that is not loopback, a port in use, a truth file that cannot be written, a folder that
+    cannot be used, or no schema.
     """
     schema()
+    kept = None if state is None else State(Path(state))
     listener = listen(host, port)
     try:
-        sim = Sim(scenario or Scenario(), listener, None if truth is None else Path(truth))
+        sim = Sim(scenario or Scenario(), listener, None if truth is None else Path(truth), kept)
+    except SimError:
+        listener.close()
+        raise
     except OSError as error:
         listener.close()
         raise SimError(f"cannot write the truth to {truth}: {error.strerror}") from error
@@ -149,7 +163,12 @@ def _why_not(host: str, port: int, error: OSError | OverflowError) -> str:
 
 
 def serve(
-    scenario: Scenario | None = None, *, host: str = "127.0.0.1", port: int = 0, truth: Path | str | None = None
+    scenario: Scenario | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    truth: Path | str | None = None,
+    state: Path | str | None = None,
 ) -> None:
     """Run a service until SIGINT or SIGTERM. Prints `{"listening": URL}` on stdout when it is ready. Main thread only.
 
@@ -158,7 +177,7 @@ def serve(
     over = threading.Event()
     earlier = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with start(scenario, host=host, port=port, truth=truth) as sim:
+        with start(scenario, host=host, port=port, truth=truth, state=state) as sim:
             sys.stdout.write(json.dumps({"listening": sim.url}) + "\n")
             sys.stdout.flush()
             over.wait()

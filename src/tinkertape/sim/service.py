@@ -14,11 +14,12 @@ from tinkertape.sim.completions import Feeds, Target
 from tinkertape.sim.errors import RequestRefused
 from tinkertape.sim.faults import ConnectionFault, LostSession, SubmitFault
 from tinkertape.sim.lines import SECOND, Line, Promise, Works, sleep_until
-from tinkertape.sim.model import BigramModel, base_logits
+from tinkertape.sim.model import base_logits
 from tinkertape.sim.network import Network
 from tinkertape.sim.payloads import Result
-from tinkertape.sim.sampling import Sampler
 from tinkertape.sim.scenario import Scenario
+from tinkertape.sim.shelf import Run, Shelf
+from tinkertape.sim.state import State
 from tinkertape.sim.truth import Truth
 
 PREFIX = "/api/v1"
@@ -81,49 +82,18 @@ class Known:
     promise: Promise | None = None  # the last
 
 
-@dataclass
-class Run:
-    """A training run: its model, and the line of its requests."""
-
-    model: BigramModel
-    line: Line
-
-
-@dataclass
-class Shelf:
-    """What clients have made."""
-
-    sessions: set[str] = field(default_factory=set)
-    lost_sessions: set[str] = field(default_factory=set)
-    runs: dict[str, Run] = field(default_factory=dict)
-    samplers: dict[str, Sampler] = field(default_factory=dict)
-    weights: dict[str, BigramModel] = field(default_factory=dict)  # by tinker:// path
-    sampler_weights: dict[str, Sampler] = field(default_factory=dict)
-    external_weights: set[str] = field(default_factory=set)  # paths: saved, and never read again
-    public: set[str] = field(default_factory=set)  # paths
-    expires: dict[str, str] = field(default_factory=dict)  # path → when
-    projects: dict[str, str] = field(default_factory=dict)  # session → project
-
-    def has(self, path: str) -> bool:
-        return path in self.weights or path in self.sampler_weights or path in self.external_weights
-
-    def drop(self, path: str) -> None:
-        self.weights.pop(path, None)
-        self.sampler_weights.pop(path, None)
-        self.external_weights.discard(path)
-        self.public.discard(path)
-        self.expires.pop(path, None)
-
-
 class Service:
     """One service. All methods run on its event loop."""
 
-    def __init__(self, scenario: Scenario, truth: Truth) -> None:
+    def __init__(self, scenario: Scenario, truth: Truth, state: State | None = None) -> None:
         self.scenario = scenario
         self.truth = truth
         self.shelf = Shelf()
         self.base = base_logits(scenario.vocabulary)
-        self.works = Works(scenario, truth)
+        self._state = state
+        if state is not None:
+            state.load(self.shelf, self.base)
+        self.works = Works(scenario, truth, self.keep)
         self.feeds: Feeds | None = Feeds() if scenario.client_config.get("sample_use_retrieve_futures") else None
         self.network = Network(truth, self.works.forget)
         self.promises: OrderedDict[str, Promise] = OrderedDict()
@@ -136,6 +106,11 @@ class Service:
         """How long the next exchange, with this path, is on its way: there, and back."""
         self._exchanges += 1
         return self.scenario.travel_s(path.removeprefix(PREFIX), self._exchanges)
+
+    def keep(self) -> None:
+        """Write down what clients have made, where there is a folder for it."""
+        if self._state is not None:
+            self._state.keep(self.shelf)
 
     def new_session(self) -> str:
         session_id = str(uuid.uuid4())  # unlike across runs of the service: a store files events under it

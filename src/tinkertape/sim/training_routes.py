@@ -13,7 +13,8 @@ from tinkertape.sim.lines import Line
 from tinkertape.sim.model import BigramModel
 from tinkertape.sim.payloads import Result
 from tinkertape.sim.sampling import Sampler
-from tinkertape.sim.service import Run, Service, Submission
+from tinkertape.sim.service import Service, Submission
+from tinkertape.sim.shelf import Run
 
 
 def promised(service: Service, request: Request, submission: Submission) -> dict[str, Any]:
