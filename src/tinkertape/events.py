@@ -263,7 +263,7 @@ REQUEST = _span(
 )
 POLL = _span(
     "tinker.future.poll",
-    "one question whether a request is ready",
+    "one question whether a request is ready (the first begins with its `tinker.http.request.start`, and has no other)",
     {
         "headers_duration": "ns until the answer's headers",
         "iteration": "number of the poll",

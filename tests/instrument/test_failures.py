@@ -91,7 +91,7 @@ def test_a_cancelled_call_ends_as_cancelled(connect: Connect, events: Events) ->
     service = connect(compute_s={**QUICK["compute_s"], "OptimStep": 5.0})
     training = service.create_lora_training_client(base_model=MODEL).result()
     pending = training.optim_step(adam())
-    wait_until(lambda: events.named("tinker.future.poll.start", operation="optim_step"))
+    wait_until(lambda: events.named("tinker.http.request.start", operation="optim_step", pool="retrieve_promise"))
 
     assert pending.future().cancel()
 

@@ -189,9 +189,9 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
     route = route_of(url_path) if (url.host, url.port) == origin else None
     if route is None:
         return None
-    headers = request.headers
+    headers = _headers(request)
     body: bytes = getattr(request, "_content", b"")  # `.content` raises where the body is a stream
-    number = _whole(headers.get("x-stainless-retry-count"))
+    number = _whole(headers.get(b"x-stainless-retry-count"))
     attempt = Attempt(route, url_path, request.method, number, transport, body)
     kind = route.kind
     if kind == "poll":
@@ -328,5 +328,13 @@ def _received(response: Any, content: bytes | None) -> int:
     return response.num_bytes_downloaded or len(content or b"")
 
 
-def _whole(text: str | None) -> int:
+def _headers(request: Any) -> dict[bytes, bytes]:
+    """By their names in lower case, as httpx keeps them: five of its functions run to look up one."""
+    kept = getattr(request.headers, "_list", None)
+    if kept is None:
+        return {name.lower(): value for name, value in request.headers.raw}
+    return {name: value for _, name, value in kept}
+
+
+def _whole(text: bytes | None) -> int:
     return int(text) if text is not None and text.isdigit() else 0

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Literal
 
 from tinkertape.events import LOOP_BUSY
@@ -27,6 +28,13 @@ HELD_MAX = 64  # of them wait to be told
 Owner = Literal["sdk", "user"]
 
 sdk_threads: set[int] = set()  # idents: those that run the SDK's own loops
+
+
+def _nothing() -> None:
+    """No loop."""
+
+
+_newest_sdk_loop: Callable[[], Any] = _nothing  # known, and its thread
 
 
 class Watched:
@@ -87,9 +95,13 @@ def _forget(selector_id: int) -> None:
 @guard("instrument.tinker.loop")
 def watch_running(owner: Owner) -> None:
     """Watch the loop that runs in this thread, from now on."""
-    if owner == "sdk":
-        sdk_threads.add(threading.get_ident())
+    global _newest_sdk_loop
     running = asyncio._get_running_loop()
+    if owner == "sdk":
+        if running is not None and running is _newest_sdk_loop():
+            return
+        sdk_threads.add(threading.get_ident())
+        _newest_sdk_loop = _nothing if running is None else weakref.ref(running)
     if running is not None:
         watch(running, threading.get_ident(), owner)
 
@@ -112,6 +124,14 @@ def unwatch() -> None:
     for found in list(watched.values()):
         found.give_back()
     watched.clear()
+    forget_sdk_threads()
+
+
+def forget_sdk_threads() -> None:
+    """One that lives says so with its next exchange."""
+    global _newest_sdk_loop
+    sdk_threads.clear()
+    _newest_sdk_loop = _nothing
 
 
 def _watched_select(selector: Any, state: Watched) -> Any:

@@ -135,20 +135,19 @@ def _began(
     if outer is not None and outer.is_open:
         return None
     began_ns = time.perf_counter_ns()
-    thread = threading.current_thread()
+    thread = threading.get_ident()
     loop = asyncio._get_running_loop()
-    operation = Operation(name, events, began_ns, thread.ident or 0, is_coroutine=is_coroutine)
+    operation = Operation(name, events, began_ns, thread, is_coroutine=is_coroutine)
     token = current_operation.set(operation)
     _describe(operation, client, args, kwargs)
     waits.watch()
-    operation.metadata |= {
-        "thread": thread.ident,
-        "thread_name": thread.name,
-        "loop": None if loop is None else id(loop),
-    }
+    metadata = operation.metadata
+    metadata["thread"] = thread
+    metadata["thread_name"] = threading.current_thread().name
+    metadata["loop"] = None if loop is None else id(loop)
     if events.start.handlers:
         events.start.execute(
-            {"monotonic_time": began_ns, "system_time": time.time_ns(), **operation.measured}, operation.metadata.copy()
+            {"monotonic_time": began_ns, "system_time": time.time_ns(), **operation.measured}, metadata.copy()
         )
     if not is_coroutine:
         waits.cover(operation.called_by)

@@ -7,6 +7,7 @@ Threads  the SDK's loop.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -53,12 +54,15 @@ class Poll:
         self.starved_ns: int | None = None  # how long its threads waited for a processor, once it has ended
 
     @classmethod
-    def asked(cls, body: bytes, headers: Any) -> Poll:
-        """From what is sent: the request asked for, and the SDK's count of the question, from 0."""
+    def asked(cls, body: bytes, headers: Mapping[bytes, bytes]) -> Poll:
+        """From what is sent: the request asked for, and the SDK's count of the question, from 0. Headers by their
+        names in lower case.
+        """
         request = request_of(_decode_question(body).request_id, current_operation.get())
         if request.request_type is None:
-            request.request_type = headers.get("X-Tinker-Request-Type")
-        iteration = headers.get("X-Tinker-Request-Iteration")
+            request_type = headers.get(b"x-tinker-request-type")
+            request.request_type = None if request_type is None else request_type.decode()
+        iteration = headers.get(b"x-tinker-request-iteration")
         return cls(request, int(iteration) if iteration is not None else request.iterations)
 
 
@@ -85,7 +89,7 @@ def began(poll: Poll, begin: dict[str, int]) -> None:
                     "layer": "poll",
                 },
             )
-    if POLL.start.handlers:
+    if poll.iteration and POLL.start.handlers:  # the first is told by its exchange alone: there is nothing else to say
         POLL.start.execute({**begin, "iteration": poll.iteration}, request.metadata())
 
 

@@ -22,7 +22,7 @@ def result_counts(result: Any) -> dict[str, float | int]:
     held = instance_dict(result)
     counts: dict[str, float | int] = {}
     metrics = held.get("metrics")
-    if isinstance(metrics, Mapping):
+    if metrics is not None and isinstance(metrics, Mapping):
         for name, value in metrics.items():
             if isinstance(value, float | int) and name not in _DECLARED:
                 counts[name] = value

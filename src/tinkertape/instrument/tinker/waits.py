@@ -327,7 +327,7 @@ def _start_over() -> None:
     _watched.clear()
     _covered.clear()
     _uncovered_ns.clear()
-    loop.sdk_threads.clear()  # one that lives says so with its next exchange
+    loop.forget_sdk_threads()
     _sampler = _Sampler()
 
 
