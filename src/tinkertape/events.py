@@ -581,6 +581,39 @@ TELEMETRY_EXCEPTION = _event(
     {**_EXCEPTION, "recorded_as": "the event that told it before, exception.<function>, where one did"},
     "ERROR",
 )
+HTTP = _span(
+    "http.request",
+    "one exchange of an HTTP client that is not the Tinker SDK's; from instrument.httpx and instrument.requests",
+    {
+        "headers_duration": "ns until the answer's headers",
+        "request_bytes": "bytes of the body sent, where it is no stream",
+        "response_bytes": "bytes of the body received, as they came over the network",
+    },
+    {
+        "client": "httpx or requests",
+        "method": "HTTP method",
+        "host": "host name, without port, user and password",
+        "path": "route: what may be an id is {id}; never a query",
+        "status_code": "HTTP status",
+        "error": "text of the failure",
+    },
+)
+LOG_RECORD = _event(
+    "log.record",
+    "a record of the program's loggers, with the severity of its level; from instrument.logging",
+    {},
+    {
+        **_EXCEPTION,
+        "logger": "the logger's name",
+        "level": "the level's name",
+        "message": "the text, 4000 characters at most",
+        "file": "name of the file that logged it",
+        "line_number": "line in it",
+        "function": "name of the function",
+        "thread": "the thread's name",
+    },
+    "WARNING",
+)
 EXCEPTION_THREAD = _event(
     "exception.thread",
     "an exception that nobody caught ended a thread; from instrument.exceptions",

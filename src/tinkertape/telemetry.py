@@ -42,7 +42,6 @@ from tinkertape.instrument import tinker as tinker_source
 from tinkertape.instrument.poller import Poller
 from tinkertape.tape import Ledger, Recorder
 from tinkertape.wire import SEVERITIES, SEVERITY_RANK
-from tinkertape.workers import at_the_begin_of_forked_workers
 
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
@@ -367,17 +366,6 @@ def record(name: str | None = None, **settings: Any) -> Iterator[Telemetry]:
     else:
         with telemetry:
             yield telemetry
-
-
-def _close_tape_before_sigterm() -> None:
-    """In a forked worker: a pool that is torn down ends it by SIGTERM."""
-    telemetry = _current
-    if telemetry is not None and telemetry._recorder is not None and telemetry._process != os.getpid():
-        with signals.unsignalled():
-            signals.before_sigterm(partial(telemetry._recorder.close, "interrupted", DEATH_S))
-
-
-at_the_begin_of_forked_workers(_close_tape_before_sigterm)
 
 
 def _is_running() -> bool:

@@ -42,6 +42,7 @@ def at_the_end_of_this_worker(function: Callable[[], object]) -> None:
 
 def at_the_end_of_the_worker_to_be(function: Callable[[], object]) -> None:
     """Call this at the end of this process, first of all: it was spawned, and has yet to become a worker."""
+    _first_functions.clear()  # it is no forked one
     _functions.insert(0, function)
     _expect_worker()
 

@@ -35,7 +35,7 @@ from tinkertape.bus import Bus
 from tinkertape.context import current_scope, current_severity, current_span, is_replaying, severity_of
 from tinkertape.errors import TapeError
 from tinkertape.guard import guarded
-from tinkertape.signals import held
+from tinkertape.signals import before_sigterm, held, unsignalled
 from tinkertape.tape.format import End, Header, encode_line
 from tinkertape.tape.headers import new_header, next_header, redacted_header, renewed, segment_path
 from tinkertape.tape.ledger import Ledger
@@ -51,7 +51,11 @@ from tinkertape.tape.snapshot import (
 from tinkertape.tape.upkeep import Upkeep
 from tinkertape.tape.writer import SEGMENT_MAX, Durability, Writer
 from tinkertape.wire import SEVERITY_RANK
-from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker
+from tinkertape.workers import (
+    at_the_begin_of_forked_workers,
+    at_the_end_of_forked_workers,
+    at_the_end_of_this_worker,
+)
 
 NEVER_RECORDED = ("tape.", "delivery.", "telemetry.handler.")  # they would feed themselves
 AT_ONCE = SEVERITY_RANK["ERROR"]  # from this severity on an event is in the file before `record` returns
@@ -363,6 +367,13 @@ def _close_all() -> None:
         _close(weakref.ref(recorder))
 
 
+def _close_before_sigterm() -> None:
+    """In a forked worker: a pool that is torn down ends it so."""
+    if _recorders:
+        with unsignalled():
+            before_sigterm(_close_all)
+
+
 def _flush(recorder: weakref.ref[Recorder]) -> None:
     here = recorder()
     if here is not None:
@@ -376,4 +387,5 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+at_the_begin_of_forked_workers(_close_before_sigterm)
 at_the_end_of_forked_workers(_close_all)

@@ -101,6 +101,11 @@ _attempt: ContextVar[Attempt | None] = ContextVar("tinkertape_attempt", default=
 last: Attempt | None = None  # the newest that ended; on the SDK's loop nothing runs between an end and its back-off
 
 
+def is_watched() -> bool:
+    """Is what this task sends told here already?"""
+    return _attempt.get() is not None
+
+
 def put_on(api_client_class: Any, patches: Patches) -> None:
     """Watch every client that `AsyncAPIClient` makes from now on, and those that are there."""
 
