@@ -159,8 +159,9 @@ def app(
             if isinstance(store, str):
                 opened.close()
 
+    ingest = Ingest(collector.inbox, collector.counters, collector.stored)
     routes: list[BaseRoute] = [
-        Route(TELEMETRY_PATH, Ingest(collector.inbox, collector.counters, collector.stored), methods=["POST"]),
+        Route(TELEMETRY_PATH, ingest, methods=["POST"]),
         *api_routes(collector.source, collector.hub, collector.metrics_text, CONTENT_TYPE),
         *(pages(collector.source) if pages is not None else ()),
     ]
@@ -170,7 +171,7 @@ def app(
         exception_handlers={StoreError: _store_away, BadParameter: _bad_parameter, Exception: _unexpected},
         lifespan=lifespan,
     )
-    made.state.collector = collector
+    made.state.collector, made.state.ingest = collector, ingest
     return made
 
 

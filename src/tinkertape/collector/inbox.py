@@ -101,6 +101,10 @@ class Inbox:
     async def append(self, lines: bytes, introduction: Introduction | None = None) -> Place:
         """Write whole lines; returns where they are, when they are on the disk. Raises `InboxFull` when they are
         not."""
+        return await self.put(lines, introduction)
+
+    def put(self, lines: bytes, introduction: Introduction | None = None) -> asyncio.Future[Place]:
+        """The same, without waiting. Raises `InboxFull` where no more is taken."""
         waiting = _Waiting(lines, introduction, asyncio.get_running_loop().create_future())
         with self._condition:
             if self._closing or self._waiting_bytes > WAITING_MAX:
@@ -108,7 +112,7 @@ class Inbox:
             self._waiting.append(waiting)
             self._waiting_bytes += len(lines)
             self._condition.notify()
-        return await waiting.written
+        return waiting.written
 
     @property
     def current(self) -> Path:
@@ -120,6 +124,12 @@ class Inbox:
         refusal, until_s = self._refusal
         if refusal is not None and time.monotonic() < until_s:
             raise InboxFull(str(refusal))
+
+    @property
+    def has_room(self) -> bool:
+        """Did the disk take the last that it was given, or is it asked anew?"""
+        refusal, until_s = self._refusal
+        return refusal is None or time.monotonic() >= until_s
 
     @property
     def is_busy(self) -> bool:

@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tinkertape.collector.counters import Counters
-from tinkertape.collector.inbox import Inbox, InboxFull, Introduction
+from tinkertape.collector.inbox import Inbox, InboxFull, Introduction, Place
 from tinkertape.collector.intake import BadBody, Intake, TooManyEvents, take_in
 from tinkertape.collector.limits import Flight, Refused, Share, gunzip, is_packed, read_body
 from tinkertape.collector.stored import NotStored, Stored
@@ -35,25 +35,24 @@ class Ingest:
 
     def __init__(self, inbox: Inbox, counters: Counters, stored: Stored | None = None) -> None:
         self._inbox = inbox
-        self._counters = counters
+        self.counters = counters
         self._stored = stored
-        self._flight = Flight()
+        self.flight = Flight()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tinkertape-intake")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._flight.share() as share:
+        with self.flight.share() as share:
             response = await self._answer(scope, receive, share)
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Response:
-        counters = self._counters
         try:
             self._inbox.must_have_room()
             body = await read_body(receive, share)
             intake, size = await self._taken(body, is_packed(Headers(scope=scope)))
-            if intake.lines or intake.header:
-                introduction = Introduction(intake.process, intake.header) if intake.header else None
-                place = await self._inbox.append(intake.lines, introduction)
+            written = self.put(intake)
+            if written is not None:
+                place = await written
                 if self._stored is not None:
                     await self._stored.wait(place)
         except TooManyEvents as reason:
@@ -66,11 +65,26 @@ class Ingest:
             return self._refused(Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(reason)), "inbox_full")
         except NotStored as reason:
             return self._refused(Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(reason)), "not_stored")
-        counters.bodies["accepted"] += 1
-        counters.events += intake.events
-        counters.rejected += intake.rejected
-        counters.bytes += size
+        self.count(intake, size)
         return Response(ACCEPTED, media_type="application/json")
+
+    def is_ready(self) -> bool:
+        """Is a body answered as soon as it is on the disk, and does the disk take one?"""
+        return self._stored is None and self._inbox.has_room
+
+    def put(self, intake: Intake) -> asyncio.Future[Place] | None:
+        """Bring what was taken in to the inbox; None where that is nothing. Raises `InboxFull`."""
+        if not intake.lines and not intake.header:
+            return None
+        introduction = Introduction(intake.process, intake.header) if intake.header else None
+        return self._inbox.put(intake.lines, introduction)
+
+    def count(self, intake: Intake, size: int) -> None:
+        """A body was accepted."""
+        self.counters.bodies["accepted"] += 1
+        self.counters.events += intake.events
+        self.counters.rejected += intake.rejected
+        self.counters.bytes += size
 
     async def _taken(self, body: bytes, packed: bool) -> tuple[Intake, int]:
         """The lines of a body, and its bytes unpacked."""
@@ -79,7 +93,7 @@ class Ingest:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _unpack_and_take_in, body, packed)
 
     def _refused(self, refused: Refused, outcome: str) -> PlainTextResponse:
-        self._counters.bodies[outcome] += 1
+        self.counters.bodies[outcome] += 1
         return refused.response()
 
 

@@ -100,11 +100,15 @@ class Flight:
     @contextlib.contextmanager
     def share(self) -> Iterator[Share]:
         """One body's share of them, given back at the end."""
-        share = Share(self)
+        share = self.new_share()
         try:
             yield share
         finally:
             share.give_back()
+
+    def new_share(self) -> Share:
+        """The same, for whoever gives it back himself."""
+        return Share(self)
 
 
 class Share:

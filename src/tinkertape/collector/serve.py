@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import logging
 import signal
@@ -15,14 +16,14 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tinkertape.collector.app import KEEP, Ack, Pages, app
+from tinkertape.collector.direct import Usual
 from tinkertape.collector.keeping import Keep
 from tinkertape.collector.loader import collect_less
-from tinkertape.collector.protocol import LimitedProtocol
+from tinkertape.collector.protocol import CONNECTIONS_MAX, LimitedProtocol
 from tinkertape.errors import CollectorError
 from tinkertape.store import Store
 
 BACKLOG = 2048
-CONNECTIONS_MAX = 500  # then 503; a page holds one, a sender one
 SWITCH_S = 0.0005  # the loader's threads compute; the event loop must not wait 5 ms for each turn of its own
 GRACE_S = 3  # for open requests when it is told to stop; a stream is cut then
 
@@ -93,7 +94,7 @@ def _run(asgi: Starlette, listening: socket.socket, ready: Callable[[str], None]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
         asgi,
-        http=LimitedProtocol,
+        http=functools.partial(LimitedProtocol, usual=Usual(asgi.state.ingest)),  # type: ignore[arg-type]
         ws="none",
         loop="uvloop",
         lifespan="on",
