@@ -100,6 +100,7 @@ class Answer:
         self._service, self._scope, self._exchange, self._receive, self._send = service, scope, exchange, receive, send
         self._status, self._bytes, self._handled_ns = 0, 0, 0
         self._is_broken = False
+        service.network.has_come(scope["client"])
         self.there_s, self._back_s = service.travel_s(scope["path"])
 
     async def send(self, message: Message) -> None:
@@ -115,10 +116,10 @@ class Answer:
         if fault is not None and (fault.how != "half" or message["type"] == "http.response.body"):
             await self._break(fault, message)
             return
-        is_open = self._service.network.has(self._scope["client"])
+        is_lost = self._service.network.has_reset(self._scope["client"])
         await self._send(message)
         self._bytes += len(message.get("body", b""))
-        if is_open and message["type"] == "http.response.body" and not message.get("more_body"):
+        if not is_lost and message["type"] == "http.response.body" and not message.get("more_body"):
             self._write()
 
     async def reset(self) -> None:

@@ -31,6 +31,7 @@ class Network:
         self._tasks: set[asyncio.Task[None]] = set()
         self._silence: asyncio.Event | None = None  # set when it is over
         self._forget = forget
+        self._were_reset: set[Any] = set()
 
     def attach(self, server: uvicorn.Server) -> None:
         """Whose connections these are."""
@@ -42,6 +43,7 @@ class Network:
         for _, transport in found:
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
             transport.abort()
+        self._were_reset.update(address for address, _ in found)
         return len(found)
 
     def end(self, client: Any) -> None:
@@ -50,9 +52,13 @@ class Network:
             if address == client:
                 transport.close()
 
-    def has(self, client: Any) -> bool:
-        """Is a client's connection open?"""
-        return any(address == client for address, _ in self._transports())
+    def has_reset(self, client: Any) -> bool:
+        """Was a client's connection reset, so that nothing more gets to it?"""
+        return client in self._were_reset
+
+    def has_come(self, client: Any) -> None:
+        """A client sends something: its connection is a new one, if the last with this address was reset."""
+        self._were_reset.discard(client)
 
     def _transports(self) -> list[tuple[Any, asyncio.Transport]]:
         connections: Iterable[Any] = () if self._server is None else self._server.server_state.connections

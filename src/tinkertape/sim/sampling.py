@@ -4,6 +4,7 @@ generator.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from tinkertape.sim.errors import RequestFailed
 from tinkertape.sim.model import Floats, Integers, log_softmax
 
 DEFAULT_MAX_TOKENS = 128
+SUMMED_KEPT = 1_024  # rows of shares, of a few settings
 
 
 @dataclass(frozen=True)
@@ -46,27 +48,35 @@ class Sampler:
         self.base_model = base_model
         self.model_path = model_path
         self.table = log_softmax(logits)
+        self._summed: dict[tuple[float, ...], list[float]] = {}
 
     def sample(self, prompt: Integers, count: int, how: Sampling, rng: np.random.Generator) -> list[Sequence]:
         if len(prompt) == 0:
             raise RequestFailed("the prompt is empty")
-        cumulative: dict[int, Floats] = {}
-        return [self._sequence(int(prompt[-1]), how, rng, cumulative) for _ in range(count)]
+        return [self._sequence(int(prompt[-1]), how, rng) for _ in range(count)]
 
-    def _sequence(self, token: int, how: Sampling, rng: np.random.Generator, cumulative: dict[int, Floats]) -> Sequence:
-        tokens: list[int] = []
-        logprobs: list[float] = []
-        for draw in rng.random(how.max_tokens):
-            if token not in cumulative:
-                cumulative[token] = np.cumsum(next_token_shares(self.table[token], how))
-            steps = cumulative[token]
-            following = min(int(np.searchsorted(steps, draw * steps[-1], side="right")), len(steps) - 1)
-            logprobs.append(float(self.table[token, following]))
+    def _sequence(self, token: int, how: Sampling, rng: np.random.Generator) -> Sequence:
+        read, tokens, stopped = [token], [], False
+        for draw in rng.random(how.max_tokens).tolist():
+            steps = self._steps(read[-1], how)
+            following = min(bisect_right(steps, draw * steps[-1]), len(steps) - 1)
             tokens.append(following)
-            token = following
-            if ends(tokens, how):
-                return Sequence(np.array(tokens, np.int64), np.array(logprobs), stopped=True)
-        return Sequence(np.array(tokens, np.int64), np.array(logprobs), stopped=False)
+            stopped = ends(tokens, how)
+            if stopped:
+                break
+            read.append(following)
+        logprobs = self.table[read[: len(tokens)], tokens]
+        return Sequence(np.array(tokens, np.int64), logprobs, stopped)
+
+    def _steps(self, token: int, how: Sampling) -> list[float]:
+        """The summed-up shares of what may follow a token: the same for every sample with these settings."""
+        key = (token, how.temperature, how.top_k, how.top_p)
+        known = self._summed.get(key)
+        if known is None:
+            if len(self._summed) >= SUMMED_KEPT:
+                self._summed.clear()
+            known = self._summed[key] = np.cumsum(next_token_shares(self.table[token], how)).tolist()
+        return known
 
     def prompt_logprobs(self, prompt: Integers, last: int | None) -> Floats:
         """The logprob of each prompt token after the first; NaN where none was asked for."""
@@ -84,6 +94,8 @@ def next_token_shares(logprobs: Floats, how: Sampling) -> Floats:
         shares[int(logprobs.argmax())] = 1.0
         return shares
     shares = np.exp(log_softmax(logprobs / how.temperature))
+    if how.top_k <= 0 and how.top_p >= 1.0:
+        return shares
     order = np.argsort(-shares, kind="stable")
     if 0 < how.top_k < len(order):
         shares[order[how.top_k :]] = 0.0
