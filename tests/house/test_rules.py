@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).parents[2] / "src" / "tinkertape"
 TESTS = Path(__file__).parents[1]
-PYTHON = sorted(SOURCE.rglob("*.py"))
 GUARDED = {
     "guard.py",
     "bus.py",
@@ -22,8 +20,16 @@ BLIND = {"Exception"}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "misc", "_internal"}
 
 
-def name_of(path: Path) -> str:
-    return str(path.relative_to(SOURCE))
+@functools.cache
+def texts() -> dict[str, str]:
+    return {
+        path.relative_to(SOURCE).as_posix(): path.read_text(encoding="utf-8") for path in sorted(SOURCE.rglob("*.py"))
+    }
+
+
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(text) for name, text in texts().items()}
 
 
 def caught_by(handler: ast.ExceptHandler) -> Iterator[str]:
@@ -34,29 +40,30 @@ def caught_by(handler: ast.ExceptHandler) -> Iterator[str]:
     yield from (ast.unparse(kind) for kind in kinds)
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name_of)
-def test_only_guard_and_bus_catch_every_exception(path):
+def test_only_guard_and_bus_catch_every_exception():
     blind = [
-        f"line {node.lineno}: except {kind}"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        f"{name} line {node.lineno}: except {kind}"
+        for name, tree in trees().items()
+        if name not in GUARDED
+        for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
         for kind in caught_by(node)
         if kind in BLIND or kind == "everything"
     ]
 
-    assert name_of(path) in GUARDED or blind == []
+    assert blind == []
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name_of)
-def test_every_lint_rule_that_is_switched_off_on_a_line_has_its_reason_there(path):
+def test_every_lint_rule_that_is_switched_off_on_a_line_has_its_reason_there():
     bare = re.compile(r"# noqa(?!: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*  ?\S)")
 
-    assert [line for line in path.read_text(encoding="utf-8").splitlines() if bare.search(line)] == []
+    assert [
+        f"{name}: {line}" for name, text in texts().items() for line in text.splitlines() if bare.search(line)
+    ] == []
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name_of)
-def test_every_module_says_what_it_is(path):
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+def test_every_module_says_what_it_is():
+    assert [name for name, tree in trees().items() if not ast.get_docstring(tree)] == []
 
 
 def test_every_test_asserts_something():
@@ -76,14 +83,15 @@ def _is_expectation(node: ast.AST) -> bool:
 
 
 def test_no_module_is_a_drawer_for_what_has_no_place():
-    assert [name_of(path) for path in SOURCE.rglob("*.py") if path.stem in FORBIDDEN_NAMES] == []
+    assert [name for name in texts() if Path(name).stem in FORBIDDEN_NAMES] == []
 
 
 def test_the_simulated_service_imports_nothing_of_ours():
     foreign = [
-        f"{name_of(path)}: {name}"
-        for path in sorted((SOURCE / "sim").rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        f"{file}: {name}"
+        for file, tree in trees().items()
+        if file.startswith("sim/")
+        for node in ast.walk(tree)
         for name in imported_by(node)
         if name.split(".")[0] == "tinkertape" and not f"{name}.".startswith("tinkertape.sim.")
     ]
