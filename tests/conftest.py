@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ LONGEST = (  # what takes long comes first; what makes the machine busy on purpo
     "tests/dashboard/test_browser.py",
     "tests/cli/test_reading.py",
     "tests/diagnosis/test_truth.py",
+    "tests/diagnosis/test_mixes.py",
     "tests/diagnosis/test_network_truth.py",
     "tests/versions/",
     "tests/faults/",
@@ -35,6 +38,7 @@ UNTRACED = (  # by coverage: they hold times against a service in this process, 
     # or interrupt each line by a signal's handler that waits for a thread, which coverage's own lock does not allow
     "tests/journeys/test_twenty_seeds.py",
     "tests/diagnosis/test_truth.py",
+    "tests/diagnosis/test_mixes.py",
     "tests/diagnosis/test_network_truth.py",
     "tests/conservation/",
     "tests/diagnosis/test_laws.py",
@@ -47,6 +51,8 @@ UNTRACED = (  # by coverage: they hold times against a service in this process, 
     "tests/metrics/test_signals.py",
     "tests/metrics/reporters/test_statsd_signals.py",
 )
+AGAIN = pytest.StashKey[bool]()  # the same function's second case or a later one: of nearly the same lines
+BURNER = "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -65,6 +71,11 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first: no worker begins one when the others are done."""
     items.sort(key=lambda item: _rank(item.nodeid))
+    seen: set[str] = set()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        item.stash[AGAIN] = function in seen
+        seen.add(function)
 
 
 def _rank(name: str) -> int:
@@ -73,9 +84,12 @@ def _rank(name: str) -> int:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Coverage, where it is measured, stands still for a test that it would slow down, and for its fixtures."""
+    """Coverage, where it is measured, stands still for a test that it would slow down, and for its fixtures.
+
+    It makes all Python take twice as long (3.11 has no other way), so of a function's cases the first one is measured.
+    """
     controller = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
-    if controller is None or not item.nodeid.startswith(UNTRACED):
+    if controller is None or not (item.stash[AGAIN] or item.nodeid.startswith(UNTRACED)):
         return (yield)
     controller.pause()
     outer = coverage.Coverage.current()  # a worker is a process of its own, which measures itself, too
@@ -102,6 +116,24 @@ def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     running = telemetry.get_telemetry() if telemetry is not None else None
     if running is not None and running.tape.is_relative_to(tmp_path):
         running.close()
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For a test that holds times to the millisecond: no test of another worker crowds the machine meanwhile."""
+    with (tmp_path_factory.getbasetemp().parent / "machine").open("w") as file:  # the parent is all workers'
+        fcntl.flock(file, fcntl.LOCK_EX if "crowded" in request.fixturenames else fcntl.LOCK_SH)
+        yield
+
+
+@pytest.fixture
+def crowded(machine: None) -> Iterator[None]:
+    """Every processor of this machine has something else to do, too."""
+    burners = [subprocess.Popen([sys.executable, "-c", BURNER]) for _ in os.sched_getaffinity(0)]
+    yield
+    for burner in burners:
+        burner.kill()
+        burner.wait()
 
 
 @pytest.fixture(scope="session")

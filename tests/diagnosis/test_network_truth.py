@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -15,17 +11,10 @@ from tests.diagnosis.truth import MS, Run, Trainer, outside, true_causes, view_o
 from tinkertape.diagnosis import Diagnosis, diagnose
 from tinkertape.sim import ConnectionFault, Outage, Pause, Scenario, SubmitFault
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("machine")]
 pytest.importorskip("tinker")
 
 COMPUTE_S = {"CreateModel": 0.03, "ForwardBackward": 0.1, "OptimStep": 0.03}
-
-
-@pytest.fixture(scope="module")
-def trainer() -> Iterator[Trainer]:
-    made = Trainer()
-    yield made
-    made.close()
 
 
 def scenario(**faults: object) -> Scenario:
@@ -113,17 +102,9 @@ def test_a_long_way_is_no_fault(trainer: Trainer, tmp_path: Path) -> None:
     assert held(run).healthy
 
 
-BURNER = "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
-
-
+@pytest.mark.usefixtures("crowded")
 def test_a_crowded_machine_is_no_fault(trainer: Trainer, tmp_path: Path) -> None:
-    burners = [subprocess.Popen([sys.executable, "-c", BURNER]) for _ in os.sched_getaffinity(0)]
-    try:
-        run = trainer.run(scenario(), tmp_path, steps=8)
-    finally:
-        for burner in burners:
-            burner.kill()
-            burner.wait()
+    run = trainer.run(scenario(), tmp_path, steps=8)
 
     ours = {"unreachable", "flaky-network", "rate-limit-self", "rate-limit-pause"}
     assert not {finding.cause for finding in diagnose(run.tape)} & ours

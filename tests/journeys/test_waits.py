@@ -19,7 +19,7 @@ from tinkertape.diagnosis import Diagnosis, Finding
 from tinkertape.diagnosis.words import THIN
 from tinkertape.sim import Pause, Scenario, read_truth
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("machine")]
 
 MODEL = "simulated/bytes-bigram"
 COMPUTE_S = 0.3
