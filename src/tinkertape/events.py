@@ -402,6 +402,18 @@ SDK_EVENT = _event(
     },
     "DEBUG",
 )
+CONTENT = _event(
+    "tinker.content",
+    "tokens of a prompt, a datum or a sampled sequence; only if asked for: `instrument.tinker.install(content=True)`",
+    {"count": "tokens"},
+    {
+        **_CALL,
+        "role": "prompt, datum or sequence",
+        "number": "its place in the batch, or among the sequences",
+        "tokens": "the tokens' numbers",
+    },
+    "DEBUG",
+)
 LOOP_BUSY = _event(
     "process.loop.busy",
     "an event loop ran callbacks for 5 ms or more at a stretch",

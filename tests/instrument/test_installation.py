@@ -125,11 +125,6 @@ def test_install_before_the_import_watches_all_and_imports_nothing(start_service
     assert (loader, replaced) == ("SourceFileLoader", "False")
 
 
-def test_content_is_refused_in_one_line() -> None:
-    with pytest.raises(ValueError, match="leave it out"):
-        source.install(content=True)
-
-
 def test_a_broken_sdk_is_passed_over(monkeypatch: pytest.MonkeyPatch, events: Events) -> None:
     source.uninstall()
     monkeypatch.delattr("tinker.lib.api_future_impl._APIFuture")

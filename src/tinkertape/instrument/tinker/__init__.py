@@ -11,13 +11,15 @@
 
     arguments.py, results.py   what is counted    futures.py      what lies inside a future
     failures.py                whose fault        routes.py       which endpoint a URL is    release.py  which SDK
-    base_models.py             what a client was made from
+    base_models.py             what a client was made from                     content.py   tokens, if asked for
 
 Nothing here imports the SDK: its classes are patched when it is there. No hook lets an error of ours through (`guard`),
-and one that fails five times stays off. Prompts, tokens, weights and header values never enter an event.
+and one that fails five times stays off. Prompts and tokens enter an event only if asked for, weights and
+header values never.
 """
 
 from tinkertape.instrument.tinker.flight import in_flight
 from tinkertape.instrument.tinker.installation import install, uninstall
+from tinkertape.instrument.tinker.sdk_events import Destination
 
-__all__ = ["in_flight", "install", "uninstall"]
+__all__ = ["Destination", "in_flight", "install", "uninstall"]

@@ -19,8 +19,8 @@ _NAMED = {
     "create_training_client_from_state_with_optimizer": {"base_model": 1},
     "create_sampling_client": {"base_model": 1},
 }
-_WITH_DATA = frozenset({"forward", "forward_backward", "forward_backward_custom"})
-_WITH_PROMPT = frozenset({"sample", "compute_logprobs"})
+WITH_DATA = frozenset({"forward", "forward_backward", "forward_backward_custom"})
+WITH_PROMPT = frozenset({"sample", "compute_logprobs"})
 
 
 def client_metadata(client: object) -> dict[str, Any]:
@@ -45,30 +45,30 @@ def argument_names(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     """The arguments that are names: of a loss function, of a base model."""
     if operation not in _NAMED and operation != "forward_backward_custom":
         return {}
-    named = {name: _argument(args, kwargs, position, name) for name, position in _NAMED.get(operation, {}).items()}
+    named = {name: argument(args, kwargs, position, name) for name, position in _NAMED.get(operation, {}).items()}
     if operation == "forward_backward_custom":
-        loss_fn = _argument(args, kwargs, 1, "loss_fn")
+        loss_fn = argument(args, kwargs, 1, "loss_fn")
         named["loss_fn"] = getattr(loss_fn, "__name__", None) or instance_dict(loss_fn).get("name")
     return {name: value for name, value in named.items() if isinstance(value, str)}
 
 
 def argument_counts(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, int]:
     """How much is handed over: datums and tokens of a batch, tokens of a prompt, samples asked for."""
-    if operation in _WITH_DATA:
-        data = _argument(args, kwargs, 0, "data")
+    if operation in WITH_DATA:
+        data = argument(args, kwargs, 0, "data")
         if isinstance(data, Sequence):  # an iterator would be used up
             tokens = sum(_token_count(getattr(datum, "model_input", None)) for datum in data)
             return {"datum_count": len(data), "token_count": tokens}
-    elif operation in _WITH_PROMPT:
-        counts = {"prompt_tokens": _token_count(_argument(args, kwargs, 0, "prompt"))}
-        samples = _argument(args, kwargs, 1, "num_samples") if operation == "sample" else None
+    elif operation in WITH_PROMPT:
+        counts = {"prompt_tokens": _token_count(argument(args, kwargs, 0, "prompt"))}
+        samples = argument(args, kwargs, 1, "num_samples") if operation == "sample" else None
         if isinstance(samples, int):
             counts["sample_count"] = samples
         return counts
     return {}
 
 
-def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str) -> Any:
+def argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str) -> Any:
     return args[position] if len(args) > position else kwargs.get(name)
 
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tinkertape.guard import guard
+from tinkertape.instrument.tinker import content
 from tinkertape.instrument.tinker.base_models import remember
 from tinkertape.instrument.tinker.failures import failure_and_fault
 from tinkertape.instrument.tinker.flight import Operation
@@ -85,6 +86,8 @@ def _tell_future(operation: Operation, now_ns: int, future: Future[Any]) -> None
 
 @guard("instrument.tinker.done")
 def _tell_success(operation: Operation, now_ns: int, result: Any) -> None:
+    if content.is_wanted:
+        content.tell_result(operation, result)
     if operation.events.stop.handlers:
         _describe_result(operation, result)
         operation.events.stop.execute(_measured(operation, now_ns), {**_metadata(operation), "status": "success"})

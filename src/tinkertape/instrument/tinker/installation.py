@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from tinkertape.guard import failures, forget_failures, guard, guarded
 from tinkertape.instrument.patches import Patches
@@ -32,6 +32,7 @@ from tinkertape.instrument.tinker import (
     submissions,
     waits,
 )
+from tinkertape.instrument.tinker import content as told_content
 from tinkertape.instrument.tinker.flight import forget_all
 
 _PLACES = "instrument.tinker."
@@ -40,15 +41,21 @@ _patches = Patches()
 _patched: set[str] = set()
 
 
-def install(*, content: bool = False) -> None:
-    """Watch the Tinker SDK: now if it is imported, else when it gets imported. A second call changes nothing.
+def install(*, content: bool | None = None, sdk_telemetry: sdk_events.Destination | None = None) -> None:
+    """Watch the Tinker SDK: now if it is imported, else when it gets imported.
 
-    `content=True` is refused: no event carries prompts or tokens in this release. Raises `ValueError` for it, and
-    nothing else. Any thread. Source: facts/sdk.md §4, facts/partition.md §1 and §4.
+    `content=True` tells prompts and tokens themselves, as `tinker.content`; without it no event carries any.
+    `sdk_telemetry` says where the SDK's own telemetry goes: "service", as it is; "tape", only to whoever records it
+    here; "nowhere", it is off at its source. A second call changes only what it is given. Raises `ValueError` for
+    another destination, and nothing else. Any thread. Source: facts/sdk.md §4, facts/partition.md §1 and §4.
     """
-    if content:
-        raise ValueError("instrument.tinker.install(content=True): prompts and tokens are never recorded; leave it out")
+    if sdk_telemetry not in (None, *get_args(sdk_events.Destination)):
+        raise ValueError(f"unknown destination {sdk_telemetry!r}: use 'service', 'tape' or 'nowhere'")
     with _lock:
+        if content is not None:
+            told_content.is_wanted = content
+        if sdk_telemetry is not None:
+            sdk_events.destination = sdk_telemetry
         if _finder in sys.meta_path:
             return
         for place in {place for place, _ in failures() if place.startswith(_PLACES)}:
@@ -72,6 +79,7 @@ def uninstall() -> None:
         _patched.clear()
         loop.unwatch()
         waits.stop()
+        told_content.is_wanted, sdk_events.destination = False, "service"
         starvation.forget()
         base_models.forget()
         forget_all()

@@ -22,7 +22,7 @@ from typing import Any
 from tinkertape.events import SpanEvents, operation_events
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches
-from tinkertape.instrument.tinker import claims, endings, waits
+from tinkertape.instrument.tinker import claims, content, endings, waits
 from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, current_operation
 from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, instance_dict, is_future
@@ -149,6 +149,8 @@ def _began(
         events.start.execute(
             {"monotonic_time": began_ns, "system_time": time.time_ns(), **operation.measured}, metadata.copy()
         )
+    if content.is_wanted:
+        content.tell_arguments(operation, args, kwargs)
     if not is_coroutine:
         waits.cover(operation.called_by)
     return operation, token

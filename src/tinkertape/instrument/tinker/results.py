@@ -28,7 +28,7 @@ def result_counts(result: Any) -> dict[str, float | int]:
                 counts[name] = value
     sequences = held.get("sequences")
     if sequences is not None:
-        counts["sampled_tokens"] = sum(_length(sequence) for sequence in sequences)
+        counts["sampled_tokens"] = sum(len(tokens) for s in sequences if (tokens := tokens_of(s)) is not None)
         cached = held.get("prompt_cache_hit_tokens")
         if isinstance(cached, int):
             counts["cache_hit_tokens"] = cached
@@ -48,9 +48,10 @@ def result_names(result: Any) -> dict[str, Any]:
     return names
 
 
-def _length(sequence: Any) -> int:
+def tokens_of(sequence: Any) -> Any:
+    """The sequence's own array or list of tokens; None where it has none."""
     held = instance_dict(sequence)
     for attribute in ("tokens_np", "_tokens_list", "tokens"):
         if (tokens := held.get(attribute)) is not None:
-            return len(tokens)
-    return 0
+            return tokens
+    return None

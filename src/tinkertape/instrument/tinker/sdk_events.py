@@ -3,6 +3,9 @@
 The SDK puts the headers of failed polls, API key included, into its events (facts/sdk.md D1). None of it comes along:
 of headers only those that are named here. Who switched the SDK's telemetry off (`TINKER_TELEMETRY`) meant its events:
 then none of them is told, whatever logs them.
+
+`destination` says where they go: "service", as the SDK means it; "tape", to nobody but whoever listens to
+`tinker.sdk.event` (with nobody there, to the service all the same); "nowhere", the SDK logs none.
 Threads  whichever logs.
 """
 
@@ -10,8 +13,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Literal
 
 from tinkertape.events import SDK_EVENT
 from tinkertape.guard import guard
@@ -46,12 +49,18 @@ def sdk_telemetry_is_on() -> bool:
     return os.environ.get("TINKER_TELEMETRY", "1").lower() in _ON
 
 
+Destination = Literal["service", "tape", "nowhere"]
+destination: Destination = "service"  # set by `install`
+
+
 def put_on(telemetry_class: Any, patches: Patches) -> None:
-    """Watch `Telemetry._log`."""
+    """Watch `Telemetry._log`, and stand before `_send_batch`."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def _log(self: Any, *events: Any) -> Any:
+            if destination == "nowhere":
+                return False
             accepted = original(self, *events)
             _tell(self, events, accepted)
             return accepted
@@ -59,6 +68,17 @@ def put_on(telemetry_class: Any, patches: Patches) -> None:
         return _log
 
     patches.replace(telemetry_class, "_log", wrap)
+    patches.replace(telemetry_class, "_send_batch", _unless_kept)
+
+
+def _unless_kept(original: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    @functools.wraps(original)
+    async def _send_batch(self: Any, batch: Any) -> Any:
+        if destination == "tape" and SDK_EVENT.handlers:
+            return None  # what it returns is looked at by no release
+        return await original(self, batch)
+
+    return _send_batch
 
 
 @guard("instrument.tinker.sdk_event")
