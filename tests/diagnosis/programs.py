@@ -118,6 +118,16 @@ def blocked_loop(service: tinker.ServiceClient) -> None:
     asyncio.run(run())
 
 
+def given_up(service: tinker.ServiceClient) -> None:
+    """A call that is cancelled, and one behind it: the service computes both."""
+    training = trainer(service)
+    first = training.forward_backward(batch(), "cross_entropy")
+    time.sleep(0.1)
+    first.future().cancel()
+    training.forward_backward(batch(), "cross_entropy").result()
+    training.optim_step(ADAM).result()
+
+
 PROGRAMS: dict[str, Callable[[tinker.ServiceClient], None]] = {
     "one by one": one_by_one,
     "four chunks": chunks,
@@ -128,4 +138,5 @@ PROGRAMS: dict[str, Callable[[tinker.ServiceClient], None]] = {
     "threads that spin": spinning,
     "a callback on the SDK's loop": callback,
     "a blocked loop": blocked_loop,
+    "a call given up": given_up,
 }

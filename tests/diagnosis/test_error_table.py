@@ -175,6 +175,18 @@ def test_polls_for_a_whole_session_are_joined_by_request(trainer: Trainer, tmp_p
     assert len(cuts) == 5 and all(holds(run, cut, "compute", compute_ms(run, cut)) for cut in cuts)
 
 
+def test_what_stands_behind_a_call_that_was_given_up_may_have_computed_less(trainer: Trainer, tmp_path: Path) -> None:
+    run, view = ran(trainer, tmp_path, "a call given up")
+
+    [cancelled, behind] = [view.cutter.cut(each) for each in view.process.order if each.name == "forward_backward"]
+    optim_step = the(view, "optim_step")
+
+    assert cancelled.operation.given_up and not behind.operation.given_up
+    assert behind.nanoseconds("compute") >= 400 * MS and holds(run, behind, "compute", compute_ms(run, behind))
+    assert holds(run, optim_step, "compute", compute_ms(run, optim_step))
+    assert optim_step.doubt_ns("compute")[0] < 20 * MS + run.starved_ns(0, 1 << 62)
+
+
 @pytest.mark.parametrize(("latency_s", "compute_s"), [(0.06, 0.2), (0.06, 0.01)])
 def test_a_long_way_leaves_compute_as_it_was_or_bounds_it(
     trainer: Trainer, tmp_path: Path, latency_s: float, compute_s: float

@@ -80,7 +80,7 @@ CASES = {
     "answers that are none": case(
         "service-errors",
         connection_faults=(
-            ConnectionFault(nth=6, how="garbled", request_type="OptimStep"),
+            ConnectionFault(nth=2, how="garbled", request_type="OptimStep"),
             ConnectionFault(nth=4, on="poll", how="garbled"),
         ),
     ),

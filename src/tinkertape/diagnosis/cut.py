@@ -23,6 +23,7 @@ class Surroundings:
     behind_until: int | None = None  # the predecessors' h: until then the model worked for them
     behind_from: int = 0  # the earliest that it may have been free of them: their h may be late
     held_until: int | None = None  # the end of the predecessors' pause, as best known
+    given_up: bool = False  # the call before it was, and may have been computed on
     silent_from: Sequence[int] = ()  # when spells began in which nothing got through, while a poll was out
     next_submit: dict[int, int] = field(default_factory=dict)  # e → the next e of any request
     stalls: BusyRuns = field(default_factory=BusyRuns)  # times in which the GIL was held

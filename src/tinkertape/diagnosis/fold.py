@@ -84,6 +84,7 @@ class Fold:
             process.add(operation)
         self._describe(operation, event)
         if is_new:
+            operation.after_given_up = operation.family == "training" and operation.model_id in process.given_up
             process.called(operation, str(event.metadata.get("thread_name") or ""))
         if parts[3] in ("stop", "exception"):
             _end_operation(process, operation, event, at_ns)
@@ -341,6 +342,7 @@ def _end_operation(process: Process, operation: Operation, event: Event, at_ns: 
     operation.status = str(event.metadata.get("status") or ("error" if failed else "success"))
     if failed:
         operation.failure = operation_failure(event, at_ns)
+    process.settle_model(operation)
 
 
 def _operation_of(process: Process, event: Event) -> Operation | None:

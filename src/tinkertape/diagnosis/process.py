@@ -16,6 +16,7 @@ from tinkertape.diagnosis.connections import Connections
 from tinkertape.diagnosis.records import Attempt, BusyRuns, Claim, Failure, Operation, Pause, Request, Retry
 from tinkertape.diagnosis.waits import Wait, Waits
 
+GIVEN_UP_KEPT = 256  # models
 ALIKE, ALIKE_NS = 0.03, 10_000_000  # how far apart: stamps are late by some
 
 
@@ -59,6 +60,7 @@ class Process:
         self.pending_ns: int | None = None  # how long the service holds a poll that it answers as pending
         self.alike = Alike()
         self.round_trip_ns: int | None = None  # the shortest answer seen
+        self.given_up: dict[str, int] = {}  # by model: c0 of a call that was, while no later one has its result
         self.requests: dict[str, tuple[Operation, Request]] = {}
         self.claims: list[Claim] = []  # by w0
         self.open_claims: dict[Any, Claim] = {}
@@ -79,6 +81,18 @@ class Process:
         self.status: str | None = None
         self.exit_status: int | None = None  # what a shell sees
         self.ended: deque[Operation] = deque()  # and not yet settled, in the order they ended (`book.py`)
+
+    def settle_model(self, operation: Operation) -> None:
+        """An operation has ended: may its model still be computing for it?"""
+        if operation.family != "training":
+            return
+        model_id, began_ns = operation.model_id, operation.began_ns
+        if operation.given_up:
+            self.given_up[model_id] = began_ns
+            if len(self.given_up) > GIVEN_UP_KEPT:
+                del self.given_up[next(iter(self.given_up))]
+        elif operation.requests and self.given_up.get(model_id, began_ns) < began_ns:
+            del self.given_up[model_id]
 
     @property
     def hold_ns(self) -> int | None:

@@ -177,6 +177,7 @@ class Operation:
     retries: int = 0
     hold_ns: int | None = None  # what was known of the service's polls when it ended (`Process.hold_ns`)
     round_trip_ns: int | None = None
+    after_given_up: bool = False  # of its model's calls the last one before it was `given_up`
     place: int = 0  # among the operations of its family, by when they were first seen
     segments: Any = None  # cached by segments.py, once nothing can change it
 
@@ -190,6 +191,17 @@ class Operation:
         starts = [line.submits[0].began_ns for line in self.lines.values() if line.submits]
         starts += [line.attempts[0].began_ns for line in self.lines.values() if line.attempts]
         return min(starts, default=None)
+
+    @property
+    def given_up(self) -> bool:
+        """Did it end while the service may have gone on with it? Cancelled, its promise lost, its answer not read."""
+        if self.ended_ns is None:
+            return False
+        if self.requests:
+            return any(request.ready_ns is None for request in self.requests.values())
+        attempts = [attempt for line in self.lines.values() for attempt in line.attempts]
+        taken = [attempt for attempt in attempts if (attempt.broken and attempt.connected) or not attempt.failed]
+        return self.failure is not None and bool(taken)
 
     @property
     def request_ids(self) -> tuple[str, ...]:

@@ -170,6 +170,9 @@ class Cutter:
             (process.round_trip_ns if operation.ended_ns is None else operation.round_trip_ns) or 0,
         )
         around.stalls = process.stalls
+        first = operation.first_submit_ns
+        before = ahead_of(process, operation, operation.began_ns if first is None else first)
+        around.given_up = operation.after_given_up or any(each.given_up for each in before)
         if process.connections.spells and was_hidden(operation):
             around.silent_from = [spell.began_ns for spell in process.connections.spells]
         if ahead:

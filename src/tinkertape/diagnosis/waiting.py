@@ -26,6 +26,7 @@ HELD_NS = 5_000_000
 SILENT_NS = 1_000_000_000  # a connection that breaks so long after nothing got through had been dead since
 UNASKED_NS = 5_000_000  # between two polls lies the loop's own work, 1 ms; more is a loop that could not run
 BROKEN = "polls brought no answer"
+GIVEN_UP = "the call before it was given up, and may have been computed on"
 ERRORS = "polls answered with an error"
 
 
@@ -69,6 +70,9 @@ def cut_waiting(
             _cut_shared(cut, each, each.shared, shares[index], around)
         else:
             _cut_compute(cut, each.began_ns, each.ended_ns, around)
+    if around.given_up:
+        began, ended = intervals[0].began_ns, intervals[-1].ended_ns
+        cut.doubt(BEHIND, COMPUTE, began, began, ended, "bounded", GIVEN_UP)
     if result is not None and not intervals[-1].gap:
         _doubt_ready(cut, waiting, result, accepted, around)
     return intervals[-1].ended_ns, result
