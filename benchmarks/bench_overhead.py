@@ -7,6 +7,7 @@ is about 60 us of processor a request; < 2 % for 1 000 samples at once, and < 20
 
 `./tt bench overhead [PAIRS]`         the three loops, everything on against off
 `./tt bench overhead --split [TURNS]` samples one by one: of which part of us and in which thread it is
+`./tt bench overhead --hooks [TURNS]` samples one by one: what each hook takes, where it runs
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from overhead_client import PARTS
 from tinkertape import sim
@@ -30,6 +30,7 @@ REQUESTS = {"samples": 2, "burst": 2, "steps": 4}  # a turn: each call is sent, 
 QUICK = Scenario(compute_s=dict.fromkeys(("CreateModel", "Sample"), 0.0))
 STEPS = Scenario(compute_s={"CreateModel": 0.0, "ForwardBackward": 0.03, "OptimStep": 0.02})
 SPLIT_TURNS = 25
+Used = dict[str, float]  # microseconds a request: "wall", "processor", and by thread
 THREADS = {"Thread-1": "the SDK's loop", "MainThread": "the caller", "transport": "the transport"}
 
 
@@ -39,13 +40,14 @@ class Program:
     def __init__(self, process: subprocess.Popen[str], requests: int) -> None:
         self._process, self._requests = process, requests
         self.peak = 0
+        self.hooks: dict[str, tuple[int, float]] = {}  # of the last turn: calls, and microseconds of one
 
-    def turn(self, turns: int) -> dict[str, Any]:
+    def turn(self, turns: int) -> Used:
         """Have it do so many turns; microseconds a request."""
         assert self._process.stdin is not None and self._process.stdout is not None
         print(turns, file=self._process.stdin, flush=True)
         found = json.loads(self._process.stdout.readline())
-        self.peak = found["peak"]
+        self.peak, self.hooks = found["peak"], found["hooks"]
         scale = 1e6 / turns / self._requests
         threads = {name: used * scale for name, used in found["threads"].items()}
         return {"wall": found["wall_s"] * scale, "processor": found["processor_s"] * scale, **threads}
@@ -65,9 +67,11 @@ def programs(scenario: Scenario, kind: str, parts: Sequence[str]) -> Iterator[di
         yield found
 
 
-def taken(scenario: Scenario, kind: str, parts: Sequence[str], turns: int, rounds: int) -> dict[str, list[Any]]:
+def taken(
+    scenario: Scenario, kind: str, parts: Sequence[str], turns: int, rounds: int
+) -> dict[str, list[dict[str, float]]]:
     """What each program used, round by round; the order changes."""
-    used: dict[str, list[Any]] = {name: [] for name in parts}
+    used: dict[str, list[Used]] = {name: [] for name in parts}
     with programs(scenario, kind, parts) as found:
         for number in range(rounds):
             for name in parts if number % 2 else reversed(parts):
@@ -105,6 +109,18 @@ def split(rounds: int) -> None:
         before = threads
 
 
+def hooks(turns: int) -> None:
+    """Each hook in the midst of the SDK's own work: the median of its calls, times how many there are a request."""
+    with programs(QUICK, "samples", ("timed",)) as found:
+        found["timed"].turn(turns)
+        timed = found["timed"].hooks
+    requests = turns * REQUESTS["samples"]
+    each = {name: (calls / requests, took) for name, (calls, took) in timed.items() if calls > requests / 20}
+    for name, (calls, took) in sorted(each.items(), key=lambda one: -one[1][0] * one[1][1]):
+        print(f"  {name:32} {calls:5.2f} a request x {took:5.1f} us = {calls * took:5.1f} us")
+    print(f"hooks: {sum(calls * took for calls, took in each.values()):.0f} us a request")
+
+
 def calm(figures: list[float]) -> float:
     """Their second quarter's mean: the quiet rounds, without the luckiest."""
     figures = sorted(figures)
@@ -114,8 +130,9 @@ def calm(figures: list[float]) -> float:
 def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["--split"]:
-        split(int(arguments[1]) if arguments[1:] else 100)
-        return
+        return split(int(arguments[1]) if arguments[1:] else 100)
+    if arguments[:1] == ["--hooks"]:
+        return hooks(int(arguments[1]) if arguments[1:] else 300)
     count = int(arguments[0]) if arguments else 30
     pairs(QUICK, "samples", 600, count)
     pairs(QUICK, "burst", 1_000, count)

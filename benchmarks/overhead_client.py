@@ -21,7 +21,9 @@ import tinker
 from tinker import types
 
 PARTS = ("off", "hooks", "monitors", "tape")
-"""Nothing; the hooks in the SDK, with a handler that does nothing; the monitors of stalls and the poller too; all."""
+"""Nothing; the hooks in the SDK, with a handler that does nothing; the monitors of stalls and the poller too; all.
+"timed" is the hooks, each of which is timed.
+"""
 PROMPT, PARAMS = types.ModelInput.from_ints([97]), types.SamplingParams(max_tokens=4)
 WARM = 20
 
@@ -51,6 +53,10 @@ def steps(trainer: tinker.TrainingClient, turns: int) -> None:
 
 def record(parts: str, folder: str, leave: ExitStack) -> None:
     """A program that is not recorded does not import tinkertape."""
+    if parts == "timed":
+        import hook_times  # noqa: PLC0415
+
+        hook_times.watch()
     if parts == "tape":
         import tinkertape  # noqa: PLC0415
 
@@ -90,13 +96,17 @@ def main(url: str, parts: str, folder: str, kind: str) -> None:
             client = service.create_sampling_client(base_model="simulated/bytes-bigram").result()
             loop = samples if kind == "samples" else burst
         loop(client, WARM)
+        if parts == "timed":
+            sys.modules["hook_times"].take()
         for line in sys.stdin:
             threads, wall, processor = processor_s(), time.perf_counter(), time.process_time()
             loop(client, int(line))
             wall, processor = time.perf_counter() - wall, time.process_time() - processor
             threads = processor_s() - threads
+            hooks = sys.modules["hook_times"].take() if parts == "timed" else {}
             peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
-            print(json.dumps({"wall_s": wall, "processor_s": processor, "threads": threads, "peak": peak}), flush=True)
+            took = {"wall_s": wall, "processor_s": processor, "threads": threads, "hooks": hooks, "peak": peak}
+            print(json.dumps(took), flush=True)
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ def test_no_count_is_read_that_could_not_change_an_answer_by_4_ms(events: Events
     assert starvation.since(began, lasted_ns=3_999_999) == 0
     assert starvation._threads._newest is read
 
-    wait_until(lambda: time.perf_counter_ns() - read[1] > 8_000_000, within_s=5)
-    assert starvation.since(began, lasted_ns=8_000_000) is not None
+    wait_until(lambda: time.perf_counter_ns() - read[1] > 20_000_000, within_s=5)
+    assert starvation.since(began, lasted_ns=4_000_000) is not None
     assert starvation._threads._newest is not read
 
 

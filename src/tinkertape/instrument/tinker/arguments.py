@@ -76,5 +76,9 @@ def _token_count(model_input: Any) -> int:
     """Tokens of the text chunks; an image's length may be unknown here. What is no model input has none: the SDK will
     say so itself, and a user's mistake must not count as ours.
     """
-    chunks = getattr(model_input, "chunks", ())
-    return sum(len(tokens) for chunk in chunks if (tokens := getattr(chunk, "tokens", None)) is not None)
+    count = 0
+    for chunk in getattr(model_input, "chunks", ()):
+        tokens = getattr(chunk, "tokens", None)
+        if tokens is not None:
+            count += len(tokens)
+    return count

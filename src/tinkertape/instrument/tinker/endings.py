@@ -19,6 +19,7 @@ from tinkertape.instrument.tinker import content
 from tinkertape.instrument.tinker.base_models import remember
 from tinkertape.instrument.tinker.failures import failure_and_fault
 from tinkertape.instrument.tinker.flight import Operation
+from tinkertape.instrument.tinker.futures import instance_dict
 from tinkertape.instrument.tinker.results import result_counts, result_names
 
 
@@ -95,10 +96,12 @@ def _tell_success(operation: Operation, now_ns: int, result: Any) -> None:
 
 @guard("instrument.tinker.results")
 def _describe_result(operation: Operation, result: Any) -> None:
-    names = result_names(result)
+    held = instance_dict(result)
+    names = result_names(held)
     operation.metadata |= names
-    remember(names, operation.metadata.get("base_model"))
-    operation.measured |= result_counts(result)
+    if "model_id" in names or "sampling_session_id" in names:
+        remember(names, operation.metadata.get("base_model"))
+    operation.measured |= result_counts(held)
 
 
 @guard("instrument.tinker.done")

@@ -17,9 +17,8 @@ _DECLARED = frozenset(operation_events("training", "forward_backward").stop.meas
 )
 
 
-def result_counts(result: Any) -> dict[str, float | int]:
-    """Measurements of the end of a call."""
-    held = instance_dict(result)
+def result_counts(held: Mapping[str, Any]) -> dict[str, float | int]:
+    """Measurements of the end of a call, from what its result holds."""
     counts: dict[str, float | int] = {}
     metrics = held.get("metrics")
     if metrics is not None and isinstance(metrics, Mapping):
@@ -35,9 +34,8 @@ def result_counts(result: Any) -> dict[str, float | int]:
     return counts
 
 
-def result_names(result: Any) -> dict[str, Any]:
+def result_names(held: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of the end of a call: why each sequence ended, which model or sampler came out."""
-    held = instance_dict(result)
     names: dict[str, Any] = {}
     sequences = held.get("sequences")
     if sequences is not None:

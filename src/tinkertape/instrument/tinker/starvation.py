@@ -6,7 +6,7 @@ up to date whenever the thread runs. Two threads stand between an answer and its
 transport's own (a pool of Rust's, which wakes the loop); their waits may follow each other, so they are added.
 
 Each file is opened once a thread and read in place, 3 us in the midst of other work, and there are half a dozen: so no
-reading is taken that could not change an answer by more than 4 ms. An exchange takes for its begin one of up to 8 ms
+reading is taken that could not change an answer by more than 4 ms. An exchange takes for its begin one of up to 20 ms
 ago, which makes its wait longer by what was waited in between, never shorter. At its end it takes one of up to 4 ms
 ago, and none where it lasted no longer itself: then it has waited no longer, either. New threads are looked for at most
 once a second (5 us).
@@ -32,7 +32,7 @@ NETWORK_THREADS_MAX = 8  # read at most: there are as many as cores, or twice
 _TASKS = Path("/proc/self/task")
 _LOOK_FIRST_NS = 10_000_000  # the transport starts its threads during the first exchange
 _LOOK_MAX_NS = 1_000_000_000
-_BEGIN_AGE_NS = 8_000_000
+_BEGIN_AGE_NS = 20_000_000
 _SHORT_NS = 4_000_000
 
 
