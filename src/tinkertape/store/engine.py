@@ -11,7 +11,6 @@ One engine path a process: the engine's own rule.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import queue
 import sys
@@ -54,7 +53,6 @@ WRITE_SETTINGS = {
     "do_not_merge_across_partitions_select_final": "1",
 }
 READERS = 3
-MANY_ROWS = 1_000
 OPTIONAL_MODULES = {"pd": "pandas", "np": "numpy", "arrow": "pyarrow", "pl": "polars"}
 
 
@@ -134,7 +132,6 @@ class Engine:
         """Insert columns of equal length; on return they are in the table and synced. Raises `StoreError`."""
         with _as_store_error("insert into"):
             self._writer.insert(table, columns, column_names=list(names), column_oriented=True)
-        _collect_after(len(columns[0]))
 
     def close(self) -> None:
         """Stop the engine; queries that run are waited for."""
@@ -144,12 +141,6 @@ class Engine:
                     client.close()
             self._writer.close()
         os.umask(self._former_umask)
-
-
-def _collect_after(rows: int) -> None:
-    """The client leaves its blocks in circles: 100 MB of them after 70 000 rows."""
-    if rows >= MANY_ROWS:
-        gc.collect(1)
 
 
 @contextlib.contextmanager

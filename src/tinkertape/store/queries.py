@@ -178,6 +178,10 @@ def clear_passing(engine: Engine) -> None:
     engine.write(query_text("clear_passing"))
 
 
+def give_back_memory(engine: Engine) -> None:
+    engine.write(query_text("give_back_memory"))
+
+
 def summaries(engine: Engine, before: tuple[int, str] | None, limit: int) -> list[Summary]:
     before_us, before_run = before or AFTER_ALL
     parameters = {"before_us": before_us, "before_run": before_run, "limit": limit}
