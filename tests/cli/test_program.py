@@ -15,16 +15,18 @@ from tests.cli.conftest import TINKERTAPE, call
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 SCRIPTS = {
-    "arguments, as given": "import sys; print(sys.argv)",
     "a world of its own": """
         import sys, __main__
         print(sorted(globals()))
         print(__name__, __file__, __spec__, __package__, __doc__, __annotations__, type(__builtins__), type(__loader__))
-        print(sys.path[0], __main__.__dict__ is globals(), sys.modules["__main__"] is __main__)
-    """,
-    "words and sizes on both streams": """
-        import sys
+        print(sys.argv, sys.path[0], __main__.__dict__ is globals(), sys.modules["__main__"] is __main__)
         sys.stdout.write("out without a line feed"); sys.stderr.write("err\\n"); print("ünïcode ✓")
+
+        import beside, click_like, inspect, pickle, render
+        print([(each.WHO, each.__file__) for each in (beside, click_like, render)])  # `render` is one of ours, too
+        class Mine: pass
+        print(inspect.getsource(Mine), type(pickle.loads(pickle.dumps(Mine()))) is Mine, pickle.dumps(Mine)[:40])
+        x: print("evaluated") = 1  # `annotations` of the future are not ours to give
     """,
     "status by number": "import sys; sys.exit(3)",
     "status by words": "import sys; sys.exit('these are the words')",
@@ -151,8 +153,6 @@ SCRIPTS = {
     "an unknown encoding": "# coding: martian\nx = 1",
     "a null byte": "x = 1\0",
     "another encoding": "# coding: latin-1\nprint('\xe9')\n".encode("latin-1"),
-    "the future": "from __future__ import annotations\nx: Unknown = 1\nprint(__annotations__)",
-    "no future of ours": "x: print('evaluated') = 1",
     "an assertion": "assert 1 == 2, 'no'",
     "warnings at every level": """
         import sys, warnings
@@ -207,12 +207,6 @@ SCRIPTS = {
         try: import broken
         except SyntaxError: import broken
     """,
-    "its source": "import inspect\ndef f():\n    return 1\nprint(inspect.getsource(f))",
-    "pickles of its own": """
-        import pickle
-        class Mine: pass
-        print(type(pickle.loads(pickle.dumps(Mine()))) is Mine, pickle.dumps(Mine)[:40])
-    """,
     "workers of every kind": """
         import multiprocessing, sys
         from concurrent.futures import ProcessPoolExecutor
@@ -238,8 +232,6 @@ SCRIPTS = {
         asyncio.run(main())
     """,
     "reading on": "import sys; print(sys.stdin.read().upper()); input()",
-    "a module beside it": "import beside; print(beside.__file__)",
-    "a module named like one of ours": "import render, click_like; print(render.WHO, click_like.WHO)",
 }
 
 

@@ -47,6 +47,7 @@ WHOLE: dict[str, Any] = {
     "ledger": {"recorded": 10, "stored": 7, "pending": 1, "rejected": 0, "dropped": {"exit": 1}},
     "loss": [],
 }  # fmt: skip
+FOUND = " (found by the rhythm of optim_step)"
 FIXED = {"owner", "quality", "state", "severity", "role"}  # closed sets: another value is no report
 
 
@@ -205,3 +206,12 @@ def test_an_owners_figure_is_marked_where_much_of_it_is_no_measurement() -> None
 
     assert "  ● Tinker                   ≈ 60.0 s  60 %" in text
     assert "  ■ you                        40.0 s  40 %" in text
+
+
+@pytest.mark.parametrize("is_inferred", [False, True])
+def test_steps_that_the_program_did_not_say_are_marked(is_inferred: bool) -> None:
+    steps = [{**WHOLE["steps"][0], "inferred": is_inferred}]
+
+    said = printed(msgspec.convert({**WHOLE, "steps": steps}, Report))
+
+    assert "1 step, usually 3.0 s each" in said and (FOUND in said) is is_inferred

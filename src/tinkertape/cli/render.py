@@ -116,7 +116,8 @@ def _steps_said(report: Report) -> str:
         calls = sum(operation.count for operation in report.operations)
         return f" in {plural(calls, 'call')}" if calls else ""
     usual = f", usually {seconds(report.usual_step_s)} each" if report.usual_step_s else ""
-    return f" in {plural(len(report.steps), 'step')}{usual}"
+    found = " (found by the rhythm of optim_step)" if any(step.inferred for step in report.steps) else ""
+    return f" in {plural(len(report.steps), 'step')}{usual}{found}"
 
 
 def _heading(title: str, note: str = "") -> Text:
