@@ -304,6 +304,7 @@ def _left_open(observed: Observed) -> Iterable[str]:
     began = Counter(event.name.removesuffix(".start") for event in observed.events if event.name.endswith(".start"))
     for prefix, count in began.items():
         if prefix.startswith("tinker."):
-            ended = sum(1 for _ in observed.named(f"{prefix}.stop", f"{prefix}.exception"))
+            ends = observed.named(f"{prefix}.stop", f"{prefix}.exception")
+            ended = sum(event.measurements.get("iteration") != 0 for event in ends)  # a first poll has no start
             if ended != count and prefix not in ("tinker.http.request", "tinker.session.heartbeat"):
                 yield f"{prefix}: {count} began, {ended} ended"
