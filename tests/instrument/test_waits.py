@@ -406,6 +406,17 @@ def test_nobody_looks_while_all_are_in_claims_for_long() -> None:
     assert looks(seen(is_covered=True), 5_000)[-1] == 200
 
 
+def test_a_program_that_waits_in_one_claim_after_the_other_is_looked_at_less_often() -> None:
+    pace, at, gaps = waits.Pace(0), 0, []
+    for left in range(14):
+        gaps.append(pace.period_ns(at, waits.Seen({}, False, True, left)) or 0)
+        at += gaps[-1]
+    assert gaps == [20 * MS] * 10 + [50 * MS] * 4
+
+    assert pace.period_ns(at, seen(JOIN)) == 5 * MS
+    assert pace.period_ns(at + 5 * MS, seen(is_covered=True)) == 20 * MS
+
+
 def test_any_change_is_followed_closely() -> None:
     pace = waits.Pace(0)
     pace.period_ns(0, seen(JOIN))

@@ -85,7 +85,7 @@ class Monitor:
         self._begin()
         asleep = self._stopped
         now_ns = time.perf_counter_ns
-        watched, window = loop.watched, self._window
+        window = self._window
         while True:
             fine = in_flight() > 0
             if fine and not window.wakes:
@@ -98,7 +98,8 @@ class Monitor:
             self._turns += 1
             if window.add(asked_ns, woke_ns, period_ns) if fine else window.wakes:
                 self._tell_window()
-            if watched or woke_ns >= self._look_ns or woke_ns - asked_ns >= STALL_MIN_NS:  # else no more than this
+            late = woke_ns - asked_ns >= STALL_MIN_NS
+            if late or woke_ns >= self._look_ns or loop.any_busy(woke_ns, STALL_MIN_NS):  # else no more than this
                 self._turn(asked_ns, woke_ns, period_ns)
                 if disabled(PLACE):
                     break

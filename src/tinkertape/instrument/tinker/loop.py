@@ -88,6 +88,15 @@ class Watched:
 watched: dict[int, Watched] = {}  # by id of the selector
 
 
+def any_busy(now_ns: int, since_ns: int) -> bool:
+    """Has any loop run callbacks for so long, or had before? A glance: one that has ended looks busy, too."""
+    for state in tuple(watched.values()):
+        woke_ns = state.woke_ns
+        if state.held or (woke_ns is not None and now_ns - woke_ns >= since_ns):
+            return True
+    return False
+
+
 def _forget(selector_id: int) -> None:
     watched.pop(selector_id, None)
 

@@ -44,7 +44,7 @@ from tinkertape.instrument.tinker.flight import in_flight
 
 PERIODS_NS = (5_000_000, 50_000_000)  # the least and the greatest gap between samples
 RUNNING_NS = 20_000_000  # the least while a thread runs on: it may begin to wait, and no result says when
-COVERED_PERIOD_NS = 20_000_000  # while every one is in a claim
+COVERED_PERIOD_NS = 20_000_000  # while every one is in a claim; the greatest once each look has seen that for long
 FRESH_NS = 25_000_000  # whoever has just left a call or a claim is about to wait
 PERIOD_SHARE = 50  # of the time since anything changed
 COVERED_NS = 200_000_000  # every thread has been in a claim for so long: not worth a look until one leaves it
@@ -208,15 +208,20 @@ class Pace:
     def __init__(self, now_ns: int) -> None:
         self._state: object = None
         self._since_ns = now_ns
+        self._covered_ns: int | None = None  # since when each look has found every thread in a claim, in one or another
 
     def period_ns(self, now_ns: int, seen: Seen) -> int | None:
         """None: not before a thread leaves its claim, or another one calls."""
         if seen != self._state:
             self._state, self._since_ns = seen, now_ns
         lasted_ns = now_ns - self._since_ns
-        if seen.is_covered:
-            return COVERED_PERIOD_NS if lasted_ns < COVERED_NS else None
         least_ns, most_ns = PERIODS_NS
+        if seen.is_covered:
+            self._covered_ns = now_ns if self._covered_ns is None else self._covered_ns
+            if lasted_ns >= COVERED_NS:
+                return None
+            return COVERED_PERIOD_NS if now_ns - self._covered_ns < COVERED_NS else most_ns
+        self._covered_ns = None
         if seen.runs and lasted_ns >= FRESH_NS:
             least_ns = RUNNING_NS
         return max(least_ns, min(lasted_ns // PERIOD_SHARE, most_ns))
