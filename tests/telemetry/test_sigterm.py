@@ -172,6 +172,22 @@ def test_a_child_that_was_forked_past_python_does_not_end_its_parent(terminated:
     assert ends(tape) == [("success", None)]
 
 
+IN_THE_CLOSE = """
+import os, signal, time, tinkertape
+telemetry = tinkertape.start("mine", instrument=False)
+tinkertape.attach("ends", "telemetry.session.stop", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+telemetry.close()
+time.sleep(1000)
+"""
+
+
+def test_death_waits_for_a_close_that_has_begun(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", IN_THE_CLOSE], env=environment(tmp_path), timeout=30)
+
+    assert done.returncode == -signal.SIGTERM
+    assert ends(lines(tmp_path)) == [("success", None)]  # it was stopped in its midst, and the tape had no end
+
+
 def test_a_recording_that_another_thread_closes_leaves_the_default(terminated: Terminated) -> None:
     closes = "import threading; t = threading.Thread(target=tinkertape.get_telemetry().close); t.start(); t.join()\n"
     again = "tinkertape.start('again', instrument=False)\n"
