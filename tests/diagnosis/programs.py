@@ -38,13 +38,13 @@ def prompt() -> types.ModelInput:
 def one_by_one(service: tinker.ServiceClient) -> None:
     """Each call whose truth is one request's."""
     training = trainer(service)
-    for _ in range(3):
+    for _ in range(2):
         training.forward_backward(batch(), "cross_entropy").result()
         training.optim_step(ADAM).result()
     training.forward(batch(), "cross_entropy").result()
     training.save_weights_for_sampler("kept").result()
     sampling = sampler(service)
-    for _ in range(3):
+    for _ in range(2):
         sampling.sample(prompt(), 1, PARAMS).result()
         sampling.compute_logprobs(prompt()).result()
 

@@ -69,7 +69,7 @@ def test_calls_of_one_request_one_by_one(trainer: Trainer, tmp_path: Path) -> No
 
     wrong, compared = outside(run, view)
 
-    assert not wrong and compared >= 45, wrong
+    assert not wrong and compared >= 30, wrong
 
 
 def test_of_four_chunks_it_is_the_last_ones(trainer: Trainer, tmp_path: Path) -> None:
@@ -112,13 +112,10 @@ def test_a_service_that_answers_at_its_timeout_only_bounds_compute(trainer: Trai
     assert less >= 600 * MS
 
 
-@pytest.mark.parametrize("history", [True, False], ids=["with a history", "without one"])
-def test_a_pause_and_compute_that_share_a_poll(trainer: Trainer, tmp_path: Path, history: bool) -> None:
-    """Trap 2: how they share it is inferred, and the bounds hold both."""
-    nth, program = (3, "one by one") if history else (1, "one call")
-    run, view = ran(
-        trainer, tmp_path, program, pauses=(Pause(nth=nth, length_s=0.6),), poll_hold_s=0.3, compute_s=SHORT
-    )
+def test_a_pause_and_compute_that_share_a_poll(trainer: Trainer, tmp_path: Path) -> None:
+    """Trap 2, with no history to split them by: the bounds hold both. With one: `test_truth.py`."""
+    pauses = (Pause(nth=1, length_s=0.6),)
+    run, view = ran(trainer, tmp_path, "one call", pauses=pauses, poll_hold_s=0.3, compute_s=SHORT)
     [paused] = run.said("paused")
 
     [cut] = [cut for cut, request_id in cuts_of(view) if request_id == paused["request_id"]]
@@ -182,7 +179,7 @@ def test_what_stands_behind_a_call_that_was_given_up_may_have_computed_less(trai
     optim_step = the(view, "optim_step")
 
     assert cancelled.operation.given_up and not behind.operation.given_up
-    assert behind.nanoseconds("compute") >= 400 * MS and holds(run, behind, "compute", compute_ms(run, behind))
+    assert holds(run, behind, "compute", compute_ms(run, behind)) and behind.doubt_ns("compute")[0] >= 250 * MS
     assert holds(run, optim_step, "compute", compute_ms(run, optim_step))
     assert optim_step.doubt_ns("compute")[0] < 20 * MS + run.starved_ns(0, 1 << 62)
 

@@ -18,7 +18,6 @@ from tinkertape.sim import (
     Latency,
     LostSession,
     Outage,
-    Pause,
     Scenario,
     Slow,
     StatusRate,
@@ -34,7 +33,6 @@ COMPUTE_S = {"CreateModel": 0.01, "ForwardBackward": 0.05, "OptimStep": 0.02, "S
 OWNERS = {
     "slow-service": "service",
     "service-errors": "service",
-    "capacity-pause": "service",
     "unreachable": "network",
     "flaky-network": "network",
     "billing-hold": "you",
@@ -92,10 +90,7 @@ CASES = {
         "service-errors", "unreachable", outages=(Outage(nth=3, length_s=1.2, how="restarted", after_s=0.02),), steps=5
     ),
     "an account that does not pay": case(
-        "billing-hold",
-        "capacity-pause",
-        submit_faults=(SubmitFault(nth=3, status=402, message="unpaid"),),
-        pauses=(Pause(nth=5, length_s=1.1),),
+        "billing-hold", submit_faults=(SubmitFault(nth=3, status=402, message="unpaid"),), steps=4
     ),
 }
 
@@ -145,6 +140,10 @@ def assert_told(events: list[Event], run: Run) -> None:
     assert len([event for event in events if event.name == "tinker.queue.pause"]) == len(run.said("paused"))
     ended = [event for event in events if event.name.startswith("tinker.training.") and event.name.endswith("ption")]
     assert len(ended) == len(run.failed)
+    asked_s = {rate["retry_after_s"] for rate in run.truth[0]["scenario"]["status_rates"] if rate["retry_after_s"]}
+    delays_s = [e.measurements["delay"] / 1e9 for e in events if e.name == "tinker.retry"]
+    late_s = 0.005 + run.starved_ns(0, 1 << 62) / 1e9
+    assert not asked_s or (delays_s and all(abs(delay - asked_s.copy().pop()) <= late_s for delay in delays_s))
     wrong, compared = differing(exchanges, run)
     assert len(wrong) <= UNSEEN * compared and compared >= 10, wrong
 
