@@ -86,8 +86,8 @@ class Trainer:
         return answer
 
     def close(self) -> None:
-        self._thread.join(120)
-        self._process.communicate(timeout=20)
+        self._thread.join(240)
+        self._process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
