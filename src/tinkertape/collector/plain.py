@@ -33,12 +33,15 @@ _KINDS: dict[str, type] = {
     name: dict if name in _OBJECTS else int if name in _NUMBERS else str for name in EventLine.__struct_fields__
 }
 _HIDDEN = re.compile(rb"\\[u0-9a-f]")  # an escape that would lose its letter
+_LOSES_LETTER = re.compile(rb"\\[bf]")  # a tenth of what it takes to replace them where there are none
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def outlines_of(lines: bytes) -> list[bytes]:
     """The outline of each of several lines."""
-    return lines.replace(rb"\b", rb"\B").replace(rb"\f", rb"\F").translate(None, _DELETED).split(b"\n")
+    if _LOSES_LETTER.search(lines):
+        lines = lines.replace(rb"\b", rb"\B").replace(rb"\f", rb"\F")
+    return lines.translate(None, _DELETED).split(b"\n")
 
 
 def _is_utf8(text: bytes) -> bool:
