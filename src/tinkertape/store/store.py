@@ -213,6 +213,7 @@ class Store:
             after = rows[-1][ARRIVAL]
             if found and len(rows) < wanted:  # all copies: what comes after them may be more
                 break
+        self._give_back_after(len(found))
         return [(arrival, event) for event, arrival in map(event_of, found)]
 
     def event_stream(self, run: str, after: int = 0) -> Iterator[tuple[int, Event]]:
