@@ -151,7 +151,7 @@ def _by_answer(exception: BaseException) -> Fault | None:
 def _is_unreadable_answer(exception: BaseException) -> bool:
     """An answer of success that is not what was agreed on: a page of a proxy's, JSON cut short."""
     names = _class_names(exception)
-    is_json = "JSONDecodeError" in names and _raised_by_client(exception.__traceback__)
+    is_json = "JSONDecodeError" in names and _raised_by_client(exception.__traceback__, but_for=("httpx",))
     return is_json or "APIResponseValidationError" in names
 
 
@@ -164,13 +164,13 @@ def _by_connection(exception: BaseException) -> Fault | None:
     return None
 
 
-def _raised_by_client(trace: TracebackType | None) -> bool:
-    """Does the innermost frame outside the standard library belong to the SDK or to us?"""
+def _raised_by_client(trace: TracebackType | None, *, but_for: tuple[str, ...] = ()) -> bool:
+    """Does the innermost frame outside the standard library, and outside these packages, belong to the SDK or to us?"""
     raised_in = ""
     while trace is not None:
-        package = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if not _is_standard_library(trace.tb_frame.f_code.co_filename):
-            raised_in = package.partition(".")[0]
+        package = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in but_for and not _is_standard_library(trace.tb_frame.f_code.co_filename):
+            raised_in = package
         trace = trace.tb_next
     return raised_in in _CLIENT_PACKAGES
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tinker
@@ -23,12 +24,28 @@ def batch(datums: int = 4, tokens: int = 63) -> list[types.Datum]:
     return [types.Datum(model_input=types.ModelInput.from_ints(given), loss_fn_inputs=inputs)] * datums
 
 
+@contextlib.contextmanager
+def service_client(url: str) -> Iterator[tinker.ServiceClient]:
+    """Closed at the end, by SDKs that can."""
+    service = tinker.ServiceClient(base_url=url, api_key="tml-made-up")
+    yield service
+    if hasattr(service, "close"):
+        service.close("success").result()
+
+
+def made(client: Any) -> Any:
+    """The client itself: since 0.38 a future of it is returned."""
+    return client.result() if hasattr(type(client), "result") else client
+
+
 def trainer(service: tinker.ServiceClient) -> tinker.TrainingClient:
-    return service.create_lora_training_client(base_model=BASE, rank=8).result()
+    client: tinker.TrainingClient = made(service.create_lora_training_client(base_model=BASE, rank=8))
+    return client
 
 
 def sampler(service: tinker.ServiceClient) -> tinker.SamplingClient:
-    return service.create_sampling_client(base_model=BASE).result()
+    client: tinker.SamplingClient = made(service.create_sampling_client(base_model=BASE))
+    return client
 
 
 def prompt() -> types.ModelInput:
@@ -105,12 +122,16 @@ def callback(service: tinker.ServiceClient) -> None:
     first.result()
 
 
+async def awaited(future: Any) -> Any:
+    return await future
+
+
 def blocked_loop(service: tinker.ServiceClient) -> None:
     """An await, and the loop that it is on is blocked from 100 to 600 ms."""
     training = trainer(service)
 
     async def run() -> None:
-        pending = asyncio.ensure_future(training.forward_backward(batch(), "cross_entropy").coroutine())
+        pending = asyncio.ensure_future(awaited(training.forward_backward(batch(), "cross_entropy")))
         await asyncio.sleep(0.1)
         time.sleep(0.5)  # the fault itself
         await pending

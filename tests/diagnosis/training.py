@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import tinker
-from tests.diagnosis.programs import PROGRAMS
+from tests.diagnosis.programs import PROGRAMS, sampler, service_client, trainer
 from tinker import types
 from tinker.lib.retryable_exception import RetryableException
 
@@ -89,9 +89,9 @@ def train(client: tinker.TrainingClient, steps: int, pipelined: bool, last_only:
 
 
 def sample(service: tinker.ServiceClient, count: int) -> None:
-    sampler = service.create_sampling_client(base_model="simulated/bytes-bigram").result()
+    sampling = sampler(service)
     prompt, params = types.ModelInput.from_ints([97]), types.SamplingParams(max_tokens=4)
-    for future in [sampler.sample(prompt, 1, params) for _ in range(count)]:
+    for future in [sampling.sample(prompt, 1, params) for _ in range(count)]:
         future.result()
 
 
@@ -100,12 +100,13 @@ def run(order: dict[str, object]) -> dict[str, object]:
     failed: list[str] = []
     telemetry = tinkertape.start("truth", directory=str(order["directory"]))
     try:
-        with tinker.ServiceClient(base_url=str(order["url"]), api_key="tml-made-up") as service:
+        with service_client(str(order["url"])) as service:
             if order["program"]:
                 PROGRAMS[str(order["program"])](service)
             if order["steps"]:
-                client = service.create_lora_training_client(base_model="simulated/bytes-bigram", rank=8).result()
-                failed = train(client, int(str(order["steps"])), bool(order["pipelined"]), bool(order["last_only"]))
+                failed = train(
+                    trainer(service), int(str(order["steps"])), bool(order["pipelined"]), bool(order["last_only"])
+                )
             if order["samples"]:
                 sample(service, int(str(order["samples"])))
     finally:

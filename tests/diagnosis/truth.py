@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.diagnosis.training import Starvation
+from tests.versions.releases import cache
 
 from tinkertape import sim
 from tinkertape.diagnosis import Diagnoser, Report
@@ -40,7 +41,7 @@ class Trainer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TINKER_TELEMETRY": "0"},
+            env={**os.environ, "TINKER_TELEMETRY": "0", **_of_release()},
         )
 
     def run(
@@ -71,6 +72,12 @@ class Trainer:
 
     def close(self) -> None:
         self._process.communicate(timeout=20)
+
+
+def _of_release() -> dict[str, str]:
+    """TINKERTAPE_TESTS_RELEASE=0.24.1: with that SDK, which tests/versions has put into its cache."""
+    version = os.environ.get("TINKERTAPE_TESTS_RELEASE")
+    return {"PYTHONPATH": str(cache() / f"tinker-{version}")} if version else {}
 
 
 @contextlib.contextmanager

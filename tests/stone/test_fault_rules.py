@@ -63,7 +63,9 @@ CASES: dict[str, Callable[[], Exception]] = {
     "an answer that the SDK cannot read": lambda: tinker.APIResponseValidationError(
         httpx.Response(200, request=REQUEST), None
     ),
-    "JSON that the SDK cannot read": lambda: raised_in("tinker._response", "import json; json.loads('<html>')"),
+    "JSON that the SDK cannot read": lambda: raised_in(
+        "tinker._response", "import httpx; httpx.Response(200, text='<html>').json()"
+    ),
     "APIConnectionError": lambda: tinker.APIConnectionError(request=REQUEST),
     "APITimeoutError": lambda: tinker.APITimeoutError(request=REQUEST),
     "a broken connection of another library": ConnectionResetError,
