@@ -15,8 +15,8 @@ start in another thread than the main one. A C call that keeps the interpreter's
 
 Threads  "tinkertape-sigterm" waits. Threads that are started inside `unsignalled` take no signal: who waits for one by
          `sigwait` gets it.
-Locks    `_hold`: while something is ended, `PATIENCE_S` at most is waited for. `before_death` does not run in the
-         thread that was stopped, which may hold any.
+Locks    `_hold`: while the main thread writes or ends the tape; it is waited for `PATIENCE_S` at most. `before_death`
+         does not run in the thread that was stopped, which may hold any.
 Fork     a child has the default: what ends it is not the end of its parent. While one is made, the signal waits.
 Exit     `forget` puts the default back.
 """
@@ -53,14 +53,19 @@ class _AsDefault(int):
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Stop here. Runs in the main thread, between two of its instructions."""
-        with contextlib.suppress(BaseException):  # a second signal: there is nothing to wait for any more
-            if _is_held and _watch is not None:
-                _watch.is_dying = True
-                return
-            if _watch is not None and not _watch.has_stopped:
-                _watch.stop_here()
-        _raw.signal(SIGTERM, _raw.SIG_DFL)
-        os.kill(os.getpid(), SIGTERM)
+        if _is_held and _watch is not None:
+            _watch.is_dying = True
+        else:
+            _die_here()
+
+
+def _die_here() -> None:
+    """In the main thread: let the other one end what is to be ended, and die."""
+    with contextlib.suppress(BaseException):  # a second signal: there is nothing to wait for any more
+        if _watch is not None and not _watch.has_stopped:
+            _watch.stop_here()
+    _raw.signal(SIGTERM, _raw.SIG_DFL)
+    os.kill(os.getpid(), SIGTERM)
 
 
 class _Watch:
@@ -130,7 +135,7 @@ class _Watch:
 
 _watch: _Watch | None = None
 _hold = threading.RLock()
-_is_held = False  # by the main thread
+_is_held = False  # by the main thread, and by no other
 
 
 def before_sigterm(before_death: Callable[[], object]) -> bool:
@@ -204,13 +209,17 @@ def _set_default() -> None:
 def held() -> Iterator[None]:
     """Death by SIGTERM waits until this is over: the main thread is not stopped in here, with locks that it took."""
     global _is_held
-    before = _is_held
-    _is_held = before or threading.current_thread() is threading.main_thread()
+    if _is_held or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _is_held = True
     try:
         with _hold:
             yield
     finally:
-        _is_held = before
+        _is_held = False
+        if _watch is not None and _watch.is_dying:
+            _die_here()
 
 
 @contextlib.contextmanager

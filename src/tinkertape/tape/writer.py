@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from tinkertape.guard import count_failure, guarded
+from tinkertape.signals import held
 from tinkertape.tape.segment import SegmentFile as SegmentFile
 
 SEGMENT_MAX = 16 * 1024 * 1024  # bytes; the segment that passes it is closed, and the next one begins
@@ -151,12 +152,13 @@ class Writer:
         Any thread. While the disk refuses it is asked again only after a pause, and the answer is False at once.
         """
         deadline = time.monotonic() + timeout_s
-        if not self._file_lock.acquire(timeout=max(timeout_s, 0.0)):
-            return False
-        try:
-            return self._drain_until(deadline, len(self._queue))
-        finally:
-            self._file_lock.release()
+        with held():
+            if not self._file_lock.acquire(timeout=max(timeout_s, 0.0)):
+                return False
+            try:
+                return self._drain_until(deadline, len(self._queue))
+            finally:
+                self._file_lock.release()
 
     def _drain_until(self, deadline: float, events: int, *, at_once: bool = False) -> bool:
         if not at_once and time.monotonic() < self._retry_at:
