@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests import loopback
 
 from tinkertape.collector.counters import Counters
 from tinkertape.collector.inbox import Inbox
@@ -38,7 +38,7 @@ class Door:
         self.inbox: Inbox | None = None
         door = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(loopback.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -55,17 +55,11 @@ class Door:
                 head = f"HTTP/1.1 {status} x\r\nTinkertape-Collector: 1\r\nContent-Length: {len(ACCEPTED)}\r\n\r\n"
                 self.wfile.write((head.encode() + ACCEPTED)[:part] * times)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self._server = loopback.Server(Handler)
+        self.url = self._server.url
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
     def serve(self, body: bytes, handler: Any) -> None:
         fault = self.faults.pop(0) if self.faults else ""

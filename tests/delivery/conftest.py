@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import loopback
 
 from tinkertape.config import new_ulid
 from tinkertape.tape import Recorder
@@ -32,7 +31,7 @@ class Door:
         self.requests = 0
         door = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(loopback.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -59,13 +58,8 @@ class Door:
                 self.end_headers()
                 self.wfile.write(text)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        self.server = loopback.Server(Handler)
+        self.url = self.server.url
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -76,8 +70,7 @@ class Door:
         return [event.get("event_name", event["event"]) for event in self.events]
 
     def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()
 
 
 @pytest.fixture

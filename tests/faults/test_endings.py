@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests import loopback
 from tests.faults.processes import tape_below
 
 from tinkertape.tape import Tape
@@ -169,7 +168,7 @@ def test_threads_that_never_stop_do_not_harm_the_end_of_the_program_nor_its_tape
     assert tape.verify().is_whole
 
 
-class Refusing(BaseHTTPRequestHandler):
+class Refusing(loopback.Handler):
     """Says that it is a collector of ours, and to come again in an hour."""
 
     asked = 0
@@ -188,17 +187,11 @@ class Refusing(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 def test_a_collector_that_refuses_everything_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        script = f"tinkertape.start(instrument=False, url={url!r})\nrecord('main')"
+    with loopback.Server(Refusing) as server:
+        script = f"tinkertape.start(instrument=False, url={server.url!r})\nrecord('main')"
         tape = run(script, tmp_path / "program")  # which ends long before the hour is over
-        server.shutdown()
 
     assert Refusing.asked > 0
     assert [event.name for event in tape].count("my.event") == EVENTS

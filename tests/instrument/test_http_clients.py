@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
 import requests
+from tests import loopback
 from tests.instrument.watching import MODEL, Events, StartService, installed, service_client
 
 from tinkertape import instrument
@@ -22,7 +22,7 @@ BODY = b"0123456789"
 STOP, FAILED = "http.request.stop", "http.request.exception"
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(loopback.Handler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -50,16 +50,11 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing on stderr."""
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as service:
-        threading.Thread(target=service.serve_forever, daemon=True).start()
-        yield f"http://someone:sesame@127.0.0.1:{service.server_port}"
-        service.shutdown()
+    with loopback.Server(Answers) as service:
+        yield service.url.replace("//", "//someone:sesame@")
 
 
 Get = Callable[..., Any]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests import loopback
 
 TELEMETRY = "/api/v1/telemetry"
 HOP = frozenset({"connection", "host", "keep-alive", "te", "transfer-encoding", "upgrade", "content-length"})
@@ -21,7 +21,7 @@ class Proxy:
         self.answers: list[tuple[int, bytes]] = []
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(loopback.Handler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -52,13 +52,8 @@ class Proxy:
                 self.end_headers()
                 self.wfile.write(said)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self._server = loopback.Server(Handler)
+        self.url = self._server.url
 
     def keep(self, body: bytes, encoding: str, status: int, said: bytes) -> None:
         self.bodies.append(gzip.decompress(body) if encoding == "gzip" else body)
@@ -74,5 +69,4 @@ class Proxy:
         return {json.loads(body)["session_id"] for body in self.bodies}
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
