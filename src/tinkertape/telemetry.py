@@ -254,7 +254,8 @@ def start(
     check_start(max_pending, max_bytes, flush_threshold, flush_interval_s, exit_timeout_s, durability, metadata, tags)
     with _start_lock:
         if _current is not None and _is_running():
-            _log.warning("tinkertape: already recording run %s; start() gives it back", _current.run)
+            if _current._process == os.getpid():  # a forked child goes on recording, and asks as any other
+                _log.warning("tinkertape: already recording run %s; start() gives it back", _current.run)
             return _current
         settings = load_settings(directory=directory, url=url, key=key, name=name)
         run = settings.run if settings.run and is_run_id(settings.run) else new_ulid()
@@ -369,7 +370,8 @@ def record(name: str | None = None, **settings: Any) -> Iterator[Telemetry]:
 
 
 def _is_running() -> bool:
-    return _current is not None and _current.recording and _current._process == os.getpid()
+    """Is there a run that is being recorded, in a forked child its parent's?"""
+    return _current is not None and _current.recording
 
 
 def get_telemetry() -> Telemetry | None:

@@ -170,6 +170,27 @@ def test_the_tape_is_closed_at_exit_with_how_it_ended(directory: Path, ending: s
     assert "a.b" in [line.get("event_name") for line in lines]
 
 
+STARTS_AGAIN = """
+import os, tinkertape
+telemetry = tinkertape.start("a", instrument=False)
+if os.fork() == 0:
+    with tinkertape.start("b", instrument=False) as again:
+        assert again.run == telemetry.run and again.log("mine", {"number": 1})
+    with tinkertape.record("c") as again:
+        assert again.log("mine", {"number": 2})
+    raise SystemExit(0)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+telemetry.close()
+print(sorted(event.metadata["number"] for event in tinkertape.open_tape(telemetry.tape) if event.name == "mine"))
+"""
+
+
+def test_a_start_in_a_forked_child_gives_back_the_run_that_it_goes_on_recording(directory: Path) -> None:
+    done = run_script(directory, STARTS_AGAIN)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2]\n", "")
+
+
 def test_a_child_process_records_into_the_same_run_and_a_forked_one_too(directory: Path) -> None:
     script = """
 import os, subprocess, sys, tinkertape
