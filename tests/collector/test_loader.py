@@ -370,6 +370,20 @@ def test_a_process_is_stored_in_its_order_however_many_segments_its_tape_has(tmp
     assert [index for _process, index, _id in store.events] == list(range(150))
 
 
+def test_what_is_there_is_loaded_to_its_end_by_whoever_goes_on(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tinkertape.collector.loader.ROWS_MAX", 20)
+    tape = WrittenTape(tmp_path / "tapes")
+    tape.append(100)
+    store = KeptStore()
+    cut_off = Loader(store, tmp_path / "inbox", tmp_path / "tapes")
+    for _ in range(3):
+        cut_off.turn()
+
+    Loader(store, tmp_path / "inbox", tmp_path / "tapes").load_all(lambda done, whole: None)
+
+    assert len(store.events) == 100
+
+
 def test_what_is_removed_for_lack_of_room_after_its_process_ended_is_known_as_that(served: Served):
     run = new_ulid()
     aside, folder = served.folder / "aside" / run, served.tapes / run

@@ -30,7 +30,7 @@ from tinkertape.collector.batch import Batch
 from tinkertape.collector.pending import Pending, pending_of
 from tinkertape.collector.removals import Removals
 from tinkertape.collector.stretch import Stretches
-from tinkertape.collector.tape_file import Finder, Progress, TapeFile
+from tinkertape.collector.tape_file import Finder, Progress, TapeFile, first_of_each
 from tinkertape.context import Event
 from tinkertape.errors import StoreError, TapeError, TapeNotFound
 from tinkertape.guard import guarded
@@ -126,8 +126,9 @@ class Loader:
         self._ask_store()
         self._find()
         whole = self.backlog_bytes()
+        loaded_before = self._loaded_bytes()
         while self.turn():
-            done = sum(tape.progress.offset for tape in self._files.values())
+            done = self._loaded_bytes() - loaded_before
             progress(min(done, whole), whole)
             if done >= whole:  # what is written meanwhile is for whoever serves next
                 break
@@ -159,6 +160,9 @@ class Loader:
         """While inside, nothing moves from pending to stored; `pending` may be asked."""
         with self._lock:
             yield
+
+    def _loaded_bytes(self) -> int:
+        return sum(tape.progress.offset for tape in self._files.values())
 
     def backlog_bytes(self) -> int:
         """How many bytes of known files are not loaded yet."""
@@ -377,19 +381,6 @@ class Loader:
         key = (event.project, event.run, event.process)
         if not event.event_id and event.index == self._complete.get(key, 0):
             self._complete[key] = event.index + 1
-
-
-def first_of_each(waiting: Iterable[TapeFile]) -> list[TapeFile]:
-    """Of each process's segments, in order, those up to the first that is not loaded to its end: so its events are
-    stored in their order."""
-    found: list[TapeFile] = []
-    behind = set()
-    for tape in waiting:
-        if tape.series not in behind:
-            found.append(tape)
-            if tape.is_behind():
-                behind.add(tape.series)
-    return found
 
 
 def _size(tape: TapeFile) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -124,6 +124,19 @@ class TapeFile:
             except BadLine as error:
                 yield Record(error, raw, offset, next_offset)
             offset = next_offset
+
+
+def first_of_each(waiting: Iterable[TapeFile]) -> list[TapeFile]:
+    """Of each process's segments, in order, those up to the first that is not loaded to its end: so its events are
+    stored in their order."""
+    found: list[TapeFile] = []
+    behind = set()
+    for tape in waiting:
+        if tape.series not in behind:
+            found.append(tape)
+            if tape.is_behind():
+                behind.add(tape.series)
+    return found
 
 
 def loaded_mark(segment: Path, store_id: str) -> Path:
