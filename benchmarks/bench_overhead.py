@@ -5,7 +5,7 @@ and take turns, so that a busy machine disturbs them alike. Wall times tell what
 processor times tell what we do. Wanted: < 0.5 % of the wall at steps of 50 ms; <= 2 % of a client-bound loop's, which
 is about 60 us of processor a request; < 2 % for 1 000 samples at once, and < 20 MB of memory.
 
-`./tt bench overhead [PAIRS]`         the three loops, everything on against off
+`./tt bench overhead [--pairs PAIRS]` the three loops, everything on against off
 `./tt bench overhead --split [TURNS]` samples one by one: of which part of us and in which thread it is
 `./tt bench overhead --hooks [TURNS]` samples one by one: what each hook takes, where it runs
 """
@@ -128,12 +128,13 @@ def calm(figures: list[float]) -> float:
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["--split"]:
-        return split(int(arguments[1]) if arguments[1:] else 100)
-    if arguments[:1] == ["--hooks"]:
-        return hooks(int(arguments[1]) if arguments[1:] else 300)
-    count = int(arguments[0]) if arguments else 30
+    option = sys.argv[1] if sys.argv[1:] else "--pairs"
+    number = int(sys.argv[2]) if sys.argv[2:] else 0
+    if option == "--split":
+        return split(number or 100)
+    if option == "--hooks":
+        return hooks(number or 300)
+    count = number or 30
     pairs(QUICK, "samples", 600, count)
     pairs(QUICK, "burst", 1_000, count)
     pairs(STEPS, "steps", 60, count)
