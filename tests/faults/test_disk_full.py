@@ -88,7 +88,7 @@ def test_a_full_disk_refuses_shows_its_pages_and_goes_on_with_room(small: Path):
         assert collector.get(f"/runs/{session}")[0] == 200
         assert collector.ledger(session)["stored"] >= 1
         (small / "ballast").unlink()
-        assert collector.post(wire_body(session, [wire_event(2)])) == ACCEPTED
+        wait_until(lambda: collector.post(wire_body(session, [wire_event(2)])) == ACCEPTED)  # "the senders come again"
         wait_until(
             lambda: (ledger := collector.ledger(session))["pending"] == 0 and ledger["stored"] >= 2,
             within_s=60,

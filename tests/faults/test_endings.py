@@ -158,7 +158,7 @@ record("main")
 
 
 def test_threads_that_never_stop_do_not_harm_the_end_of_the_program_nor_its_tape(tmp_path: Path) -> None:
-    script = ENDLESS.replace("record(who)", "tinkertape.get_telemetry() and tinkertape.get_telemetry().log('my.event')")
+    script = ENDLESS.replace("record(who)", "(found := tinkertape.get_telemetry()) and found.log('my.event')")
     tape = run(script, tmp_path / "program")
 
     [end] = tape.ends.values()
