@@ -114,6 +114,7 @@ def test_damaged_lines_are_counted_and_the_rest_is_replayed(tinkertape: Run, dir
         ("replay", "last"),
         ("replay", "last", "--to", "nowhere"),
         ("replay", "last", "--to", "log", "--speed", "0"),
+        ("replay", "last", "--to", "log", "--speed", "nan"),
         ("replay", "nothing", "--to", "log"),
         ("tape", "verify", "nothing"),
         ("tape", "verify"),

@@ -84,6 +84,22 @@ def test_a_run_with_trouble_that_no_detector_names_is_not_called_healthy() -> No
     assert said["network"].startswith("Suspect: ") and said["network"].endswith("3 broken connections")
 
 
+@pytest.mark.parametrize("state", ["running", "ended"])
+def test_a_run_whose_next_call_the_sdk_never_sends_is_not_called_healthy(state: State) -> None:
+    script = training_run([100] * 12)
+    call = {"operation_id": script.next_id(), "operation": "save_state", "thread": CALLER}
+    script.event("tinker.training.save_state.start", 3_000, {}, call)
+    script.tick(93_000)
+
+    report = report_of(script, state=state)
+
+    assert answer(report) == (
+        "No cause found. No detector names a cause, but there was 1 call not sent after 90.0 s inside the SDK "
+        "(`save_state`)."
+    )
+    assert not report.healthy
+
+
 def test_a_retry_is_told_at_the_time_of_the_failure_that_it_followed() -> None:
     script = training_run([100] * 12)
     refused = {"error_type": "InternalServerError", "status_code": 503, "operation": "optim_step", "layer": "http"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -84,11 +85,20 @@ TARGETS: dict[str, Callable[[Bus], AbstractContextManager[None]]] = {
 }
 
 
+def _number(context: click.Context, parameter: click.Parameter, speed: float | None) -> float | None:
+    if speed is not None and math.isnan(speed):
+        raise click.BadParameter("nan is no speed", ctx=context, param=parameter)
+    return speed
+
+
 @click.command()
 @run_argument(required=True)
 @click.option("--to", "target", required=True, type=click.Choice(list(TARGETS)), help="Who shall see the events again.")
 @click.option(
-    "--speed", type=click.FloatRange(0, min_open=True), help="1 is as fast as it was; without it nothing waits."
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    callback=_number,
+    help="1 is as fast as it was; without it nothing waits.",
 )
 def command(run: str, target: str, speed: float | None) -> int:
     """Execute the events of a run again, for a reporter: a table, Prometheus's text, or a log.

@@ -45,6 +45,7 @@ _STATES: Mapping[str, State] = {
     "killed": "killed",
 }
 IN_SEND_MIN_S = 0.01
+UNSENT_MIN_NS = 30_000_000_000
 TOLD_BY_SDK = ("service-errors", "user-error")  # the causes that the SDK's own events can show
 
 
@@ -325,7 +326,25 @@ def _trouble(
     nobodys = sum(error.count for error in errors if error.owner == "none")
     if nobodys and not findings:
         told.append(f"{words.count(nobodys, 'error')} of nobody's")
-    return told
+    return told + _never_sent(fold)
+
+
+def _never_sent(fold: Fold) -> list[str]:
+    """Training calls that the SDK took, and kept: one waits for its turn for ever after a call before it was cancelled
+    unsent (0.38.0). Samples may wait as long as the SDK has too many of them.
+    """
+    kept = [
+        ((process.last_ns if operation.ended_ns is None else operation.ended_ns) - operation.began_ns, operation)
+        for process in fold.processes.values()
+        for operation in process.order
+        if operation.family == "training"
+    ]
+    unsent = [(waited, each) for waited, each in kept if waited >= UNSENT_MIN_NS and each.first_submit_ns is None]
+    if not unsent:
+        return []
+    waited, longest = max(unsent, key=lambda each: each[0])
+    after = f"after {words.seconds(waited / 1e9)} inside the SDK (`{longest.name}`)"
+    return [f"{words.count(len(unsent), 'call')} not sent {after}"]
 
 
 def _waits_in_queue(view: View) -> bool:
