@@ -24,6 +24,7 @@ from tinkertape.tape.format import EventLine
 OUTLINE_MAX = 16_384  # bytes of an outline that is remembered: one of a long traceback
 KNOWN_MAX = 8_000_000  # bytes of all of them; then they are learnt anew
 GLIMPSED_MAX = 8_192
+AT_ONCE = 500  # lines; a tenth of a millisecond for each pass over them
 BESIDE = (LEDGER_MARK, REJECTED_MARK, b'{"tape":')  # lines that are no events, and have no place among them
 
 _DELETED = b"0123456789abcdef"
@@ -63,18 +64,28 @@ class Plain:
         self._glimpsed: set[int] = set()
 
     def leading(self, raws: Sequence[bytes]) -> int:
-        """How many of the first lines are plain, or no events."""
+        """How many of the first lines are plain, or no events. Some at a time: whoever receives wants the interpreter,
+        too."""
+        for begin in range(0, len(raws), AT_ONCE):
+            some = raws[begin : begin + AT_ONCE]
+            if (count := self._leading(some)) < len(some):
+                return begin + count
+        return len(raws)
+
+    def _leading(self, raws: Sequence[bytes]) -> int:
         lines = b"\n".join(raws)
         if not _is_utf8(lines):
             return 0
         outlines = outlines_of(lines)
-        if self._known.issuperset(outlines):
-            return len(raws)
         known = self._known
-        for place, outline in enumerate(outlines):
-            if outline not in known and not raws[place].startswith(BESIDE):
-                return place
-        return len(raws)
+        if known.issuperset(outlines):
+            return len(raws)
+        unknown = (
+            place
+            for place, outline in enumerate(outlines)
+            if outline not in known and not raws[place].startswith(BESIDE)
+        )
+        return next(unknown, len(raws))
 
     def learn(self, raw: bytes) -> None:
         """A line was an event: those like it may be known from now on. Only what comes again is looked at closely."""
