@@ -188,13 +188,23 @@ SECOND = 1_000 * MS  # what a pause, an outage and the waits for a rate limit be
 PAUSES = {"capacity": "capacity-pause", "rate_limit": "rate-limit-pause", "unknown": "rate-limit-pause"}
 
 
+def in_outage(run: Run, at_ns: int) -> bool:
+    """Was what broke then part of an outage to whoever looks from the client: in it, or with no answer before it?"""
+    for began, ended in zip(run.said("outage"), run.said("restored"), strict=True):
+        answered = [line["at_ns"] for line in run.said("exchange") if line["at_ns"] < began["at_ns"]]
+        if max(answered, default=0) <= at_ns <= ended["at_ns"]:
+            return True
+    return False
+
+
 def true_causes(run: Run) -> set[str]:
     """The causes that the truth file tells of."""
     causes = {PAUSES[line["reason"]] for line in run.said("resumed") if line["duration_ns"] >= SECOND}
     causes |= {"slow-service" for _ in run.said("slow")}
     causes |= {"unreachable" for line in run.said("restored") if line["duration_ns"] >= SECOND}
     garbled = run.said("broken", how="garbled")
-    causes |= {"flaky-network"} if len(run.said("broken")) - len(garbled) >= BROKEN_MIN else set()
+    breaks = [line for line in run.said("broken") if line["how"] != "garbled" and not in_outage(run, line["at_ns"])]
+    causes |= {"flaky-network"} if len(breaks) >= BROKEN_MIN else set()
     lost = [line for line in run.said("expired") if line["request_type"] != "Sample"]  # those are sent again
     causes |= {"service-errors"} if garbled or lost or run.said("sessions_lost") else set()
     for line in run.said("fault"):
