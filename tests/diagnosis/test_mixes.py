@@ -10,7 +10,18 @@ from tests.diagnosis.truth import MS, Run, Trainer, true_causes, view_of
 
 from tinkertape.diagnosis import diagnose
 from tinkertape.diagnosis.view import View
-from tinkertape.sim import ConnectionFault, FutureFault, Outage, Pause, Scenario, Slow, SubmitFault
+from tinkertape.sim import (
+    ConnectionFault,
+    Expiry,
+    FutureFault,
+    Latency,
+    Outage,
+    Pause,
+    Scenario,
+    Slow,
+    StatusRate,
+    SubmitFault,
+)
 
 pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("machine")]
 
@@ -53,6 +64,9 @@ def any_scenario(seed: int) -> Scenario:
         future_faults=(fault,) if {"user", "server"} & set(kinds) else (),
         connection_faults=breaks if "breaks" in kinds else (),
         outages=(outage,) if "outage" in kinds else (),
+        expiries=(Expiry(nth=9),) if seed % 4 == 3 else (),
+        latency=(Latency(one_way_s=0.01, distribution="uniform"),) if seed % 3 == 2 else (),
+        status_rates=(StatusRate(status=502, share=0.05, on="poll"),) if seed % 5 == 4 else (),
     )
 
 
