@@ -34,3 +34,12 @@ def test_pauses_whose_steps_are_listed_are_joined_with_a_comma() -> None:
     assert said.replace(THIN, " ") == (
         "paused this run for 3.0 s at steps 5 and 9, and for 2.0 s at step 12 (rate limit)"
     )
+
+
+def test_a_call_whose_attempts_were_answered_with_errors_is_not_said_to_have_failed() -> None:
+    row = pause("service-errors", 0.6, [2, 5], failed=1, attempts=3, statuses={"503": 1, "502": 2})
+    row.evidence["operations"] = ["optim_step", "forward_backward"]
+
+    assert [each.replace(THIN, " ") for each in phrases([row])] == [
+        "failed 1 call and answered 3 attempts with 502 and 503 at steps 2 and 5"
+    ]

@@ -6,7 +6,8 @@ or "Tinker …"; one of yours or of nobody's is a sentence of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tinkertape.diagnosis import words
 from tinkertape.diagnosis.findings import OWN, WAITED_BY, is_estimate
@@ -119,6 +120,11 @@ def _times(pauses: Sequence[FindingRow]) -> str:
     return f" {len(pauses)} times, together" if len(pauses) > 1 else ""
 
 
+def _answered(figures: Mapping[str, Any]) -> str:
+    answered = words.listed(sorted(figures.get("statuses", {})))
+    return f"answered {words.count(figures.get('attempts', 0), 'attempt')} with {answered}"
+
+
 def _phrase(row: FindingRow, live: bool) -> str:
     numbers, figures, names = row.evidence["steps"], row.evidence["figures"], row.evidence["operations"]
     goes_on = is_open(row)
@@ -137,8 +143,10 @@ def _phrase(row: FindingRow, live: bool) -> str:
         failed = words.listed([f"`{name}`" for name in names[:2]])
         if row.owner == "none":
             return f"{failed} failed{where}, and the service did not say whose mistake it was"
-        return f"failed {failed}{where}"
+        if not figures.get("attempts"):
+            return f"failed {failed}{where}"
+        calls = failed if len(names) == 1 else words.count(figures["failed"], "call")  # not all that are named failed
+        return f"failed {calls} and {_answered(figures)}{where}"
     if row.cause == "service-errors":
-        answered = words.listed(sorted(figures.get("statuses", {})))
-        return f"answered {words.count(figures.get('attempts', 0), 'attempt')} with {answered}{where}"
+        return f"{_answered(figures)}{where}"
     return row.summary.rstrip(".") + ("" if row.cause in OF_THE_RUN else where)
