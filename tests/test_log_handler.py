@@ -114,6 +114,13 @@ def test_a_message_is_one_line_whatever_the_event_carries(bus: Bus, logged: list
     assert message.isprintable() and len(message) < 1_000
 
 
+def test_neither_the_name_of_an_event_nor_a_key_begins_a_line_of_its_own(bus: Bus, logged: list[Any]) -> None:
+    bus.execute("my.thing\nERROR forged", {}, {"key\nERROR forged": 1})
+
+    message = logged[0].getMessage()
+    assert message == r"'my.thing\nERROR forged' 'key\nERROR forged'=1"
+
+
 def test_no_secret_is_logged_neither_in_the_message_nor_in_the_fields_nor_in_the_stack(
     bus: Bus, logged: list[Any]
 ) -> None:
@@ -183,8 +190,8 @@ def test_the_book_keeping_of_tape_and_delivery_is_not_logged(bus: Bus, logged: l
     assert logged == []
 
 
-@pytest.mark.parametrize("level", ["loud", "Level 7x"])
-def test_an_unknown_level_is_refused(bus: Bus, level: str) -> None:
+@pytest.mark.parametrize("level", ["loud", "Level 7x", 2.5])
+def test_an_unknown_level_is_refused(bus: Bus, level: Any) -> None:
     with pytest.raises(ValueError, match="unknown level"):
         log_events(level=level, bus=bus)
 

@@ -118,7 +118,7 @@ def log_events(
 def _level(level: int | str | None) -> int:
     if level is None:
         return logging.NOTSET
-    number = level if isinstance(level, int) else logging.getLevelName(level.upper())
+    number: object = logging.getLevelName(level.upper()) if isinstance(level, str) else level
     if not isinstance(number, int):
         raise ValueError(f"unknown level {level!r}: use DEBUG, INFO, WARNING, ERROR, CRITICAL or a number")
     return number
@@ -130,8 +130,8 @@ def _record(
     given: dict[str, Any] = redact({str(key): value for key, value in {**metadata, **measurements}.items()})
     stack = next((given.pop(key) for key in _STACKS if key in given), None)
     told = _MESSAGES.get(event)
-    text, fields = (event, _all_fields(given)) if told is None else (told.text, _fields_of(given, told.fields))
-    message = " ".join([text, *(f"{key}={_shown(value)}" for key, value in fields.items())])
+    text, fields = (_word(event), _all_fields(given)) if told is None else (told.text, _fields_of(given, told.fields))
+    message = " ".join([text, *(f"{_word(key)}={_shown(value)}" for key, value in fields.items())])
     record = logging.LogRecord(logger, level, "(tinkertape)", 0, message, None, None, None, stack and str(stack))
     record.__dict__.update({f"{key}_" if key in _TAKEN else key: value for key, value in fields.items()})
     record.__dict__["tinkertape_event"] = event
@@ -158,4 +158,9 @@ def _shown(value: object) -> str:
     """A value in a message: on one line, quoted where it has blanks, cut where it is long."""
     text = value if isinstance(value, str) else redact_text(repr(value))
     text = text if len(text) <= VALUE_MAX else f"{text[: VALUE_MAX - 1]}…"
-    return text if text and text.isprintable() and not set(text) & set(' "=') else repr(text)
+    return _word(text) if text and not set(text) & set(' "=') else repr(text)
+
+
+def _word(text: str) -> str:
+    """Text that stands in a message as it is, but where it would begin a line of its own."""
+    return text if text.isprintable() else repr(text)

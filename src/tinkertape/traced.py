@@ -35,6 +35,8 @@ def traced(function: F, audience: Audience, open_span: Open) -> F:
     wrapper: Any
     if isinstance(function, staticmethod | classmethod):
         return type(function)(traced(function.__func__, audience, open_span))
+    if not callable(function):
+        raise TypeError(f"a span's function is called; decorate the function below, not {function!r}")
     body = _body_of(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(body):
         wrapper = _coroutine(function, audience, open_span)
@@ -52,7 +54,7 @@ def _body_of(function: Callable[..., Any]) -> Callable[..., Any]:
     """What runs when it is called: an object's own `__call__`, where it is no function and no class."""
     while isinstance(function, functools.partial):
         function = function.func
-    if inspect.isroutine(function) or isinstance(function, type) or not callable(function):
+    if inspect.isroutine(function) or isinstance(function, type):
         return function
     return type(function).__call__
 

@@ -135,6 +135,12 @@ def test_a_classmethod_is_decorated_in_either_order(bus: Bus, heard: Heard) -> N
     assert heard.names == ["my.outside.start", "my.outside.stop", "my.inside.start", "my.inside.stop"]
 
 
+@pytest.mark.parametrize("function", [property(len), None, 3])
+def test_what_cannot_be_called_is_no_spans_function(bus: Bus, function: Any) -> None:
+    with pytest.raises(TypeError, match="called"):
+        span("my.work", bus=bus)(function)
+
+
 def test_what_was_decorated_before_anybody_listened_is_heard_later(bus: Bus) -> None:
     decorated = span("my.call", {"a": 1}, bus=bus)(lambda: 7)
     block = span("my.block", bus=bus)

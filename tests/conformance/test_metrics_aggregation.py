@@ -73,6 +73,8 @@ def test_P18_there_is_one_bucket_more_than_bounds():
 def test_P19_a_bound_given_twice_is_refused():
     with pytest.raises(MetricError, match="must ascend, got 1 after 1"):
         distribution("a.b.c", buckets=[1, 1, 2])
+    with pytest.raises(MetricError, match="finite"):
+        distribution("a.b.c", buckets=[1, 10**400])
 
 
 @item("P20")

@@ -12,6 +12,7 @@ from tests.instrument.watching import Events
 from tests.waiting import wait_until
 
 from tinkertape import Bus, Poller
+from tinkertape.errors import PollerError
 from tinkertape.instrument import poller as poller_module
 from tinkertape.instrument.schedule import BACK_OFF_MAX_NS, Schedule
 
@@ -162,6 +163,24 @@ def test_what_a_removed_measurement_returns_is_dropped():
     poller.collect("itself")
 
     assert list(heard) == []
+
+
+class Awaited:
+    """What is called like a function, and awaited."""
+
+    async def __call__(self):
+        pass
+
+
+@pytest.mark.parametrize("function", [lambda wanted: None, lambda *, wanted: None, Awaited()])
+def test_what_a_call_without_arguments_does_not_run_is_refused(function):
+    with pytest.raises(PollerError, match=r"without arguments|coroutine function"):
+        Poller([function])
+
+
+def test_a_period_that_no_float_holds_is_refused():
+    with pytest.raises(PollerError, match="a number of seconds"):
+        Poller([], period_s=10**400)
 
 
 @pytest.mark.parametrize("returned", [3, "name", ("name",), ("name", 3), [3], ("a", {}, {}, {}), ("a", {}, 5)])

@@ -53,6 +53,7 @@ def test_a_truth_value_of_numpy_is_no_number():
         (numpy.int64(2), "2"),
         (1e300, str(int(1e300))[:255] + "…"),
         (-0.0, "0"),
+        (10**400, "1" + "0" * 254 + "…"),  # no float is so large
     ],
     ids=str,
 )

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from tests.waiting import wait_until
 
-from tinkertape.bus import Bus
+from tinkertape.bus import Bus, default_bus
 from tinkertape.errors import MetricError
 from tinkertape.metrics import (
     Metric,
@@ -76,6 +78,30 @@ def test_what_workers_counted_is_added_up_to_what_the_parent_counted(tmp_path: P
     assert found['a_b_spread_bucket{le="1.0"}'] == 3 and found['a_b_spread_bucket{le="+Inf"}'] == 5
     assert found["a_b_middle_count"] == 5 and found['a_b_middle{quantile="0.5"}'] == pytest.approx(1, rel=0.02)
     assert found["a_b_last"] in (0.5, 1, 2)
+
+
+def leave(directory: Path) -> None:
+    """A worker that ends without closing anything."""
+    PrometheusReporter([counter("a.b.count")], directory=directory)
+    default_bus.execute("a.b", {})
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_what_a_worker_counted_that_closed_nothing_is_not_missing(tmp_path: Path, method: str) -> None:
+    worker = multiprocessing.get_context(method).Process(target=leave, args=(tmp_path,))
+    worker.start()
+    worker.join(60)
+
+    with PrometheusReporter([counter("a.b.count")], bus=Bus(), directory=tmp_path) as reporter:
+        assert lines(reporter.text()) == {"a_b_count_total": 1.0}
+
+
+def test_what_a_program_counted_that_closed_nothing_is_not_missing(tmp_path: Path) -> None:
+    program = f"from tests.metrics import test_processes; test_processes.leave(test_processes.Path({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+    with PrometheusReporter([counter("a.b.count")], bus=Bus(), directory=tmp_path) as reporter:
+        assert lines(reporter.text()) == {"a_b_count_total": 1.0}
 
 
 def test_a_forked_child_of_a_reporter_reports_by_itself_and_nothing_is_counted_twice(tmp_path: Path) -> None:

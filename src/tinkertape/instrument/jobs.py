@@ -64,9 +64,9 @@ class Job:
 
 def nanoseconds(name: str, seconds: Any, *, least: int) -> int:
     wanted = "a number of seconds above 0" if least else "0 or a number of seconds"
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not least <= seconds * 1e9 < 1e18:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not least <= seconds * 10**9 < 1e18:
         raise PollerError(f"cannot poll with {name}={seconds!r}: it must be {wanted}")
-    return int(seconds * 1e9)
+    return int(seconds * 10**9)
 
 
 def function_of(measurement: object) -> Measurement:
@@ -81,8 +81,16 @@ def function_of(measurement: object) -> Measurement:
         raise PollerError(f"unknown measurement {measurement!r}; {hint}")
     if not callable(measurement):
         raise PollerError(f"cannot poll {measurement!r}: give a function without arguments, or a builtin's name")
-    if inspect.iscoroutinefunction(measurement):
+    if inspect.iscoroutinefunction(measurement) or inspect.iscoroutinefunction(type(measurement).__call__):
         raise PollerError(f"cannot poll {measurement!r}: it is a coroutine function; give one that runs in a thread")
+    try:
+        signature = inspect.signature(measurement)
+    except (TypeError, ValueError):  # written in C: it does not say
+        return measurement
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise PollerError(f"cannot poll {measurement!r}: it is called without arguments; {error}") from None
     return measurement
 
 

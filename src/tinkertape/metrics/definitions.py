@@ -10,8 +10,8 @@ Whatever is wrong with a definition raises `MetricError` where it is written; no
 from __future__ import annotations
 
 import difflib
-import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, iscoroutinefunction, isgeneratorfunction, signature
 from itertools import pairwise
@@ -34,6 +34,7 @@ TIME_BUCKETS_MS = tuple(10 * 2**power for power in range(17))  # 10 ms to 11 min
 BYTE_BUCKETS = tuple(1_000 * 4**power for power in range(11))  # 1 kB to 1 GB
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
+LARGEST = sys.float_info.max
 REPORTER_OPTIONS = ("prometheus_type", "quantiles", "sampling_rate", "report_as", "monotonic")
 """Those of our own reporters; others may have more, but none that is so near to one of these."""
 
@@ -330,7 +331,7 @@ def _buckets(given: Iterable[Any] | None, unit: str, name: str) -> tuple[int | f
         raise MetricError(f"the buckets of {name!r} are a list of upper bounds, got {given!r}")
     bounds = tuple(given)
     for bound in bounds:
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not abs(bound) <= LARGEST:
             raise MetricError(
                 f"a bucket of {name!r} is a finite number (one up to infinity is always there): {bound!r}"
             )

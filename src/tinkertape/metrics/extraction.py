@@ -138,6 +138,8 @@ def tag_text(value: object) -> str:
         text = "true" if value else "false"
     elif isinstance(value, Enum):
         return tag_text(value.value)
+    elif isinstance(value, int):
+        text = str(int(value))
     elif isinstance(value, Real | Decimal):
         number: Any = value
         text = str(int(number)) if math.isfinite(number) and number == int(number) else str(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from tinkertape.metrics.definitions import Metric
-from tinkertape.metrics.extraction import Reason, why_skipped
+from tinkertape.metrics.extraction import Reason, Skipped, why_skipped
 
 _log = logging.getLogger("tinkertape")
 
@@ -28,10 +28,14 @@ class Notices:
     def say_skipped(self, metric: Metric, error: Exception) -> Reason:
         """Say why an event was of no use to the metric; the reason, to count it by."""
         skipped = why_skipped(error)
-        level = logging.DEBUG if skipped.reason == "missing_measurement" else logging.WARNING
-        raised = error if skipped.reason == "error" else None
-        self.say_once(metric, skipped.reason, f"skips an event: {skipped.describe()}", level, raised)
+        self.say(metric, skipped)
         return skipped.reason
+
+    def say(self, metric: Metric, skipped: Skipped) -> None:
+        """Say that an event was of no use to the metric."""
+        level = logging.DEBUG if skipped.reason == "missing_measurement" else logging.WARNING
+        raised = skipped.what if isinstance(skipped.what, Exception) else None
+        self.say_once(metric, skipped.reason, f"skips an event: {skipped.describe()}", level, raised)
 
     def say_full(self, metric: Metric, series_max: int) -> None:
         """Say that there is no room for another series."""

@@ -10,11 +10,13 @@ Locks    `_writing`: one thread of this process at a time writes or moves; who i
          signal's handler that interrupted it, reads the files as they are. `lock` in the folder (`flock`): one process
          moves at a time.
 Fork     a child has a file and a thread of its own, from the fork on: nobody may ever ask it.
-Exit     `close` writes a last time; without it, what came in the last second is missing.
+Exit     `close` writes a last time, and so does the end of the program or of a worker of `multiprocessing`; where a
+         process is killed, or ends by a bare `os._exit`, what came in the last second is missing.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
@@ -23,6 +25,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,7 @@ from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.states import merged
 from tinkertape.metrics.turn import Turn
 from tinkertape.metrics.values import Family, Kept, family_of
+from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker
 
 PERIOD_S = 1.0
 REST = 20  # times as long as writing took
@@ -69,13 +73,14 @@ class SharedStates:
             aggregate.close()
             raise MetricError(f"cannot write to {directory}: {error.strerror}; choose another folder") from error
         _shared.add(self)
+        at_the_end_of_this_worker(partial(_close, weakref.ref(self)))
 
     def start_over(self) -> None:
         """Begin as a process of its own."""
         self._path = self._directory / f"{os.getpid()}-{_began(os.getpid())}.json"
         self._writing = Turn()
         self._is_due = False
-        self._written: list[list[Kept]] | None = None
+        self._written: list[list[Kept]] = [[] for _ in self._metrics]  # nothing replaces no file of another reporter
         self._ended = Ending()
         threading.Thread(target=self._write_each, args=(self._ended,), name="tinkertape-metrics", daemon=True).start()
 
@@ -238,4 +243,18 @@ def _start_over() -> None:
                 shared.start_over()
 
 
+def _close(shared: weakref.ref[SharedStates]) -> None:
+    """At the end of the worker that made it."""
+    here = shared()
+    if here is not None:
+        here.close()
+
+
+def _close_all() -> None:
+    for shared in list(_shared):
+        shared.close()
+
+
 os.register_at_fork(after_in_child=_start_over)
+atexit.register(_close_all)
+at_the_end_of_forked_workers(_close_all)

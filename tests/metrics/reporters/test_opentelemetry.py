@@ -191,6 +191,20 @@ def test_an_integer_of_more_than_64_bits_silences_nothing(bus: Bus, server: Otlp
     assert found["a.b.sizes"].histogram.data_points[0].count == 2
 
 
+def test_what_a_histogram_in_a_provider_cannot_use_is_counted_by_reason_and_said_once(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = MeterProvider([InMemoryMetricReader()])
+    with OpenTelemetryReporter([distribution("a.b.size", tags=["t"])], bus=bus, meter_provider=provider) as reporter:
+        for size in (1, -1, -2, float("nan"), "x", "y", None):
+            bus.execute("a.b", {"size": size}, {"t": "t"})
+        bus.execute("a.b", {"size": 1}, {})
+
+        reasons = {"error": 2, "not_finite": 1, "not_a_number": 2, "missing_measurement": 1, "missing_tag": 1}
+        assert reporter.skipped() == {("a.b.size", reason): count for reason, count in reasons.items()}
+    assert len([line for line in caplog.messages if "a.b.size" in line]) == 4  # what is missing is no warning
+
+
 def test_a_histogram_in_a_provider_has_no_more_series_than_others(bus: Bus) -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
@@ -216,6 +230,8 @@ def test_a_histogram_in_a_provider_has_no_more_series_than_others(bus: Bus) -> N
         ({"metrics": [counter("1.2", event_name="e")]}, "no letter"),
         ({"metrics": [], "endpoint": "http://127.0.0.1:9", "meter_provider": MeterProvider()}, "not both"),
         ({"metrics": [], "period_s": 0}, "period_s"),
+        ({"metrics": [], "endpoint": "localhost:4318"}, "endpoint"),
+        ({"metrics": [], "endpoint": "http://127.0.0.1:9", "resource": {"service.name": "x"}}, "resource"),
     ],
 )
 def test_what_opentelemetry_would_refuse_is_refused_when_the_reporter_is_made(

@@ -239,6 +239,13 @@ def test_labels_of_a_function_that_become_alike_or_are_the_types_own_stay_apart(
     assert "le" not in labels and "__name__" not in labels
 
 
+def test_labels_that_are_another_types_own_are_none_of_a_counter(bus: Bus) -> None:
+    with PrometheusReporter([counter("a.b.count", tags=["le", "quantile"])], bus=bus) as reporter:
+        bus.execute("a.b", {}, {"le": 1, "quantile": 2})
+
+        assert 'a_b_count_total{le_="1",quantile_="2"} 1.0' in reporter.text()  # else `promtool` has a lint error
+
+
 def test_a_slow_bucket_leads_to_the_trace_of_a_call_that_fell_into_it(bus: Bus) -> None:
     metric = distribution("my.work.stop.duration", unit=("nanosecond", "millisecond"), buckets=[10_000])
     with PrometheusReporter([metric, counter("my.work.stop.count")], bus=bus) as reporter:

@@ -33,7 +33,7 @@ import os
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,8 @@ from tinkertape.guard import guarded
 from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.ending import Ending
-from tinkertape.metrics.extraction import Extracted, Tags, extractor
+from tinkertape.metrics.extraction import Extracted, Skipped, Tags, extractor
+from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.otlp import (
     SCOPE,
     attributes_of,
@@ -66,6 +67,7 @@ from tinkertape.metrics.otlp import (
     shown_as,
     unit_of,
 )
+from tinkertape.metrics.tally import Tally
 from tinkertape.metrics.turn import Turn
 from tinkertape.metrics.values import OVERFLOW, Family
 from tinkertape.version import VERSION
@@ -80,7 +82,7 @@ class OpenTelemetryReporter:
     `meter_provider` is the program's, by default the global one. With `endpoint` (`http://localhost:4318/v1/metrics`)
     none is needed: all series are sent there each `period_s` seconds, as `resource` (default: what the environment
     says), with `headers`. `series_max` is the `Aggregate`'s. Raises `MetricError` for names that become alike, or that
-    are none to OpenTelemetry.
+    are none to OpenTelemetry, and for an endpoint or a resource that is none.
     """
 
     def __init__(
@@ -100,6 +102,10 @@ class OpenTelemetryReporter:
             raise MetricError("give a meter_provider or an endpoint, not both")
         if not period_s > 0 or not timeout_s > 0:
             raise MetricError(f"period_s is {period_s!r}, timeout_s {timeout_s!r}: want seconds above 0")
+        if endpoint is not None and not str(endpoint).startswith(("http://", "https://")):
+            raise MetricError(f"endpoint is {endpoint!r}; want an address, 'http://localhost:4318/v1/metrics'")
+        if not isinstance(resource, Resource | None):
+            raise MetricError(f"resource is {resource!r}; want a Resource of OpenTelemetry's, Resource.create({{…}})")
         bus = default_bus if bus is None else bus
         shown = [shown_as(metric) for metric in metrics]
         names = names_of(shown)
@@ -120,8 +126,8 @@ class OpenTelemetryReporter:
         return self._to.flush()
 
     def skipped(self) -> Mapping[tuple[str, str], int]:
-        """How many events a metric could not use, by (metric name, reason); of histograms in a provider, none."""
-        return self._to.aggregate.skipped()
+        """How many events a metric could not use, by (metric name, reason)."""
+        return self._to.skipped()
 
     def close(self) -> None:
         """Listen no longer; with `endpoint`, send what is left. Closing twice is closing once."""
@@ -142,7 +148,7 @@ class _ToProvider:
     def __init__(
         self, metrics: Sequence[Metric], names: Mapping[str, str], provider: MeterProvider, bus: Bus, series_max: int
     ) -> None:
-        self._bus = bus
+        self._bus, self._notices = bus, Notices()
         self._meter = provider.get_meter(SCOPE, VERSION)
         observed = [metric for metric in metrics if metric.kind != "distribution"]
         self.aggregate = Aggregate(observed, bus=bus, series_max=series_max)
@@ -161,6 +167,7 @@ class _ToProvider:
     def start_over(self) -> None:
         """In a forked child, where the SDK's reader goes on: a thread of the parent may have been reading."""
         self._reading = Turn()
+        self._skipped: Tally[tuple[str, str]] = Tally()
 
     def _observe(self, number: int, metric: Metric, name: str) -> None:
         create: Callable[..., object] = {
@@ -199,7 +206,12 @@ class _ToProvider:
 
         def record(event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any], _: object) -> None:
             extracted = extract(measurements, metadata)
+            if isinstance(extracted, Extracted) and extracted.value < 0:  # the SDK would warn of each, and count none
+                extracted = Skipped(
+                    "error", ValueError(f"{extracted.value!r} is negative: the histogram would refuse it")
+                )
             if not isinstance(extracted, Extracted):
+                self._skip(metric, extracted)
                 return
             attributes = known.get(extracted.tags)
             if attributes is None:
@@ -220,6 +232,14 @@ class _ToProvider:
         self._bus.attach(handler_id, metric.event_name, record, on_failure="keep")
         self._handler_ids.append(handler_id)
         self._leaves.append(record_waiting)
+
+    def _skip(self, metric: Metric, skipped: Skipped | None) -> None:
+        if skipped is not None:  # else `keep` says no
+            self._notices.say(metric, skipped)
+            self._skipped.add((metric.name, skipped.reason))
+
+    def skipped(self) -> Counter[tuple[str, str]]:
+        return self.aggregate.skipped() + self._skipped.total()
 
     def flush(self) -> bool:
         return True
@@ -305,6 +325,9 @@ class _ToEndpoint:
     def _send_each(self, period_s: float) -> None:
         while not self._ended.wait(period_s):
             self.flush()
+
+    def skipped(self) -> Counter[tuple[str, str]]:
+        return self.aggregate.skipped()
 
     def flush(self) -> bool:
         if self._process != os.getpid():

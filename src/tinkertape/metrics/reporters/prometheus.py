@@ -55,7 +55,7 @@ _SUFFIXES = {
     "summary": ("", "_sum", "_count", "_created"),
 }
 _UNFIT = re.compile(r"[^a-zA-Z0-9_]+")
-_LABELS_OF = {"histogram": "le", "summary": "quantile"}  # the type's own
+_OWN_LABELS = ("le", "quantile")  # of two types; on another, a lint error of `promtool`
 
 
 _Samples = Callable[[Any, dict[str, str], Mapping[int, Exemplar]], Iterable[Sample]]
@@ -171,7 +171,7 @@ class _Shown:
 
     def __init__(self, metric: Metric) -> None:
         self.type = _type_of(metric)
-        self.metric = _with_labels(metric, self.type)
+        self.metric = _with_labels(metric)
         name = _fit(metric.name.replace(".", "_"), f"metric {metric.name!r}")
         self.name = name.removesuffix("_total") or name  # a counter's samples get it, and nobody else's may have it
         self.help = metric.description or _described(metric)
@@ -180,7 +180,7 @@ class _Shown:
         self._ends = [*(_number(bound) for bound in metric.buckets or ()), "+Inf"]
         self._labels: dict[Tags, dict[str, str]] = {}
         if not callable(metric.tags):
-            _labels(tuple((tag, "") for tag in metric.tags), self.type, metric)
+            _labels(tuple((tag, "") for tag in metric.tags), metric)
 
     @property
     def sample_names(self) -> set[str]:
@@ -189,7 +189,7 @@ class _Shown:
     def families(self, family: Family, exemplars: Exemplars) -> list[prometheus_client.Metric]:
         """One of this type; or, where it has what OpenMetrics forbids the type, one without a type for each name."""
         shown = self._family(family, exemplars)
-        if self.type not in _LABELS_OF or not any(map(_is_negative, shown.samples)):
+        if self.type not in ("histogram", "summary") or not any(map(_is_negative, shown.samples)):
             return [shown]
         untyped: dict[str, prometheus_client.Metric] = {}
         for sample in shown.samples:
@@ -213,7 +213,7 @@ class _Shown:
             if len(self._labels) >= LABELS_KEPT:  # series come and go
                 self._labels.clear()
             are_labels = callable(self.metric.tags) and tags != OVERFLOW
-            known = self._labels[tags] = dict(tags) if are_labels else _labels(tags, self.type, self.metric)
+            known = self._labels[tags] = dict(tags) if are_labels else _labels(tags, self.metric)
         return known
 
     def _single(self, value: Any, labels: dict[str, str], seen: Mapping[int, Exemplar]) -> list[Sample]:
@@ -273,12 +273,12 @@ def _fit(name: str, what: str) -> str:
     return fit.removeprefix("_") if fit[1:2].isalpha() else fit
 
 
-def _with_labels(metric: Metric, type_: str) -> Metric:
+def _with_labels(metric: Metric) -> Metric:
     """With a function of tags that makes labels at once, so that tags that become alike are one series of the page."""
     tags = metric.tags
     if not callable(tags):
         return metric
-    return replace(metric, tags=lambda metadata: _labels(_sorted(tags(metadata)), type_, metric))
+    return replace(metric, tags=lambda metadata: _labels(_sorted(tags(metadata)), metric))
 
 
 def _sorted(tags: Mapping[str, Any]) -> Tags:
@@ -290,14 +290,14 @@ def _label(tag: str) -> str:
     return _fit(tag, f"tag {tag!r}") if _UNFIT.sub("", tag).strip("_") else "_tag"
 
 
-def _labels(tags: Tags, type_: str, metric: Metric) -> dict[str, str]:
+def _labels(tags: Tags, metric: Metric) -> dict[str, str]:
     """Tags as labels. Names of a list that become alike are refused; those of a function get `_` until they differ."""
     labels: dict[str, str] = {}
     for tag, value in tags:
         label = _label(tag)
         if label in labels and not callable(metric.tags):
             raise MetricError(f"two tags of {metric.name!r} become the label {label!r}; rename one, with tag_values")
-        while label in labels or label == _LABELS_OF.get(type_):
+        while label in labels or label in _OWN_LABELS:
             label += "_"
         labels[label] = value
     return labels
