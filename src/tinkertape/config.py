@@ -71,7 +71,8 @@ def load_settings(
 ) -> Settings:
     """Settle every setting: argument, else environment, else `[tool.tinkertape]`, else default.
 
-    Raises `ConfigError` for an address that is no http(s) URL or a `pyproject.toml` that cannot be read as one.
+    Raises `ConfigError` for an address that is no http(s) URL, a directory that is a file, or a `pyproject.toml` that
+    cannot be read as one.
     """
     found = _from_pyproject()
     for setting, variable in ENVIRONMENT.items():
@@ -84,7 +85,7 @@ def load_settings(
     address = found.get("url")
     if address is not None and not address.startswith(("http://", "https://")):
         raise ConfigError(f"cannot use {address!r} as a collector's address: it must begin with http:// or https://")
-    return Settings(
+    settings = Settings(
         directory=Path(found["directory"]).expanduser().absolute() if "directory" in found else default_directory(),
         url=address.rstrip("/") if address else None,
         key=found.get("key"),
@@ -93,6 +94,16 @@ def load_settings(
         off=found.get("off", "").strip().lower() not in OFF_VALUES,
         redact_emails=found.get("redact_emails", "").strip().lower() not in OFF_VALUES,
     )
+    if not settings.off:
+        _check_folder(settings.tapes)
+    return settings
+
+
+def _check_folder(folder: Path) -> None:
+    """Whoever reads would find nothing there, whoever writes could not; neither would say why."""
+    found = next((place for place in (folder, *folder.parents) if os.access(place, os.F_OK)), folder)
+    if found.is_file():
+        raise ConfigError(f"cannot use {found}: it is a file, not a folder; set TINKERTAPE_DIRECTORY to a folder")
 
 
 def _from_pyproject() -> dict[str, str]:

@@ -75,14 +75,17 @@ def test_without_the_server_extra_one_line_says_what_to_install(command: str, di
     assert "starlette" in failed.stderr and "pip install" in failed.stderr and failed.stderr.count("\n") == 1
 
 
-def test_a_folder_without_rights_is_one_line(tinkertape: Run, directory: Path) -> None:
-    directory.mkdir()
-    (directory / "tapes").write_text("a file where the folder should be")
+@pytest.mark.parametrize("arguments", [("runs",), ("show", "last"), ("tail",), ("diagnose",), ("serve",)])
+def test_a_file_where_the_folder_should_be_is_one_line(
+    arguments: tuple[str, ...], tinkertape: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
 
-    failed = tinkertape("show", "last")
+    failed = tinkertape(*arguments, TINKERTAPE_DIRECTORY=str(tmp_path / "file"))
 
-    assert failed.returncode in (1, 2)
-    assert failed.stderr.count("\n") == 1 and "Traceback" not in failed.stderr
+    assert (failed.returncode, failed.stdout) == (2, "")
+    said = f"cannot use {tmp_path}/file: it is a file, not a folder; set TINKERTAPE_DIRECTORY to a folder"
+    assert failed.stderr == f"tinkertape: {said}\n"
 
 
 def test_a_reader_that_goes_away_is_no_error(directory: Path) -> None:

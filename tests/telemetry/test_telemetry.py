@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import tinkertape
+from tinkertape.config import new_ulid
 from tinkertape.errors import ConfigError, EventNameError, TapeError
 from tinkertape.telemetry import Telemetry
 
@@ -219,8 +220,13 @@ os.waitpid(pid, 0)
     assert len([1 for lines in files for line in lines if line.get("event_name") == "from.parent"]) == 2
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line_at_the_start(directory: Path) -> None:
-    (directory / "tapes").write_text("a file where a folder should be")
+def test_a_folder_that_cannot_be_made_is_said_in_one_line_at_the_start(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_ulid()
+    monkeypatch.setenv("TINKERTAPE_RUN", run)
+    (directory / "tapes").mkdir()
+    (directory / "tapes" / run).write_text("a file where a folder should be")
 
     with pytest.raises(TapeError, match=r"cannot record into .*tapes.*TINKERTAPE_DIRECTORY") as refused:
         tinkertape.start("x", instrument=False)
