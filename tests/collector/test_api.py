@@ -128,7 +128,13 @@ def test_an_event_is_the_tapes_line_and_its_cursor(served: Served):
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/v1/runs/nope", "/api/v1/runs/nope/events", "/api/v1/runs/nope/diagnosis", "/api/v1/ledger?run=nope"],
+    [
+        "/api/v1/runs/nope",
+        "/api/v1/runs/nope/events",
+        "/api/v1/runs/nope/diagnosis",
+        "/api/v1/ledger?run=nope",
+        "/api/v1/stream?run=nope",
+    ],
 )
 def test_a_run_that_is_not_there_is_one_line(served: Served, path):
     assert served.get(path) == (404, b"no such run; /api/v1/runs lists them\n")
@@ -229,8 +235,14 @@ def test_the_metrics_are_prometheus_text(served: Served, session):
     assert 'tinkertape_collector_bodies_total{outcome="accepted"}' in text
 
 
+def known(served: Served, tape: WrittenTape) -> WrittenTape:
+    """The tape, once the collector has seen that it is there."""
+    wait_until(lambda: served.get(f"/api/v1/ledger?run={tape.run}")[0] == 200, within_s=20)
+    return tape
+
+
 def test_who_looks_at_a_run_hears_that_it_grew(served: Served):
-    tape = WrittenTape(served.tapes)
+    tape = known(served, WrittenTape(served.tapes))
     news: list[dict[str, object]] = []
     listening = threading.Event()
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
@@ -257,7 +269,7 @@ def test_who_looks_at_a_run_hears_that_it_grew(served: Served):
 
 
 def test_another_runs_news_are_not_told(served: Served):
-    quiet, loud = WrittenTape(served.tapes), WrittenTape(served.tapes)
+    quiet, loud = known(served, WrittenTape(served.tapes)), WrittenTape(served.tapes)
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
     connection.request("GET", f"/api/v1/stream?run={quiet.run}")
     answer = connection.getresponse()

@@ -59,7 +59,8 @@ def api_routes(source: StoreSource, hub: Hub, metrics_text: Callable[[], str], c
         return found(await run_in_threadpool(source.ledger_of_known, request.query_params.get("run") or None))
 
     async def stream(request: Request) -> Response:
-        return stream_response(hub, request)
+        name = request.query_params.get("run") or None
+        return stream_response(hub, name) if await run_in_threadpool(source.knows, name) else found(None)
 
     return [
         Route("/healthz", healthz),

@@ -103,6 +103,10 @@ class StoreSource:
         """Is anything stored of this run?"""
         return self._store.count(run) > 0
 
+    def knows(self, run: str | None) -> bool:
+        """Is anything here of this run, stored or not? None are all runs."""
+        return run is None or self._books.knows(run)
+
     def ledger(self, run: str | None = None) -> dict[str, Any]:
         """The count of one run's events, or of all runs'."""
         return msgspec.structs.asdict(self._books.ledger(run))
@@ -110,7 +114,7 @@ class StoreSource:
     def ledger_of_known(self, run: str | None) -> dict[str, Any] | None:
         """The same; None for a run of which nothing is here."""
         found = self.ledger(run)
-        return found if run is None or found["recorded"] or self._books.knows(run) else None
+        return found if found["recorded"] or self.knows(run) else None
 
 
 def line_with_cursor(event: Event, cursor: int) -> bytes:

@@ -15,7 +15,6 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 PERIOD_S = 0.25  # between two messages to one listener
@@ -97,10 +96,9 @@ class Hub:
             self._listeners.discard(listener)
 
 
-def stream_response(hub: Hub, request: Request) -> Response:
+def stream_response(hub: Hub, run: str | None) -> Response:
     """The answer to `GET /api/v1/stream[?run=RUN]`."""
     if hub.listeners >= LISTENERS_MAX:
         return PlainTextResponse("too many pages listen; close some\n", HTTPStatus.SERVICE_UNAVAILABLE)
-    messages = hub.messages(request.query_params.get("run") or None)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(hub.messages(run), media_type="text/event-stream", headers=headers)
