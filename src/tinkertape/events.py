@@ -58,6 +58,9 @@ class EventType:
         description: str = "",
     ) -> None:
         self.name = event_name(name)
+        for what, given in (("measurements", measurements), ("metadata", metadata)):
+            if not isinstance(given, Mapping | None):
+                raise TypeError(f"cannot declare {self.name}: {what} say by key what it means, got {given!r}")
         self.measurements = dict(measurements or {})
         self.metadata = dict(metadata or {})
         both = sorted(set(self.measurements) & set(self.metadata))

@@ -224,6 +224,14 @@ def test_a_key_that_is_measurement_and_metadata_is_refused() -> None:
         EventType("test.both", measurements={"duration": "ns"}, metadata={"duration": "ns"})
 
 
+@pytest.mark.parametrize("given", [["rows"], "rows", ("rows",)])
+def test_keys_without_their_meaning_are_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match="say by key what it means"):
+        EventType("test.keys.alone", measurements=given)
+    with pytest.raises(TypeError, match="say by key what it means"):
+        EventType("test.keys.alone", metadata=given)
+
+
 def test_a_severity_that_no_log_and_no_collector_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown severity 'warning'; use DEBUG, INFO, WARNING, ERROR, CRITICAL"):
         EventType("test.severity.typed", severity="warning")
