@@ -30,7 +30,7 @@ WHOLE: dict[str, Any] = {
                "max_s": 40.0, "method": ""}],
     "steps": [{"step": 1, "began_s": 0.0, "ended_s": 100.0, "wall_s": 100.0, "parts": {}, "over_s": 0.0,
                "failed": False, "open": False, "inferred": False, "loss": 1.0, "coverage": 1.0}],
-    "usual_step_s": 3.0,
+    "steps_completed": 1, "usual_step_s": 3.0,
     "operations": [{"operation": "forward_backward", "family": "training", "count": 1200, "errors": 1, "open": 2,
                     "p50_s": 0.16, "p95_s": 1.0, "max_s": 47.0, "retries": 3, "polls": 5, "calls": []}],
     "spans": [],

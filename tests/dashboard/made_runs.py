@@ -337,6 +337,7 @@ def _report(
         "lost_s": over + total.get("queue:capacity", 0.0),
         "over_s": over,
         "steps": made.steps,
+        "steps_completed": sum(not step["open"] for step in made.steps),
         "usual_step_s": sorted(step["wall_s"] for step in made.steps)[len(made.steps) // 3] if made.steps else None,
         "operations": _operations(made.spans),
         "pauses": pauses,

@@ -7,7 +7,10 @@ from itertools import pairwise
 import pytest
 from tests.diagnosis.builder import USER, Script, training_run
 
+from tinkertape.cli.tapes import row_of as tape_row
+from tinkertape.collector.run_row import row_of as collector_row
 from tinkertape.diagnosis import Report, diagnose
+from tinkertape.diagnosis.report import as_dict
 from tinkertape.diagnosis.words import THIN
 
 SKIPPED = {"error_type": "RequestFailedError", "fault_owner": "user", "reason": "too long"}
@@ -95,6 +98,26 @@ def test_evaluation_after_the_last_step_is_no_step_but_one_that_was_cut_short_is
 
     assert [step.open for step in evaluated.steps] == [False] * 3
     assert [step.open for step in interrupted.steps] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("is_said", [True, False])
+@pytest.mark.parametrize("ended_in", ["forward_backward", "optim_step", ""])
+def test_a_step_that_is_open_is_in_no_count_of_steps(ended_in: str, is_said: bool) -> None:
+    script = Script()
+    script.start(0)
+    for number in range(1, 7):
+        call = script.call("optim_step", 200 * number, step=number if is_said else None)
+        script.claim(call, 200 * number + 1, call.ended)
+    if ended_in:
+        script.call(ended_in, 1_400, step=7 if is_said else None, open_at=1_450)
+    script.stop(1_500, "interrupted")
+
+    report = report_of(script)
+
+    assert [step.open for step in report.steps] == [False] * 6 + [True] * bool(ended_in)
+    assert report.verdict.sentence.startswith("6 steps, usually ")
+    assert [model.steps for model in report.models] == [6]
+    assert report.steps_completed == tape_row(report).steps == collector_row(as_dict(report), 0)["steps"] == 6
 
 
 @pytest.mark.parametrize(("status", "more"), [("success", []), ("errored", [True])])

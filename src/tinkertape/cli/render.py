@@ -117,7 +117,7 @@ def _steps_said(report: Report) -> str:
         return f" in {plural(calls, 'call')}" if calls else ""
     usual = f", usually {seconds(report.usual_step_s)} each" if report.usual_step_s else ""
     found = " (found by the rhythm of optim_step)" if any(step.inferred for step in report.steps) else ""
-    return f" in {plural(len(report.steps), 'step')}{usual}{found}"
+    return f" in {plural(report.steps_completed, 'step')}{usual}{found}"
 
 
 def _heading(title: str, note: str = "") -> Text:

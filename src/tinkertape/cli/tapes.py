@@ -140,7 +140,7 @@ def row_of(report: Report) -> RunRow:
         ended=report.ended,
         sessions=report.sessions,
         events=report.events,
-        steps=len(report.steps),
+        steps=report.steps_completed,
         findings=len(report.findings),
     )
 

@@ -28,7 +28,7 @@ def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
         "ended": report.get("ended"),
         "sessions": report.get("sessions") or [],
         "events": report["events"],
-        "steps": len(steps),
+        "steps": report.get("steps_completed") or 0,
         "findings": len(findings),
         "healthy": is_healthy(report),
         "lead": (report.get("verdict") or {}).get("lead") or "",

@@ -197,6 +197,7 @@ class Report(msgspec.Struct, frozen=True):
     lost_s: float = 0.0
     over_s: float = 0.0
     steps: list[Step] = []
+    steps_completed: int = 0
     usual_step_s: float | None = None
     models: list[Model] = []
     operations: list[Operation] = []

@@ -167,7 +167,7 @@ def run_page(report: Report, ledger: Ledger, events: list[dict[str, Any]]) -> Ru
         ledger=ledger,
         began=began,
         ended=moment(report.ended) or (None if report.live else after(began, report.wall_s)),
-        rate=rate(sum(not step.open for step in report.steps), report.wall_s),
+        rate=rate(report.steps_completed, report.wall_s),
         calls=sum(operation.count for operation in report.operations),
         models=models([model.steps for model in report.models]),
         now=_in_flight(report),

@@ -21,6 +21,7 @@ from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, OperationKey
 from tinkertape.diagnosis.report import ErrorRow, FindingRow, OperationRow, Part, PauseRow, Report, State, Step
 from tinkertape.diagnosis.sdk_faults import SDK_KEY
+from tinkertape.diagnosis.steps import completed
 from tinkertape.diagnosis.tables import (
     error_rows,
     model_rows,
@@ -188,6 +189,7 @@ def compose(
         lost_s=sum(part.seconds for part in parts if part.part.startswith(QUEUE)) + over_s,
         over_s=over_s,
         steps=steps,
+        steps_completed=facts.steps,
         usual_step_s=facts.usual_step_s,
         models=model_rows(view) if view is not None else [],
         operations=operations,
@@ -276,7 +278,7 @@ def _facts(
         status=view.process.status if view is not None else None,
         exit_status=exit_status,
         wall_s=view.wall_s if view is not None else 0.0,
-        steps=sum(not step.open for step in steps),
+        steps=completed(view.stretches) if view is not None else 0,
         where=f"{'in' if steps[-1].open else 'after'} step {steps[-1].step}" if steps else "",
         usual_step_s=usual,
         calls=sum(len(process.order) for process in fold.processes.values()),

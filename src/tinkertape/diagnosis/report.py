@@ -200,6 +200,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[Step]
     usual_step_s: float | None
     models: list[ModelRow] = []
+    steps_completed: int = 0  # without one that is open: the number that is told wherever steps are counted
     operations: list[OperationRow]
     spans: list[Span]
     pauses: list[PauseRow]

@@ -74,13 +74,18 @@ def stretches(process: Process, thread: int, began_ns: int, ended_ns: int, live:
     return out
 
 
+def completed(steps: Sequence[Stretch]) -> int:
+    """How many of them are steps that are over: one that is open, or was when the run ended, counts nowhere."""
+    return sum(step.step is not None and not step.open for step in steps)
+
+
 def steps_taken(process: Process, thread: int, ended_ns: int, live: bool) -> list[Taken]:
     """How many steps each model took that was trained: those of the run first, else in the order they began."""
     main = _main_models(process, thread)
     taken = []
     for model in sorted(_loops(process), key=lambda model: model not in main):
-        said = {operation.step for operation in _loops(process)[model] if operation.step is not None}
-        steps = len(said) or len(_inferred(process, (model,), ended_ns, live))
+        said = [operation for operation in _loops(process)[model] if operation.step is not None]
+        steps = completed(_said(said, ended_ns) or _inferred(process, (model,), ended_ns, live))
         if steps:
             taken.append(Taken(model, steps, model in main))
     return taken
