@@ -15,7 +15,14 @@ from tinkertape.diagnosis.detectors.user_error import code_line
 from tinkertape.diagnosis.done import failed_calls
 from tinkertape.diagnosis.findings import OWN, WAITED_BY, Finding, evidence_json
 from tinkertape.diagnosis.fold import Fold
-from tinkertape.diagnosis.owners import IN_SEND, TROUBLE_MIN_S, broken_connections, owner_rows, unknown_owners
+from tinkertape.diagnosis.owners import (
+    IN_SEND,
+    TROUBLE_MIN_S,
+    broken_connections,
+    never_sent,
+    owner_rows,
+    unknown_owners,
+)
 from tinkertape.diagnosis.parts import COMPUTE, IDLE, QUEUE, YOUR_CODE
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, OperationKey
@@ -46,7 +53,6 @@ _STATES: Mapping[str, State] = {
     "killed": "killed",
 }
 IN_SEND_MIN_S = 0.01
-UNSENT_MIN_NS = 30_000_000_000
 TOLD_BY_SDK = ("service-errors", "user-error")  # the causes that the SDK's own events can show
 
 
@@ -328,25 +334,7 @@ def _trouble(
     nobodys = sum(error.count for error in errors if error.owner == "none")
     if nobodys and not findings:
         told.append(f"{words.count(nobodys, 'error')} of nobody's")
-    return told + _never_sent(fold)
-
-
-def _never_sent(fold: Fold) -> list[str]:
-    """Training calls that the SDK took, and kept: one waits for its turn for ever after a call before it was cancelled
-    unsent (0.38.0). Samples may wait as long as the SDK has too many of them.
-    """
-    kept = [
-        ((process.last_ns if operation.ended_ns is None else operation.ended_ns) - operation.began_ns, operation)
-        for process in fold.processes.values()
-        for operation in process.order
-        if operation.family == "training"
-    ]
-    unsent = [(waited, each) for waited, each in kept if waited >= UNSENT_MIN_NS and each.first_submit_ns is None]
-    if not unsent:
-        return []
-    waited, longest = max(unsent, key=lambda each: each[0])
-    after = f"after {words.seconds(waited / 1e9)} inside the SDK (`{longest.name}`)"
-    return [f"{words.count(len(unsent), 'call')} not sent {after}"]
+    return told + never_sent(fold)
 
 
 def _waits_in_queue(view: View) -> bool:

@@ -18,12 +18,32 @@ from tinkertape.diagnosis.view import View
 
 OWNERS: tuple[PartOwner, ...] = ("you", "network", "service", "idle")
 IN_SEND = "in_send_s"  # a finding's figure: what of its cost lies in the network's part
+UNSENT_MIN_NS = 30_000_000_000
+SUSPECT = "Suspect"  # of trouble that no detector names
 TROUBLE_MIN_S = 0.05  # of a paused queue: less is a poll's rounding
 
 
 def broken_connections(fold: Fold) -> int:
     """How often something was tried again because no answer came."""
     return sum(retry.status_code is None for process in fold.processes.values() for retry in process.retries)
+
+
+def never_sent(fold: Fold) -> list[str]:
+    """Training calls that the SDK took, and kept: one waits for its turn for ever after a call before it was cancelled
+    unsent (0.38.0). Samples may wait as long as the SDK has too many of them.
+    """
+    kept = [
+        ((process.last_ns if operation.ended_ns is None else operation.ended_ns) - operation.began_ns, operation)
+        for process in fold.processes.values()
+        for operation in process.order
+        if operation.family == "training"
+    ]
+    unsent = [(waited, each) for waited, each in kept if waited >= UNSENT_MIN_NS and each.first_submit_ns is None]
+    if not unsent:
+        return []
+    waited, longest = max(unsent, key=lambda each: each[0])
+    after = f"after {words.seconds(waited / 1e9)} inside the SDK (`{longest.name}`)"
+    return [f"{words.count(len(unsent), 'call')} not sent {after}"]
 
 
 def unknown_owners() -> list[Owner]:
@@ -47,7 +67,7 @@ def owner_rows(
     if view is None:
         return []
     said = {
-        "you": _say_you(errors, "you" in guilty, findings),
+        "you": _say_you(fold, errors, "you" in guilty, findings),
         "network": _say_network(fold, view, "network" in guilty, parts, findings),
         "service": _say_service(fold, parts, over_s, "service" in guilty, findings),
         "idle": "Nothing in flight",
@@ -59,7 +79,8 @@ def owner_rows(
     for owner in OWNERS:
         spent = sum(part.seconds for part in parts if part.owner == owner)
         share = sum(part.share for part in parts if part.owner == owner)
-        role: Role = "cause" if owner in guilty else "none" if owner == "idle" or not called else "not"
+        unclear = owner == "idle" or not called or said[owner].startswith(SUSPECT)
+        role: Role = "cause" if owner in guilty else "none" if unclear else "not"
         if owner == "service" and role == "not" and not any(row.owner == "service" for row in findings):
             role = "usual"
         rows.append(Owner(owner, spent, share, role, said[owner]))
@@ -86,9 +107,12 @@ def _cost(row: FindingRow) -> str:
     )
 
 
-def _say_you(errors: Sequence[ErrorRow], guilty: bool, findings: list[FindingRow]) -> str:
+def _say_you(fold: Fold, errors: Sequence[ErrorRow], guilty: bool, findings: list[FindingRow]) -> str:
     if guilty:
         return f"The cause: {_blame(findings, 'you') or 'the program raised'}"
+    unsent = never_sent(fold)
+    if unsent and not findings:
+        return f"{SUSPECT}: {unsent[0]}"
     mine = sum(row.count for row in errors if row.owner == "you")
     cost = sum(row.cost_s or 0.0 for row in findings if row.owner == "you")
     lost = f", {words.seconds(cost)}" if cost else ""
@@ -106,7 +130,7 @@ def _say_network(fold: Fold, view: View, guilty: bool, parts: Sequence[Part], fi
     is_measured = all(part.quality == "measured" for part in parts if part.part == SEND)
     slowest = quantile(sorted(sends), 0.95) if sends else None
     speed = f"send p95 {words.about(slowest, estimate=not is_measured)}, " if sends else ""
-    lead = "Suspect" if broken and not findings else "Not the cause"
+    lead = SUSPECT if broken and not findings else "Not the cause"
     return f"{lead}: {speed}{words.count(broken, 'broken connection')}{_after_errors(findings)}"
 
 
