@@ -96,61 +96,63 @@ function ruler({ c, run, width, height, x, line, ink2 }) {
 }
 
 function findings(view, row, y) {
-  const { c, run, width, x, font, bg, narrow } = view,
-    middle = y + BAR / 2,
-    said = []; // what is written already: a label that would touch it is left to the tooltip
-  const isFree = (from, to) => said.every((other) => to < other.from || from > other.to);
+  const { c, run, width, x, font, bg } = view,
+    middle = y + BAR / 2;
+  const drawn = [];
   for (const finding of run.findings) {
     const from = x(finding.from),
-      to = Math.max(x(finding.to), x(finding.from) + 3),
-      left = Math.max(from, 0),
-      right = Math.min(to, width);
+      to = Math.max(x(finding.to), from + 3);
     if (to < 0 || from > width) continue;
-    c.strokeStyle = c.fillStyle = token(finding.owner === "none" ? "ink-2" : `${finding.owner}-ink`);
-    c.lineWidth = 1.5;
-    c.beginPath();
-    c.moveTo(left, middle);
-    c.lineTo(right, middle);
-    if (from >= 0) {
-      c.moveTo(from, middle - 5);
-      c.lineTo(from, middle + 5);
-    }
-    if (to <= width) {
-      c.moveTo(to, middle - 5);
-      c.lineTo(to, middle + 5);
-    }
-    c.stroke();
-    c.lineWidth = 1;
-    c.font = `600 11px ${font}`;
-    const wide = c.measureText(finding.label).width,
-      ink = c.fillStyle;
-    const inside = (left + right) / 2 - wide / 2 - 4;
-    if (right - left > wide + 14 && isFree(inside, inside + wide + 8)) {
-      said.push({ from: inside, to: inside + wide + 8 });
-      const centre = (left + right) / 2;
-      c.fillStyle = bg;
-      c.fillRect(centre - wide / 2 - 4, y, wide + 8, BAR);
-      c.fillStyle = ink;
-      c.textAlign = "center";
-      c.fillText(finding.label, centre, middle);
-    } else if (
-      !narrow &&
-      isFree(right + 2, right + wide + 10) &&
-      right + wide + 10 <
-        Math.min(
-          width,
-          ...run.findings
-            .filter((other) => other !== finding && other.to > finding.to)
-            .map((other) => Math.max(x(other.from), 0)),
-        )
-    ) {
-      said.push({ from: right + 2, to: right + wide + 10 });
-      c.textAlign = "left";
-      c.fillText(finding.label, right + 6, middle);
-    }
-    c.font = `11px ${font}`;
-    view.boxes.push({ x: left, y, width: right - left, height: BAR, finding });
+    const color = token(finding.owner === "none" ? "ink-2" : `${finding.owner}-ink`);
+    drawn.push({ finding, color, from, to, left: Math.max(from, 0), right: Math.min(to, width) });
   }
+  for (const each of drawn) {
+    bracket(c, each, middle, width);
+    view.boxes.push({ x: each.left, y, width: each.right - each.left, height: BAR, finding: each.finding });
+  }
+  c.font = `600 11px ${font}`;
+  c.textAlign = "left";
+  const said = []; // after all the lines, so that none strikes a label through
+  for (const each of drawn) {
+    const wide = c.measureText(each.finding.label).width + 8,
+      at = labelPlaces(view, each, wide).find((from) => isFree(from, from + wide, each, drawn, said));
+    if (at === undefined) continue; // left to the tooltip
+    said.push({ from: at, to: at + wide });
+    c.fillStyle = bg;
+    c.fillRect(at, y, wide, BAR);
+    c.fillStyle = each.color;
+    c.fillText(each.finding.label, at + 4, middle);
+  }
+  c.font = `11px ${font}`;
+}
+
+function bracket(c, { color, from, to, left, right }, middle, width) {
+  c.strokeStyle = color;
+  c.lineWidth = 1.5;
+  c.beginPath();
+  c.moveTo(left, middle);
+  c.lineTo(right, middle);
+  for (const end of [from, to])
+    if (end >= 0 && end <= width) {
+      c.moveTo(end, middle - 5);
+      c.lineTo(end, middle + 5);
+    }
+  c.stroke();
+  c.lineWidth = 1;
+}
+
+/** Where a label may begin: in the middle of its line, at either end of it, behind it, before it. */
+function labelPlaces({ width, narrow }, { left, right }, wide) {
+  const inside = right - left > wide + 6 ? [(left + right - wide) / 2, left + 3, right - wide - 3] : [],
+    beside = narrow ? [] : [right + 2, left - wide - 2];
+  return [...inside, ...beside].filter((from) => from >= 0 && from + wide <= width);
+}
+
+/** A label touches no other, and hides no other finding's end. */
+function isFree(from, to, mine, drawn, said) {
+  const passes = (other) => other.left < from - 6 && other.right > to + 6;
+  const isClear = (other) => other === mine || other.right < from || other.left > to || passes(other);
+  return drawn.every(isClear) && said.every((other) => to < other.from || from > other.to);
 }
 
 function operations(view, row, y) {
