@@ -399,9 +399,9 @@ WRITTEN = """() => { const said = [], kept = CanvasRenderingContext2D.prototype.
 const { moveTo, lineTo } = CanvasRenderingContext2D.prototype; let from = [0, 0];
 CanvasRenderingContext2D.prototype.moveTo = function (...at) { from = at; return moveTo.apply(this, at); };
 CanvasRenderingContext2D.prototype.lineTo = function (x, y) {
+  const [left, right] = [Math.min(from[0], x), Math.max(from[0], x)];
   for (const word of said)
-    if (Math.abs(word.y - y) < 4 && from[1] === y && Math.min(from[0], x) < word.right && Math.max(from[0], x) > word.left)
-      word.struck = true;
+    if (Math.abs(word.y - y) < 4 && from[1] === y && left < word.right && right > word.left) word.struck = true;
   return lineTo.call(this, x, y); };
 CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
   const wide = this.measureText(text).width, left = x - (this.textAlign === 'center' ? wide / 2 : 0);
