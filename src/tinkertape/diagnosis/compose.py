@@ -170,8 +170,7 @@ def compose(
     exit_status = first.exit_status if first is not None and state in ("ended", "failed") else None
     facts = _facts(fold, view, state, exit_status, rows, steps, parts, pauses, errors, _usual_step_s(steps), ledger)
     facts.set_aside, facts.mainly = set_aside, _mainly(operations)
-    answer = verdict(facts)
-    over_s = _over_s(view, over)
+    answer, over_s = verdict(facts), _over_s(view, over)
     owners = unknown_owners() if only_sdk else owner_rows(fold, view, parts, rows, errors, over_s, answer)
     return Report(
         run=fold.run or identity.run,
