@@ -8,6 +8,7 @@ from tests.tape.disks import FaultyDisk
 from tests.tape.test_rotation import record
 
 from tinkertape.cli.verify import text_of
+from tinkertape.diagnosis import diagnose
 from tinkertape.tape import Recorder, open_tape
 from tinkertape.tape.compression import compress
 from tinkertape.tape.forms import compressed_path, segment_files
@@ -131,6 +132,14 @@ def full_at_the_end(folder: Path) -> Path:
     return recorder.path
 
 
+def damaged_in(folder: Path) -> tuple[int, int]:
+    """The lines that a tape sets aside, and those that are damage to it; the latter are what a report says."""
+    tape = open_tape(folder)
+    diagnosed = diagnose(tape)
+    assert diagnosed.report.set_aside == tape.damaged
+    return tape.set_aside, tape.damaged
+
+
 def test_what_a_full_disk_dropped_is_a_counted_loss_and_no_damage(folder: Path) -> None:
     full_at_the_end(folder)
 
@@ -140,6 +149,7 @@ def test_what_a_full_disk_dropped_is_a_counted_loss_and_no_damage(folder: Path) 
     [note] = verified.notes
     assert note.endswith("line 3: cut short; its event is counted as dropped")
     assert list(text_of("run-1", verified))[-1] == "nothing is damaged; 9 events were dropped, and counted: 9 disk_full"
+    assert damaged_in(folder) == (1, 0)
 
 
 def test_a_line_that_was_cut_short_and_is_in_no_count_is_damage_beside_such_a_loss(folder: Path) -> None:
@@ -149,6 +159,7 @@ def test_a_line_that_was_cut_short_and_is_in_no_count_is_damage_beside_such_a_lo
 
     assert not verified.is_whole
     assert [damage.kind for damage in verified.damage] == ["bad line", "bad line"]
+    assert damaged_in(folder) == (2, 2)
 
 
 def test_the_list_of_damage_is_bounded(folder: Path) -> None:

@@ -113,8 +113,8 @@ def command(run: str, target: str, speed: float | None) -> int:
             replay(tape, bus, speed=speed)
     except ModuleNotFoundError as error:
         raise click.ClickException(str(error)) from error
-    if tape.torn + tape.set_aside:
-        talk().print(Text(f"{tape.torn + tape.set_aside} lines of the tape are damaged and were set aside"))
+    if tape.torn + tape.damaged:
+        talk().print(Text(f"{tape.torn + tape.damaged} lines of the tape are damaged and were set aside"))
     return 0
 
 

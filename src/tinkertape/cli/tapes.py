@@ -120,7 +120,7 @@ class TapesSource:
             so_far = msgspec.to_builtins(diagnoser.report(now_ns=now_ns, ledger=ledger))
             state, status = run_state(views, so_far, now_ns)
         until_ns = now_ns if state in LIVE else None
-        report = diagnoser.report(now_ns=until_ns, ledger=ledger, state=state, set_aside=tape.set_aside)
+        report = diagnoser.report(now_ns=until_ns, ledger=ledger, state=state, set_aside=tape.damaged)
         asked = known.exit_status if known is not None and report.exit_status is None else report.exit_status
         return msgspec.structs.replace(
             report,

@@ -144,7 +144,7 @@ def diagnose(
     headers = getattr(events, "headers", None)
     for header in (headers.values() if isinstance(headers, Mapping) else headers) or ():
         diagnoser.describe(header)
-    set_aside = events.set_aside if isinstance(events, Tape) else 0
+    set_aside = events.damaged if isinstance(events, Tape) else 0
     report = diagnoser.report(ledger=_ledger_of(events), state=state, set_aside=set_aside)
     return Diagnosis(report, diagnoser.findings)
 

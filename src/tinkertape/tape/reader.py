@@ -19,6 +19,7 @@ from tinkertape.tape.forms import damage_of, open_stored, stored_bytes
 from tinkertape.tape.headers import header_of_place
 
 CHUNK = 256 * 1024  # bytes
+CUT_SHORT = "Input data was truncated"  # how msgspec says it of a line
 
 
 class Record(NamedTuple):
@@ -38,7 +39,8 @@ class Reader:
 
     Iterate for `(line, next_offset)` of every good line that is there now, and again later for what came since.
     `offset` is where the next line begins, also when an iteration was left early; `torn` (0 or 1) and `set_aside`
-    count what was met so far; `header` is the last one met, or the file's first line for a reader that began later;
+    count what was met so far, `cut` those set aside that lack their end; `header` is the last one met, or the file's
+    first line for a reader that began later;
     `holds`, where it is set, says what lines leave out, whatever headers stand among them; `damage` says why a
     compressed segment could not be read to its end.
     """
@@ -48,6 +50,7 @@ class Reader:
         self.offset = offset
         self.torn = 0
         self.set_aside = 0
+        self.cut = 0
         self.damage = ""
         self.header: Header | None = None
         self.holds: Header | None = None
@@ -112,6 +115,7 @@ class Reader:
                 self.header = line
         except BadLine as error:
             self.set_aside += 1
+            self.cut += is_cut_short(error)
             line = error
         yield Record(line, raw, offset, next_offset)
 
@@ -136,6 +140,11 @@ class Reader:
             return file.read(CHUNK)
         except OSError as error:
             raise TapeError(f"cannot read {self.path}: {error.strerror}; look at the disk") from error
+
+
+def is_cut_short(error: BadLine) -> bool:
+    """Is it a line without its end, as a full disk leaves it?"""
+    return str(error).endswith(CUT_SHORT)
 
 
 def first_header(file: BinaryIO) -> Header | None:

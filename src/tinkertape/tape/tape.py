@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -22,7 +22,7 @@ from tinkertape.tape.marks import mark_path, read_mark
 from tinkertape.tape.reader import Reader, first_header
 from tinkertape.tape.refused import refused_in
 from tinkertape.tape.removal import Removed, process_of, removed_in
-from tinkertape.tape.verify import ProcessCheck, Verified
+from tinkertape.tape.verify import ProcessCheck, Verified, has_cut_lines
 
 _TAIL = 64 * 1024  # bytes; an end line is far shorter
 
@@ -30,7 +30,8 @@ _TAIL = 64 * 1024  # bytes; an end line is far shorter
 class Tape:
     """A run's folder, or one segment. Iterating yields its `Event`s, those of each process in order of their index.
 
-    `torn` and `set_aside` are those of the last iteration that came to its end.
+    `torn` and `set_aside` are those of the last iteration that came to its end; `damaged` are those set aside that
+    `verify` calls damage: not a line that a full disk cut short, if its event is counted as dropped.
     """
 
     def __init__(self, path: Path, segments: list[Path]) -> None:
@@ -38,6 +39,7 @@ class Tape:
         self.segments = segments
         self.torn = 0
         self.set_aside = 0
+        self.damaged = 0
 
     @classmethod
     def of(cls, folder: Path) -> Self:
@@ -52,6 +54,19 @@ class Tape:
             yield event
         self.torn = sum(reader.torn for process in readers for reader in process)
         self.set_aside = sum(reader.set_aside for process in readers for reader in process)
+        self.damaged = self.set_aside - self._counted(
+            [process for process in readers if any(each.cut for each in process)]
+        )
+
+    def _counted(self, cut: Sequence[Sequence[Reader]]) -> int:
+        """How many lines that a full disk cut short are counted as dropped, as `verify` sees it."""
+        ledgers = self.ledgers() if cut else {}
+        return sum(
+            reader.cut
+            for process in cut
+            if has_cut_lines(ledgers[process_of(process[-1].path)], last_end(process[-1].path))
+            for reader in process
+        )
 
     def processes(self) -> dict[str, list[Path]]:
         """The segments of each process, in order, by the process's id in their names."""

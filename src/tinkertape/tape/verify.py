@@ -21,12 +21,11 @@ from tinkertape.context import Event
 from tinkertape.errors import BadLine
 from tinkertape.tape.format import End, Header
 from tinkertape.tape.ledger import Ledger
-from tinkertape.tape.reader import Reader, Record
+from tinkertape.tape.reader import Reader, Record, is_cut_short
 from tinkertape.tape.refused import refused_in
 from tinkertape.tape.removal import Removed
 
 Kind = Literal["bad line", "torn line", "no header", "compression", "missing segment", "missing indices", "repeated"]
-CUT_SHORT = "Input data was truncated"  # how msgspec says it of a line
 SHOWN_MAX = 1_000  # damages that are kept of one process
 
 
@@ -111,7 +110,7 @@ class ProcessCheck:
 
     def _take(self, record: Record, line: int) -> None:
         said = record.line
-        if isinstance(said, BadLine) and str(said).endswith(CUT_SHORT):
+        if isinstance(said, BadLine) and is_cut_short(said):
             self._cut.append(Damage(self._last, "bad line", line, str(said)))
         elif isinstance(said, BadLine):
             self._add("bad line", line, str(said))
@@ -144,15 +143,22 @@ class ProcessCheck:
             self._skip_to(self._end.recorded)
         if not closed:
             self.notes.append(f"{self._last}: its process never closed its tape: it was killed, or still records")
-        counted = ledger.balanced and not ledger.rejected and bool(self._end and self._end.dropped)
+        is_counted = has_cut_lines(ledger, self._end)
         for cut in self._cut:
-            if counted:
+            if is_counted:
                 self.notes.append(f"{cut.segment} line {cut.line}: cut short; its event is counted as dropped")
             else:
                 self._keep(cut)
         unexplained = ledger.dropped.get("damaged", 0) + ledger.dropped.get("unknown", 0)
         if unexplained:
             self._add("missing indices", None, f"{unexplained} events are missing, among {spans(self._missing)}")
+
+
+def has_cut_lines(ledger: Ledger, end: End | None) -> bool:
+    """Are the events of a process's lines that were cut short among those that it counted as dropped? Then such a line
+    is no damage.
+    """
+    return ledger.balanced and not ledger.rejected and end is not None and bool(end.dropped)
 
 
 def refusals(segment: Path, most: int = 20) -> list[str]:
