@@ -40,9 +40,8 @@ class Reader:
     Iterate for `(line, next_offset)` of every good line that is there now, and again later for what came since.
     `offset` is where the next line begins, also when an iteration was left early; `torn` (0 or 1) and `set_aside`
     count what was met so far, `cut` those set aside that lack their end; `header` is the last one met, or the file's
-    first line for a reader that began later;
-    `holds`, where it is set, says what lines leave out, whatever headers stand among them; `damage` says why a
-    compressed segment could not be read to its end.
+    first line for a reader that began later; `holds`, where it is set, says what lines leave out, whatever headers
+    stand among them; `damage` says why a compressed segment could not be read to its end.
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
