@@ -149,7 +149,7 @@ def test_an_event_of_a_known_form_is_not_looked_through(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     "odd",
-    [math.nan, math.inf, b"tml-secret-key", bytearray(b"A"), datetime.datetime.now(datetime.UTC), {"x": 1}, [[1]], ()],
+    [math.nan, math.inf, b"tml-secret-key", bytearray(b"A"), datetime.datetime(2026, 11, 29, tzinfo=datetime.UTC), {"x": 1}, [[1]], ()],
     ids=repr,
 )
 def test_what_json_says_otherwise_is_rendered_where_its_place_was_plain_before(odd: Any) -> None:
