@@ -147,9 +147,12 @@ def test_an_event_of_a_known_form_is_not_looked_through(monkeypatch: pytest.Monk
     assert len(maker.lines([snapshot_of(other, {"duration": 5_000_000})], 2)) == 1
 
 
+MOMENT = datetime.datetime(2026, 11, 29, tzinfo=datetime.UTC)
+
+
 @pytest.mark.parametrize(
     "odd",
-    [math.nan, math.inf, b"tml-secret-key", bytearray(b"A"), datetime.datetime(2026, 11, 29, tzinfo=datetime.UTC), {"x": 1}, [[1]], ()],
+    [math.nan, math.inf, b"tml-secret-key", bytearray(b"A"), MOMENT, {"x": 1}, [[1]], ()],
     ids=repr,
 )
 def test_what_json_says_otherwise_is_rendered_where_its_place_was_plain_before(odd: Any) -> None:
