@@ -6,6 +6,7 @@ aggregate.py    keeps the states, from the bus             sketch.py      quanti
 values.py       what a reporter is given                 exemplars.py   the last trace of each bucket
 reporters/      a file a system                          otlp.py        series as OpenTelemetry has them
 notices.py      what is said once in the log             statsd/        lines, packets and sockets of StatsD
+limits.py       how much and how long, refused where they mean nothing
 """
 
 from __future__ import annotations

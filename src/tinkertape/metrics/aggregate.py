@@ -25,11 +25,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from tinkertape.bus import Bus, default_bus
-from tinkertape.errors import MetricError
 from tinkertape.metrics.cells import Cell, new_cell
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.handlers import Cells, make_handler
+from tinkertape.metrics.limits import check_count, check_seconds
 from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.registry import Registry
 from tinkertape.metrics.shards import Alive, Shard, keys_of, tags_of
@@ -58,8 +58,8 @@ class Aggregate:
         idle_s: float | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        if series_max < 1 or (idle_s is not None and idle_s < 0):
-            raise MetricError(f"series_max is {series_max!r}, idle_s {idle_s!r}: want at least 1, and None or seconds")
+        check_count("series_max", series_max)
+        check_seconds("idle_s", idle_s, or_none=True, or_zero=True)
         self._metrics = tuple(metrics)
         self._series_max, self._idle_ns = series_max, None if idle_s is None else idle_s * 1e9
         self._monotonic_ns = monotonic_ns

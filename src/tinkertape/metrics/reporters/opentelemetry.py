@@ -56,6 +56,7 @@ from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.ending import Ending
 from tinkertape.metrics.extraction import Extracted, Skipped, Tags, extractor
+from tinkertape.metrics.limits import check_seconds
 from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.otlp import (
     SCOPE,
@@ -100,8 +101,8 @@ class OpenTelemetryReporter:
     ) -> None:
         if endpoint is not None and meter_provider is not None:
             raise MetricError("give a meter_provider or an endpoint, not both")
-        if not period_s > 0 or not timeout_s > 0:
-            raise MetricError(f"period_s is {period_s!r}, timeout_s {timeout_s!r}: want seconds above 0")
+        check_seconds("period_s", period_s)
+        check_seconds("timeout_s", timeout_s)
         if endpoint is not None and not str(endpoint).startswith(("http://", "https://")):
             raise MetricError(f"endpoint is {endpoint!r}; want an address, 'http://localhost:4318/v1/metrics'")
         if not isinstance(resource, Resource | None):

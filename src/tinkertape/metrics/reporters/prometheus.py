@@ -41,6 +41,7 @@ from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.exemplars import Exemplar, Exemplars
 from tinkertape.metrics.extraction import Tags
+from tinkertape.metrics.limits import check_seconds
 from tinkertape.metrics.non_negative import never_negative
 from tinkertape.metrics.processes import SharedStates
 from tinkertape.metrics.values import OVERFLOW, Family, Histogram, Quantiles
@@ -84,8 +85,7 @@ class PrometheusReporter(Collector):
         directory: str | Path | None = None,
     ) -> None:
         bus = default_bus if bus is None else bus
-        if idle_s is not None and not idle_s > 0:
-            raise MetricError(f"idle_s is {idle_s!r}: want seconds above 0, or None; after 0 s nothing would be shown")
+        check_seconds("idle_s", idle_s, or_none=True)  # after 0 s nothing would be shown
         self._shown = [_Shown(metric) for metric in metrics]
         _refuse_alike(self._shown)
         self.registry = _Registry() if registry is None else registry

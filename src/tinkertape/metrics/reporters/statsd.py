@@ -37,6 +37,7 @@ from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.handlers import Cells
+from tinkertape.metrics.limits import check_count, check_seconds
 from tinkertape.metrics.statsd.buffer import Buffer
 from tinkertape.metrics.statsd.deltas import Deltas
 from tinkertape.metrics.statsd.lines import Line, Stream, stream_of
@@ -100,9 +101,11 @@ class StatsDReporter:
         destination = destination_of(host, port, socket_path, family)
         self._formatter, self._prefix = _formatter_of(formatter), _prefix_of(prefix)
         self._mtu = _mtu_of(mtu, UDP_MTU if socket_path is None else UNIX_MTU)
-        _check_seconds(period_s=period_s, resolve_period_s=resolve_period_s, idle_s=idle_s)
-        if buffer_max < 1 or series_max < 1:
-            raise MetricError(f"buffer_max is {buffer_max!r}, series_max {series_max!r}; want at least 1")
+        check_seconds("period_s", period_s)
+        check_seconds("resolve_period_s", resolve_period_s, or_none=True)
+        check_seconds("idle_s", idle_s, or_none=True)
+        check_count("buffer_max", buffer_max)
+        check_count("series_max", series_max)
         self._is_packed = packed_values and formatter == "datadog"
         self._idle_s = idle_s
         tags = _global_tags_of(global_tags)
@@ -279,12 +282,6 @@ def _global_tags_of(given: object) -> Mapping[str, Any]:
     if not isinstance(given, Mapping) or not all(isinstance(tag, str) for tag in given):
         raise MetricError(f"global_tags are {given!r}; want a mapping from tags to their values")
     return dict(given)
-
-
-def _check_seconds(**given: float | None) -> None:
-    for name, seconds in given.items():
-        if seconds is not None and not seconds > 0:
-            raise MetricError(f"{name} is {seconds!r}; want seconds above 0")
 
 
 _reporters: weakref.WeakSet[StatsDReporter] = weakref.WeakSet()  # a fork hook cannot be removed: one, holding nobody
