@@ -134,20 +134,25 @@ def test_no_secret_is_logged_neither_in_the_message_nor_in_the_fields_nor_in_the
     assert MARK in text
 
 
-def test_data_that_cannot_be_shown_do_not_hide_that_the_event_happened(bus: Bus, logged: list[Any]) -> None:
+def test_a_value_that_cannot_be_shown_hides_no_other(bus: Bus, logged: list[Any]) -> None:
     class Broken:
         def __repr__(self) -> str:
             raise RuntimeError("no repr")
 
     endless: dict[str, Any] = {}
     endless["self"] = endless
-    bus.execute("my.first", {}, {"endless": endless})
-    bus.execute("my.second", {}, {"broken": Broken()})
+    bus.execute("my.first", {"size": 3}, {"endless": endless, "who": "me"})
+    bus.execute("my.second", {"size": 3}, {"broken": Broken(), "who": "me", "password": "open sesame"})
+    bus.execute("tinker.retry", {"attempt": 1}, {"error_type": Broken()})
+    bus.execute("my.third", {"size": 3}, {Broken(): 1})
 
     assert [record.getMessage() for record in logged] == [
-        "my.first not_shown=RecursionError",
-        "my.second not_shown=RuntimeError",
+        "my.first endless='<not shown: RecursionError>' who=me size=3",
+        f"my.second broken='<not shown: RuntimeError>' who=me password={MARK} size=3",
+        "Retrying request attempt=1 error='<not shown: RuntimeError>'",
+        "my.third unnamed='<not shown: RuntimeError>' size=3",
     ]
+    assert (logged[1].who, logged[1].size, logged[1].broken) == ("me", 3, "<not shown: RuntimeError>")
 
 
 def test_only_events_below_the_prefix_and_not_under_the_level_are_logged(bus: Bus, records: Records) -> None:

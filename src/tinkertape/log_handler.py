@@ -89,10 +89,9 @@ class LogEvents:
             return
         token = _logging.set(True)
         try:
-            record, error = attempt(_record, self._logger.name, level, event, measurements, metadata)
-            if record is None:  # data nested without end, a `repr` that raises: what happened is told all the same
-                what = {"not_shown": type(error).__name__}
-                record = _record(self._logger.name, level, event, what, {})
+            record, _ = attempt(_record, self._logger.name, level, event, measurements, metadata)
+            if record is None:
+                record = _record(self._logger.name, level, event, _showable(event, measurements, metadata), {})
             self._logger.handle(record)
         finally:
             _logging.reset(token)
@@ -136,6 +135,17 @@ def _record(
     record.__dict__.update({f"{key}_" if key in _TAKEN else key: value for key, value in fields.items()})
     record.__dict__["tinkertape_event"] = event
     return record
+
+
+def _showable(event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, with a mark for each value that cannot be shown: one nested without end, one whose `repr` raises."""
+    showable: dict[str, Any] = {}
+    for key, value in {**metadata, **measurements}.items():
+        _, error = attempt(_record, "", logging.NOTSET, event, {key: value}, {})
+        name, no_name = attempt(str, key)
+        failure = no_name or error
+        showable[name or "unnamed"] = value if failure is None else f"<not shown: {type(failure).__name__}>"
+    return showable
 
 
 def _all_fields(given: Mapping[str, Any]) -> dict[str, Any]:
