@@ -203,6 +203,31 @@ def left_by_worker(directory: Path) -> bytes:
     return file.read_bytes()
 
 
+def work_twice(directory: Path) -> None:
+    """A worker with two reporters of different metrics, one of which both have."""
+    bus, both, one, two = Bus(), counter("a.b.both"), counter("a.b.one"), counter("a.b.two")
+    with (
+        PrometheusReporter([one, both], bus=bus, directory=directory) as first,
+        PrometheusReporter([both, two], bus=bus, directory=directory) as second,
+    ):
+        bus.execute("a.b", {})
+        assert lines(first.text()) == {"a_b_one_total": 1, "a_b_both_total": 1}
+        assert lines(second.text()) == {"a_b_both_total": 1, "a_b_two_total": 1}
+        bus.execute("a.b", {})
+
+
+def test_two_reporters_of_one_process_spoil_nothing_for_each_other(tmp_path: Path) -> None:
+    worker = multiprocessing.get_context("fork").Process(target=work_twice, args=(tmp_path,))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 0
+    metrics = [counter("a.b.one"), counter("a.b.both"), counter("a.b.two")]
+    with PrometheusReporter(metrics, bus=Bus(), directory=tmp_path) as reporter:
+        pages = [lines(reporter.text()) for _ in range(2)]
+
+    assert pages == [{"a_b_one_total": 2, "a_b_both_total": 2, "a_b_two_total": 2}] * 2
+
+
 def test_other_processes_are_brought_up_to_date_while_nobody_asks_them(tmp_path: Path) -> None:
     bus, other = Bus(), Bus()
     with (

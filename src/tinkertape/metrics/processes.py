@@ -1,9 +1,10 @@
 """Metrics of a program that has several processes: each writes what it counted, and whoever is asked adds it up.
 
-A process writes its states to a file of its own in a folder that all share: where they changed, each second (less often
-where that would take more than 5 % of a processor), and when it closes. What a process leaves that has ended is moved
-into one file, `ended.json`, so that the folder does not grow with every worker. That file names what it took, and so
-does a crash between its writing and the removal count nothing twice.
+A reporter writes its states to a file of its own in a folder that all share: where they changed, each second (less
+often where that would take more than 5 % of a processor), and when it closes. Several reporters of one process have a
+file each; a metric of one name is counted once, as the newest of them has it. What a process leaves that has ended is
+moved into one file, `ended.json`, so that the folder does not grow with every worker. That file names what it took, and
+so does a crash between its writing and the removal count nothing twice.
 
 Threads  "tinkertape-metrics" writes; `states` runs in the thread that serves the scrape.
 Locks    `_writing`: one thread of this process at a time writes or moves; who is not let in for WRITING_S, or came in a
@@ -26,7 +27,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ WRITING_S = 1.0  # far longer than it takes
 ENDED = "ended.json"
 READ_AGAIN = 5  # times, while others move files
 
+_numbers = count(1)  # of the reporters of this process
+
 
 class _File(msgspec.Struct):
     """What a file says: series by metric's name, and the files that it took over."""
@@ -65,6 +68,7 @@ class SharedStates:
 
     def __init__(self, metrics: Sequence[Metric], aggregate: Aggregate, directory: Path) -> None:
         self._metrics, self._aggregate, self._directory = tuple(metrics), aggregate, directory
+        self._number = next(_numbers)
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.start_over()
@@ -77,10 +81,10 @@ class SharedStates:
 
     def start_over(self) -> None:
         """Begin as a process of its own."""
-        self._path = self._directory / f"{os.getpid()}-{_began(os.getpid())}.json"
+        self._path = self._directory / f"{os.getpid()}-{_began(os.getpid())}-{self._number}.json"
         self._writing = Turn()
         self._is_due = False
-        self._written: list[list[Kept]] = [[] for _ in self._metrics]  # nothing replaces no file of another reporter
+        self._written: list[list[Kept]] = [[] for _ in self._metrics]
         self._ended = Ending()
         threading.Thread(target=self._write_each, args=(self._ended,), name="tinkertape-metrics", daemon=True).start()
 
@@ -93,7 +97,7 @@ class SharedStates:
             took_s = time.thread_time() - began_s
 
     def write(self) -> None:
-        """Bring this process's file up to date, or leave it to whoever is about to. Raises `OSError`."""
+        """Bring this reporter's file up to date, or leave it to whoever is about to. Raises `OSError`."""
         self._is_due = True
         with self._writing.if_free(WRITING_S) as is_free:
             if is_free:
@@ -117,7 +121,7 @@ class SharedStates:
                     work()
         files = self._read_all()
         taken = {name for _, file in files for name in file.took}
-        current = [file.metrics for name, file in files if name not in taken]
+        current = _by_process([(name, file) for name, file in files if name not in taken])
         return [family_of(metric, _added(metric, current)) for metric in self._metrics]
 
     def _read_all(self) -> list[tuple[str, _File]]:
@@ -133,14 +137,16 @@ class SharedStates:
 
     def _take_over(self) -> None:
         """Move what ended processes left into one file."""
-        gone = [path for path in self._directory.glob("*-*.json") if not _lives(path)]
+        files = list(self._directory.glob("*-*.json"))
+        dead = {process for process in map(_process_of, files) if not _lives(*process)}  # all files of one, or none
+        gone = [path for path in files if _process_of(path) in dead]
         if not gone:
             return
         with _locked(self._directory / "lock"):
             before = _read(self._directory / ENDED)
             file = _File({}) if before is None else before[1]
             new = [found for path in gone if path.name not in file.took and (found := _read(path)) is not None]
-            states = [file.metrics, *(each.metrics for _, each in new)]
+            states = [file.metrics, *_by_process(new)]
             names = dict.fromkeys(name for each in states for name in each)
             total = {name: _merged([each[name] for each in states if name in each]) for name in names}
             _replace(self._directory / ENDED, _File(total, [path.name for path in gone]))
@@ -152,6 +158,14 @@ class SharedStates:
         if self._ended.say():
             with guarded("metrics.processes"):
                 self.write()
+
+
+def _by_process(files: Sequence[tuple[str, _File]]) -> list[Mapping[str, list[Kept]]]:
+    """What each process counted: each metric as the newest of its reporters has it that counted any."""
+    processes: dict[tuple[str, str], dict[str, list[Kept]]] = {}
+    for name, file in sorted(files, key=lambda each: _number_of(each[0])):
+        processes.setdefault(_process_of(Path(name)), {}).update(file.metrics)
+    return list(processes.values())
 
 
 def _added(metric: Metric, files: Sequence[Mapping[str, list[Kept]]]) -> list[Kept]:
@@ -213,9 +227,19 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lives(path: Path) -> bool:
-    """Does the process still run whose file this is: the same number, begun at the same moment?"""
-    pid, _, began = path.stem.partition("-")
+def _process_of(path: Path) -> tuple[str, str]:
+    """Whose file this is: a process's number, and when it began."""
+    pid, _, rest = path.stem.partition("-")
+    return pid, rest.partition("-")[0]
+
+
+def _number_of(name: str) -> int:
+    number = Path(name).stem.rpartition("-")[2]
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+
+def _lives(pid: str, began: str) -> bool:
+    """Does the process still run: the same number, begun at the same moment?"""
     return pid.isdigit() and _began(int(pid)) == began
 
 
