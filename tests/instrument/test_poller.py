@@ -165,6 +165,51 @@ def test_what_a_removed_measurement_returns_is_dropped():
     assert list(heard) == []
 
 
+def test_a_measurement_that_is_removed_and_added_again_while_it_runs_is_not_run_twice_at_once():
+    at_once, most, runs = [], [], []
+    go_on = threading.Event()
+
+    def measure():
+        at_once.append(None)
+        most.append(len(at_once))
+        runs.append(None)
+        go_on.wait(60)
+        at_once.pop()
+
+    poller = Poller([measure], period_s=0.001)
+    with poller:
+        assert wait_until(lambda: runs)
+        for _ in range(3):
+            poller.remove(measure)
+            poller.add(measure)
+            assert poller.collect(measure) == ()
+            skipped = poller.list()[0].skipped
+            assert wait_until(lambda before=skipped: poller.list()[0].skipped > before)
+        assert len(runs) == 1
+        go_on.set()
+        assert wait_until(lambda: len(runs) > 3)
+
+    assert max(most) == 1
+
+
+def test_what_waited_for_a_worker_at_a_stop_runs_after_the_next_start(monkeypatch):
+    monkeypatch.setattr(poller_module, "WORKERS_MAX", 1)
+    started, go_on, runs = threading.Event(), threading.Event(), []
+
+    def slow():
+        started.set()
+        go_on.wait(60)
+
+    poller = Poller([slow, lambda: runs.append(None)], period_s=0.001)
+    poller.start()
+    assert started.wait(60)
+    assert wait_until(lambda: poller.list()[1].state == "running")  # it stands in the line
+    poller.stop(0)
+    go_on.set()
+    with poller:
+        assert wait_until(lambda: runs)
+
+
 class Awaited:
     """What is called like a function, and awaited."""
 

@@ -47,14 +47,24 @@ class Job:
         self.running = False  # or handed to the workers
         self.paused = False
         self.removed = False
+        self.before: tuple[Job, ...] = ()  # the same function, removed while it ran: to be over first
         self.runs = 0
         self.failures = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Does it run, or its function still from before it was removed and added again?"""
+        return self.running or any(job.running for job in self.before)
+
+    def begin(self) -> None:
+        """It runs from now on, or as soon as a worker is free."""
+        self.running, self.before = True, ()
 
     def shown(self) -> Polled:
         state: State = "waiting"
         if self.paused:
             state = "paused"
-        elif self.running:
+        elif self.is_busy:
             state = "running"
         elif self.schedule.failures:
             state = "failing"

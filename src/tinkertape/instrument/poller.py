@@ -73,6 +73,7 @@ class Poller:
         self._init_delay_ns = nanoseconds("init_delay_s", init_delay_s, least=0)
         self._bus = bus or default_bus
         self._jobs: dict[str, Job] = {}
+        self._leaving: list[Job] = []  # removed while they ran
         self._life: _Life | None = None
         self._paused = False
         self._make_locks()
@@ -110,6 +111,8 @@ class Poller:
         """Measure no more. True when nothing runs any more, within `timeout_s`; does nothing when it does not run."""
         with self._lock:
             life, self._life = self._life, None
+            for job in life.waiting if life else ():
+                job.running = False  # it will not: the workers leave
             self._changed.notify_all()
             self._handed.notify_all()
         deadline = time.monotonic() + timeout_s
@@ -130,6 +133,7 @@ class Poller:
         with self._lock:
             free = self._free_name(measurement, name)
             job = self._jobs[free] = Job(free, function, period_ns)
+            job.before = tuple(left for left in self._leaving if left.running and left.function == function)
             self._lay_out([job], 0)
             self._changed.notify()
         return free
@@ -143,6 +147,8 @@ class Poller:
             job = self._find(measurement)
             job.removed = True
             del self._jobs[job.name]
+            self._take_from_line(job)
+            self._leaving = [left for left in (*self._leaving, job, *job.before) if left.running]
             self._changed.notify()
 
     def pause(self, measurement: Measurement | str | None = None) -> None:
@@ -230,11 +236,11 @@ class Poller:
 
     def _hand_over(self, life: _Life, job: Job, now_ns: int) -> None:
         """Give a measurement that is due to the workers; one that still runs, or waits, skips its tick."""
-        if job.running:
+        if job.is_busy:
             job.schedule.skip(now_ns)
             return
         job.schedule.take(now_ns)
-        job.running = True
+        job.begin()
         job.handed_ns = now_ns
         life.waiting.append(job)
         self._handed.notify()
@@ -278,12 +284,17 @@ class Poller:
     def _begin(self, job: Job) -> bool:
         """Mark a measurement as running, unless it is; one that still waits for a worker is taken from the line."""
         with self._lock:
-            waiting = self._life is not None and job in self._life.waiting
-            if waiting and self._life is not None:
-                self._life.waiting.remove(job)
-            begins = waiting or not job.running
-            job.running = True
-            return begins
+            self._take_from_line(job)
+            if job.is_busy or job.removed:
+                return False
+            job.begin()
+            return True
+
+    def _take_from_line(self, job: Job) -> None:
+        """It waits for no worker any more, if it did."""
+        if self._life is not None and job in self._life.waiting:
+            self._life.waiting.remove(job)
+            job.running = False
 
     def _run(self, job: Job, life: _Life | None = None) -> bool:
         """Measure once, tell it, and say how it went; `life` is None in `collect`."""
@@ -328,7 +339,7 @@ class Poller:
         """In the child of a fork: nothing runs, and no lock is held by a thread that is not there."""
         self._make_locks()
         self._life = None
-        for job in self._jobs.values():
+        for job in (*self._jobs.values(), *self._leaving):
             job.running = False
 
 
