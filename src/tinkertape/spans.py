@@ -36,7 +36,10 @@ _WORDLESS = {  # what ends a span without a message of its own
 
 
 class Span(Protocol):
-    """What `span` returns: a context manager, an async context manager, and a decorator. Use it once at a time."""
+    """What `span` returns: a context manager, an async context manager, and a decorator.
+
+    Use it once at a time; inside itself it is a span of its own.
+    """
 
     def __enter__(self) -> Span: ...
 
@@ -142,7 +145,7 @@ class _Live(SpanIds):
     Written for speed (benchmarks/bench_bus.py): it has no `__init__`, which would cost a call from C into Python.
     """
 
-    __slots__ = ("_added", "_began_ns", "_carried", "_dispatch", "_metadata", "_token")
+    __slots__ = ("_added", "_astray", "_began_ns", "_carried", "_dispatch", "_metadata", "_outer", "_token")
 
     _dispatch: _SpanDispatch
     _metadata: dict[str, Any]  # as given
@@ -150,19 +153,24 @@ class _Live(SpanIds):
     _added: tuple[dict[str, Any], dict[str, Any]] | None
     _token: Token[SpanIds | None] | None
     _began_ns: int
+    _outer: _Live | None  # of a span inside itself: what it was before
+    _astray: tuple[str, tuple[str, bool], SpanIds | None]  # of one that ended elsewhere: its ids, the span before it
 
     def __enter__(self) -> _Live:
         parent = _current_get()
-        self._token = _current_set(self)
-        self._began_ns = began_ns = perf_counter_ns()
         metadata = self._metadata
         if parent is not None:
+            if parent is self:
+                return self._enter_inside()
             try:
                 parent_id, self._trace = parent._own, parent._trace
-            except AttributeError:  # nobody asked for them yet
-                parent_id, self._trace = parent.span_id, parent.trace
-            metadata = metadata.copy()
-            metadata["parent_span_id"] = parent_id
+            except AttributeError:  # nobody asked for them yet, or it ended elsewhere
+                metadata = self._begun_in(parent, metadata)
+            else:
+                metadata = metadata.copy()
+                metadata["parent_span_id"] = parent_id
+        self._token = _current_set(self)
+        self._began_ns = began_ns = perf_counter_ns()
         self._carried = metadata.copy()
         start = self._dispatch.start
         if start is not None:
@@ -205,6 +213,43 @@ class _Live(SpanIds):
             else:
                 self._leave()
 
+    def _begun_in(self, parent: SpanIds, metadata: dict[str, Any]) -> dict[str, Any]:
+        """What its start tells inside this span; one that ended elsewhere gives its place to the one before it."""
+        living = _living(parent)
+        if living is not parent:
+            _current_set(living)
+        if living is None:
+            return metadata
+        self._trace = living.trace
+        return {**metadata, "parent_span_id": living.span_id}
+
+    def _enter_inside(self) -> _Live:
+        """The same span inside itself is one more span; what the outer one needs comes back when the inner one ends."""
+        outer = _live_of(self._dispatch, self._metadata)
+        outer._own, outer._trace = self.span_id, self.trace
+        outer._outer = getattr(self, "_outer", None)
+        outer._token, outer._began_ns, outer._carried, outer._added = (
+            self._token,
+            self._began_ns,
+            self._carried,
+            self._added,
+        )
+        del self._own
+        self._added, self._outer = None, outer
+        _current_set(outer)
+        entered = self.__enter__()
+        self._token = None  # so that its end goes by `_leave`
+        return entered
+
+    def _be_outer(self, outer: _Live) -> None:
+        self._own, self._trace, self._outer = outer._own, outer._trace, outer._outer
+        self._token, self._began_ns, self._carried, self._added = (
+            outer._token,
+            outer._began_ns,
+            outer._carried,
+            outer._added,
+        )
+
     def _whole(
         self, measurements: dict[str, Any], metadata: dict[str, Any], error: BaseException | None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -218,8 +263,12 @@ class _Live(SpanIds):
 
         A span that ends before one that began inside it, by a generator that was left in its midst, is not the current
         one: it leaves its place to the one after it. One that ends in another context than it began in, by a generator
-        that another task closes, is unknown there.
+        that another task closes, is unknown there: where it began it stays the current one, and is nobody's parent.
         """
+        outer: _Live | None = getattr(self, "_outer", None)
+        if outer is not None:
+            self._be_outer(outer)
+            return
         token, self._token = self._token, None  # it would keep the span before alive, and that one the one before
         current = _current_get()
         if current is self:
@@ -227,11 +276,21 @@ class _Live(SpanIds):
                 _current_reset(token)  # type: ignore[arg-type]  # None: TypeError
             except (ValueError, TypeError):  # a copy of the context that it began in; the same span inside itself
                 _current_set(_before(token))
+                if token is not None:
+                    self._go_astray(token)
         while isinstance(current, _Live) and current is not self:
             if _before(current._token) is self:
                 current._token = token
                 return
             current = _before(current._token)
+        if current is None and token is not None:
+            self._go_astray(token)
+
+    def _go_astray(self, token: Token[SpanIds | None]) -> None:
+        """It ended in another context than it began in; the next one that begins there finds no ids, and looks."""
+        self._astray = self.span_id, self.trace, _before(token)
+        self.__class__ = _Astray
+        del self._own, self._trace
 
     def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
         """Give the end more measurements and metadata; `duration` and `monotonic_time` stay the span's own."""
@@ -250,6 +309,37 @@ class _Live(SpanIds):
         return _decorated(function, self._dispatch, self._metadata)
 
 
+class _Astray(_Live):
+    """A span that ended in another context than it began in, where it still is the current one."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> _Live:
+        if _current_get() is self:
+            _current_set(_living(self))
+        self.__class__ = _Live  # type: ignore[assignment]  # it was one
+        return self.__enter__()
+
+    def _leave(self) -> None:
+        if _current_get() is self:
+            _current_set(_living(self))
+
+    @property
+    def span_id(self) -> str:
+        return self._astray[0]
+
+    @property
+    def trace(self) -> tuple[str, bool]:
+        return self._astray[1]
+
+
+def _living(span: SpanIds | None) -> SpanIds | None:
+    """The span itself, or the one before those that ended elsewhere."""
+    while isinstance(span, _Astray):
+        span = span._astray[2]
+    return span
+
+
 class _Unheard(msgspec.Struct, eq=False, gc=False):
     """A span that nobody listens to; a Struct, because making one costs half of any other object."""
 
@@ -259,7 +349,8 @@ class _Unheard(msgspec.Struct, eq=False, gc=False):
 
     def __enter__(self) -> _Unheard | _Live:
         if self.dispatch.heard:
-            self.live = _live_of(self.dispatch, self.metadata)
+            if self.live is None or _current_get() is not self.live:
+                self.live = _live_of(self.dispatch, self.metadata)
             return self.live.__enter__()
         return self
 

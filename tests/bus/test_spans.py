@@ -331,6 +331,77 @@ def test_a_span_that_ends_in_a_copied_or_foreign_context_harms_nobody(bus: Bus, 
     assert current_span.get() is None
 
 
+def test_a_span_that_ended_elsewhere_is_nobodys_parent(bus: Bus, heard: Heard) -> None:
+    async def rows() -> AsyncIterator[int]:
+        with span("my.rows", bus=bus):
+            yield 1
+
+    async def main() -> None:
+        before = current_span.get()
+        async for _ in rows():
+            break
+        gc.collect()
+        while "my.rows.exception" not in heard.names:  # the loop closes what was dropped in a task of its own
+            await asyncio.sleep(0)
+        with span("my.next", bus=bus):
+            pass
+        assert current_span.get() is before
+
+    asyncio.run(main())
+    assert "parent_span_id" not in heard.metadata_of("my.next.start")
+
+    heard.clear()
+    with span("my.outer", bus=bus) as outer:
+        asyncio.run(main())
+        assert heard.metadata_of("my.next.start")["parent_span_id"] == outer.span_id  # type: ignore[attr-defined]
+
+
+def test_a_span_that_ended_elsewhere_may_begin_again(bus: Bus, heard: Heard) -> None:
+    mine = span("my.work", bus=bus)
+    copy_context().run(mine.__enter__)
+    mine.__exit__(None, None, None)
+    with mine:
+        pass
+    with mine:
+        copy_context().run(mine.__exit__, None, None, None)
+        with mine:
+            pass
+
+    assert current_span.get() is None
+    assert not [event for event in heard if event[0] == "my.work.start" and "parent_span_id" in event[2]]
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_span_inside_itself_is_a_span_of_its_own(bus: Bus, in_time: bool) -> None:
+    heard = Heard()
+    if in_time:
+        bus.attach_all("heard", heard)
+    mine = span("my.work", {"a": 1}, bus=bus)
+    bus.attach_all("late", lambda *_: None)
+    if not in_time:
+        bus.attach_all("heard", heard)
+
+    ids = []
+    with span("my.outer", bus=bus), mine as first:
+        ids.append(first.span_id)
+        with mine as second:
+            ids.append(second.span_id)
+            with mine as third:
+                third.add({"rows": 3})
+        with span("my.other", bus=bus):
+            pass
+    assert current_span.get() is None
+
+    parents = [(event[0], event[2].get("parent_span_id")) for event in heard if event[0].startswith("my.work")]
+    starts, stops = parents[:3], parents[3:]
+    assert stops == [("my.work.stop", parent) for _, parent in reversed(starts)]
+    assert [parent for _, parent in starts[1:]] == ids and len({parent for _, parent in starts}) == 3
+    assert heard.metadata_of("my.other.start")["parent_span_id"] == ids[0]
+    durations = [event[1]["duration"] for event in heard if event[0] == "my.work.stop"]
+    assert durations == sorted(durations)
+    assert [event[1].get("rows") for event in heard if event[0] == "my.work.stop"] == [3, None, None]
+
+
 def test_tasks_that_each_make_the_next_inside_a_span_and_a_scope_keep_none_of_those_before(
     bus: Bus, heard: Heard
 ) -> None:
