@@ -28,6 +28,7 @@ PREFIXES_MAX = 1_000  # prefixes whose dispatch is kept: a program that makes pr
 F = TypeVar("F", bound=Callable[..., Any])
 
 _current_get, _current_set, _current_reset = current_span.get, current_span.set, current_span.reset
+_STATE = ("_own", "_trace", "_outer", "_token", "_began_ns", "_carried", "_added")  # of a span that has begun
 _WORDLESS = {  # what ends a span without a message of its own
     "CancelledError": "cancelled",
     "GeneratorExit": "dropped before its end",
@@ -225,15 +226,9 @@ class _Live(SpanIds):
 
     def _enter_inside(self) -> _Live:
         """The same span inside itself is one more span; what the outer one needs comes back when the inner one ends."""
+        self._own, self._trace, self._outer = self.span_id, self.trace, getattr(self, "_outer", None)
         outer = _live_of(self._dispatch, self._metadata)
-        outer._own, outer._trace = self.span_id, self.trace
-        outer._outer = getattr(self, "_outer", None)
-        outer._token, outer._began_ns, outer._carried, outer._added = (
-            self._token,
-            self._began_ns,
-            self._carried,
-            self._added,
-        )
+        outer._become(self)
         del self._own
         self._added, self._outer = None, outer
         _current_set(outer)
@@ -241,14 +236,9 @@ class _Live(SpanIds):
         self._token = None  # so that its end goes by `_leave`
         return entered
 
-    def _be_outer(self, outer: _Live) -> None:
-        self._own, self._trace, self._outer = outer._own, outer._trace, outer._outer
-        self._token, self._began_ns, self._carried, self._added = (
-            outer._token,
-            outer._began_ns,
-            outer._carried,
-            outer._added,
-        )
+    def _become(self, other: _Live) -> None:
+        for slot in _STATE:
+            setattr(self, slot, getattr(other, slot))
 
     def _whole(
         self, measurements: dict[str, Any], metadata: dict[str, Any], error: BaseException | None
@@ -267,7 +257,7 @@ class _Live(SpanIds):
         """
         outer: _Live | None = getattr(self, "_outer", None)
         if outer is not None:
-            self._be_outer(outer)
+            self._become(outer)
             return
         token, self._token = self._token, None  # it would keep the span before alive, and that one the one before
         current = _current_get()
