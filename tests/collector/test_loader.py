@@ -370,6 +370,20 @@ def test_a_process_is_stored_in_its_order_however_many_segments_its_tape_has(tmp
     assert [index for _process, index, _id in store.events] == list(range(150))
 
 
+def test_what_a_killed_collector_received_is_stored_before_what_the_next_one_did(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tinkertape.collector.loader.ROWS_MAX", 20)
+    tape = WrittenTape(tmp_path / "elsewhere")
+    for collector in ("c0", "b1", "a2"):  # the later, the earlier by name
+        inbox = WrittenTape(tmp_path / "inbox")
+        inbox.write(b"".join(encode_line(tape.event()) for _ in range(50)))
+        inbox.path.rename(tmp_path / "inbox" / f"{collector * 8}-00001.jsonl")
+    store = KeptStore()
+
+    Loader(store, tmp_path / "inbox", None).load_all(lambda done, whole: None)
+
+    assert [index for _process, index, _id in store.events] == list(range(150))
+
+
 def test_what_is_there_is_loaded_to_its_end_by_whoever_goes_on(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("tinkertape.collector.loader.ROWS_MAX", 20)
     tape = WrittenTape(tmp_path / "tapes")

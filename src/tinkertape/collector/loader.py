@@ -4,7 +4,7 @@ Invariants
 - Progress is remembered after the rows are in the store: what a SIGKILL cut off is read again, and the store's key
   absorbs it. Nothing is skipped.
 - A process's events are stored in their order: its next segment waits until the one before is loaded, unless that
-  cannot be read.
+  cannot be read; so does what a collector received for what the one before it did.
 - A line that is none is set aside with its reason, and a file that cannot be read is left for a while; neither stops
   the others.
 - A store that refuses (a full disk) stops the loading, not the receiving: the same rows are tried again.
@@ -281,7 +281,7 @@ class Loader:
             self._looked_at_ended_s = now_s
         looked_at = [
             tape
-            for _path, tape in sorted(self._files.items())
+            for tape in self._files.values()
             if (self._closing or tape.not_before_s <= now_s or (hurried and tape.inbox))
             and (look_at_ended or not tape.ended)
         ]

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -51,12 +52,33 @@ class TapeFile:
         self.progress = progress_of(self.mark)
         self.header: Header | None = None
         self.ended = False  # its last line says that nothing follows
-        self.series = (path.parent, process_of(path))  # of one process, in the order of their names
+        self.writer = process_of(path)
+        self.series = (path.parent, "" if inbox else self.writer)  # what has an order: one process's, or the inbox
         self.read_size = -1  # so large it was when there was no whole line beyond the progress
         self.closely_until = 0  # an offset: what stands before it is not for the engine to read by itself
         self.stretched_s = 0.0  # when it last did (monotonic)
         self.not_before_s = 0.0  # when to look again (monotonic): soon, unless it is silent or cannot be read
         self._grew_s = time.monotonic()
+        self._began_ns = 0
+
+    @property
+    def order(self) -> tuple[bool, int, Path]:
+        """Its place among others: the inbox first, whose files are named after the collectors that wrote them, each
+        in its time."""
+        if self.inbox and not self._began_ns:
+            with contextlib.suppress(OSError):
+                header = self.first_header()
+                self._began_ns = header.wall_ns if header else 0
+        return not self.inbox, self._began_ns, self.path
+
+    def goes_before(self, later: TapeFile) -> bool:
+        """Is one of the same series that stands later to wait for this one? Not where two collectors write at once."""
+        if self.writer == later.writer:
+            return True
+        try:
+            return self.path.stat().st_mtime_ns <= later._began_ns
+        except OSError:
+            return False
 
     @property
     def run(self) -> str:
@@ -127,15 +149,15 @@ class TapeFile:
 
 
 def first_of_each(waiting: Iterable[TapeFile]) -> list[TapeFile]:
-    """Of each process's segments, in order, those up to the first that is not loaded to its end: so its events are
-    stored in their order."""
+    """In their order, those that need not wait for one before them to be loaded to its end: so the events of a process
+    are stored in theirs, from its own segments and from what several collectors received of it."""
     found: list[TapeFile] = []
-    behind = set()
-    for tape in waiting:
-        if tape.series not in behind:
+    behind = defaultdict[tuple[Path, str], list[TapeFile]](list)
+    for tape in sorted(waiting, key=lambda tape: tape.order):
+        if not any(earlier.goes_before(tape) for earlier in behind[tape.series]):
             found.append(tape)
-            if tape.is_behind():
-                behind.add(tape.series)
+        if tape.is_behind():
+            behind[tape.series].append(tape)
     return found
 
 
