@@ -317,7 +317,7 @@ def test_an_old_closed_run_is_never_killed_while_it_is_loaded(collector: Served)
 
     met: set[str] = set()
     wait_until(lambda: met.update(states()) or "ended" in met, within_s=60, every_s=0.05, otherwise=lambda: met)
-    assert met == {"running", "ended"}
+    assert met <= {"running", "ended"}  # how long it is "running" is up to the loader
 
 
 def test_a_file_that_comes_late_into_an_old_folder_is_found(served: Served, tape):
