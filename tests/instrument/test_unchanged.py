@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -140,8 +141,11 @@ def test_a_program_prints_the_same_with_us(
     def run(with_us: bool) -> subprocess.CompletedProcess[str]:
         return run_program(program, start_service(**changes), tmp_path, watched=with_us, flags=flags)
 
-    with ThreadPoolExecutor(2) as pool:
-        plain, watched = pool.map(run, (False, True))
+    for _ in range(3):  # the SDK's own threads abort a process at its end now and then, without us too
+        with ThreadPoolExecutor(2) as pool:
+            plain, watched = pool.map(run, (False, True))
+        if -signal.SIGABRT not in (plain.returncode, watched.returncode):
+            break
 
     assert watched.returncode == plain.returncode
     assert watched.stdout.count("\n") > 0
