@@ -11,10 +11,12 @@ Threads  the one that sends, or the event loop's.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tinkertape.events import HTTP
@@ -108,3 +110,28 @@ def is_told() -> bool:
     if not (HTTP.start.handlers or HTTP.stop.handlers or HTTP.exception.handlers):
         return False
     return not attempts.is_watched() and not threading.current_thread().name.startswith(_OURS)
+
+
+def watching(
+    begun: Callable[[Any], Exchange | None], follow: Callable[[Exchange, Any], object]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What makes a client's blocking `send(self, request, …)` one that is told: `begun` has the request, `follow` the
+    answer."""
+
+    def watched(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            exchange = begun(request)
+            if exchange is None:
+                return original(self, request, *args, **kwargs)
+            try:
+                response = original(self, request, *args, **kwargs)
+            except BaseException as error:
+                exchange.failed(error)
+                raise
+            follow(exchange, response)
+            return response
+
+        return send
+
+    return watched

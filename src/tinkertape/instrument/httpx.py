@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from tinkertape.guard import guard
-from tinkertape.instrument.exchanges import Exchange, is_told
+from tinkertape.instrument.exchanges import Exchange, is_told, watching
 from tinkertape.instrument.patches import Patches
 
 _SEAM = "_send_single_request"
@@ -29,7 +29,7 @@ def install() -> None:
     """Watch every client of httpx, those that are there too. A second call changes nothing. Any thread."""
     with _lock:
         if not len(_patches):
-            _patches.replace(httpx.Client, _SEAM, _watched)
+            _patches.replace(httpx.Client, _SEAM, watching(_begun, _follow))
             _patches.replace(httpx.AsyncClient, _SEAM, _watched_async)
 
 
@@ -37,23 +37,6 @@ def uninstall() -> None:
     """Give httpx back the very same functions. What is under way is told to its end. Any thread."""
     with _lock:
         _patches.restore()
-
-
-def _watched(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def send(self: Any, request: Any) -> Any:
-        exchange = _begun(request)
-        if exchange is None:
-            return original(self, request)
-        try:
-            response = original(self, request)
-        except BaseException as error:
-            exchange.failed(error)
-            raise
-        _follow(exchange, response)
-        return response
-
-    return send
 
 
 def _watched_async(original: Callable[..., Any]) -> Callable[..., Any]:

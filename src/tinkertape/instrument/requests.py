@@ -9,16 +9,14 @@ Fork     the patches stay.
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests.adapters
 
 from tinkertape.guard import guard
-from tinkertape.instrument.exchanges import Exchange, is_told
+from tinkertape.instrument.exchanges import Exchange, is_told, watching
 from tinkertape.instrument.patches import Patches
 
 _lock = threading.Lock()
@@ -29,30 +27,13 @@ def install() -> None:
     """Watch every session of requests. A second call changes nothing. Any thread."""
     with _lock:
         if not len(_patches):
-            _patches.replace(requests.adapters.HTTPAdapter, "send", _watched)
+            _patches.replace(requests.adapters.HTTPAdapter, "send", watching(_begun, _follow))
 
 
 def uninstall() -> None:
     """Give requests back the very same function. What is under way is told to its end. Any thread."""
     with _lock:
         _patches.restore()
-
-
-def _watched(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange = _begun(request)
-        if exchange is None:
-            return original(self, request, *args, **kwargs)
-        try:
-            response = original(self, request, *args, **kwargs)
-        except BaseException as error:
-            exchange.failed(error)
-            raise
-        _follow(exchange, response)
-        return response
-
-    return send
 
 
 @guard("instrument.requests.begin")
