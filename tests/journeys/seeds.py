@@ -75,6 +75,8 @@ def shortened(scenario: Scenario, seed: int) -> Scenario:
     outages: tuple[Outage, ...] = ()
     if scenario.name == "demo" and seed % 5 == 3 and free:
         length_s, after_s = round(rng.uniform(1.2, 2.5), 2), round(rng.uniform(0.0, 0.1), 3)
+        if seed % 10 == 3:  # at once: the next request meets nobody
+            after_s = 0.0
         outages = (Outage(nth=free.pop(), length_s=length_s, after_s=after_s),)
     return msgspec.structs.replace(
         scenario,
