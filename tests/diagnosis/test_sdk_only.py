@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
+import pytest
 from tests.diagnosis.builder import WALL, training_run
+from tests.diagnosis.test_forgetting import size_of
 
 from tinkertape.context import Event
-from tinkertape.diagnosis import Diagnoser, Report, diagnose
+from tinkertape.diagnosis import Diagnoser, Report, diagnose, sdk_faults, tallies
 from tinkertape.diagnosis.report import State
 from tinkertape.diagnosis.run_state import ProcessView, run_state
 from tinkertape.diagnosis.sdk_faults import POLL
@@ -198,3 +201,51 @@ def test_a_failure_of_no_stated_cause_is_nobodys_and_an_interruption_is_no_error
 
     assert [(error.type, error.owner) for error in report.errors] == [("RequestFailedError", "none")]
     assert [(finding.cause, finding.owner) for finding in report.findings] == [("service-errors", "none")]
+
+
+def failing_run(faults: int) -> Heard:
+    """Hours of failures of both sides, some of them told twice; each names a request."""
+    heard, random = Heard(), Random(faults)
+    for number in range(faults):
+        data = random.choice((REFUSED, BROKEN, {**REFUSED, "exception": f"datum {number} is too long"}))
+        named = {**data, "request_id": f"request-{random.randrange(2 * faults)}"}
+        heard.add(3 + number + random.random(), SUBMIT, named)
+        if data is REFUSED and number % 3 == 0:
+            heard.add(5 + number, "user_error", AGAIN)
+    return heard
+
+
+def test_what_cannot_be_told_again_is_counted_and_the_report_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = failing_run(200).report()
+    monkeypatch.setattr(sdk_faults, "TOLD_TOGETHER", 1000)
+
+    kept = failing_run(200).report()
+
+    assert counted == kept
+    assert sum(error.count for error in counted.errors) == 200
+    assert sum(len(error.request_ids) for error in counted.errors) > 150
+
+
+def test_twice_as_many_faults_leave_no_more_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk_faults, "IDS_MAX", 50)
+    monkeypatch.setattr(tallies, "IDS_KNOWN", 50)
+    sizes = []
+    for faults in (300, 600):
+        diagnoser = Diagnoser()
+        for event in failing_run(faults).events:
+            diagnoser.feed(event)
+        sizes.append(size_of(diagnoser))
+
+    assert sizes[1] <= sizes[0] + 10
+
+
+def test_faults_of_a_thousand_kinds_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk_faults, "KINDS_MAX", 5)
+    heard = Heard()
+    for number in range(100):
+        heard.add(3 + 3 * number, SUBMIT, {**REFUSED, "exception": "too long: " + "x" * number})
+
+    errors = heard.report().errors
+
+    assert len(errors) == 6
+    assert sum(error.count for error in errors) == 100

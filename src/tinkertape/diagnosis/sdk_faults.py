@@ -4,12 +4,16 @@ They are all there is of a program that was not recorded by us, and they tell fa
 told up to four times (facts/sdk.md D9: the poll's, the attempt's, `user_error`, the exception that nobody caught):
 what is told again within two seconds, further out in the SDK, is the same fault. A poll answered 408 is the usual "not
 yet", and no fault. Times are wall time: the SDK sends no other.
+
+Bounds: a fault is kept by itself while it may be told again, among the newest `TOLD_TOGETHER`; then it is one more of
+its kind, of which there are `KINDS_MAX`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tinkertape.context import Event
@@ -25,10 +29,13 @@ UNHANDLED = "unhandled_exception"
 SDK_KEY = "sdk:"  # begins the key of a finding that is made of them
 NAMES = (POLL, SUBMIT, SAMPLE, USER_ERROR, UNHANDLED)
 TOLD_TOGETHER = 16  # the same fault is looked for among so many
+KINDS_MAX = 1000  # messages may have ids in them
+IDS_MAX = 1000  # requests that are named of one kind
 AGAIN_NS = 2_000_000_000
 _LAYERS = {SUBMIT: 0, SAMPLE: 1, USER_ERROR: 2, UNHANDLED: 2}  # how far out; a poll is 0
 _CLOSING = ("_finish_session", "_close_submit")
 _NETWORK = ("APIConnectionError", "APITimeoutError", "ConnectError", "ReadError")
+Kind = tuple[str, str, str]  # error type, operation, message
 _OPERATIONS = {"run_fwd_bwd": "forward_backward", "optim_step": "optim_step", "sample_async": "sample"}
 
 
@@ -49,6 +56,29 @@ class SdkFault:
         return self.failure.at_ns
 
 
+@dataclass(slots=True)
+class SameFaults:
+    """Faults of one kind: the message of the first, the newest traceback, and of the last what else is known."""
+
+    operation: str
+    failure: Failure
+    first_ns: int
+    last_ns: int
+    count: int = 0
+    request_ids: dict[str, None] = field(default_factory=dict)  # of the first `IDS_MAX`, in order
+
+    def add(self, fault: SdkFault) -> None:
+        """One more of them."""
+        before, new = self.failure, fault.failure
+        self.failure = replace(
+            new, error_type=before.error_type, message=before.message, traceback=new.traceback or before.traceback
+        )
+        self.first_ns, self.last_ns = min(self.first_ns, fault.time_ns), max(self.last_ns, fault.time_ns)
+        self.count += 1
+        if fault.request_id and len(self.request_ids) < IDS_MAX:
+            self.request_ids[fault.request_id] = None
+
+
 @dataclass
 class SdkEvents:
     """The fold over the SDK's own events: those with an id that we did not give."""
@@ -56,8 +86,9 @@ class SdkEvents:
     events: int = 0
     first_ns: int = 0
     last_ns: int = 0
-    faults: list[SdkFault] = field(default_factory=list)
     told: SdkFault | None = None  # what the last event told anew
+    _recent: deque[SdkFault] = field(default_factory=deque)
+    _kinds: dict[Kind, SameFaults] = field(default_factory=dict)
     _ended_by: dict[str, SdkFault] = field(default_factory=dict)
     _last_kind: str = ""
 
@@ -79,8 +110,10 @@ class SdkEvents:
         if known is not None:
             _tell_again(known, fault)
         else:
-            self.faults.append(fault)
+            self._recent.append(fault)
             self.told = fault
+            if len(self._recent) > TOLD_TOGETHER:
+                _count(self._kinds, self._recent.popleft())
         if event.kind == "UNHANDLED_EXCEPTION":
             self._ended_by[event.process] = known or fault
         elif not (known or fault).closing:
@@ -88,7 +121,15 @@ class SdkEvents:
 
     def forget(self) -> None:
         """Keep only those that may be told again."""
-        del self.faults[:-TOLD_TOGETHER]
+        self._kinds.clear()
+
+    @property
+    def faults(self) -> list[SameFaults]:
+        """What failed, by kind, in the order in which they were told first."""
+        kinds = {kind: replace(same, request_ids=dict(same.request_ids)) for kind, same in self._kinds.items()}
+        for fault in self._recent:
+            _count(kinds, fault)
+        return list(kinds.values())
 
     @property
     def ended_by(self) -> SdkFault | None:
@@ -101,12 +142,27 @@ class SdkEvents:
         return self._last_kind == "SESSION_END"
 
     def _same(self, fault: SdkFault) -> SdkFault | None:
-        for known in reversed(self.faults[-TOLD_TOGETHER:]):
+        for known in reversed(self._recent):
             if known.process != fault.process or known.layer >= fault.layer:
                 continue
             if abs(fault.time_ns - known.time_ns) <= AGAIN_NS and _alike(known.failure, fault.failure):
                 return known
         return None
+
+
+def kind_of(failure: Failure, operation: str) -> Kind:
+    """What makes it the same error: its message, but for numbers and the request's id that the SDK adds."""
+    message = first_line(failure.message, len(failure.message) + 1)
+    return failure.error_type, operation, re.sub(r"\d+", "#", message)
+
+
+def _count(kinds: dict[Kind, SameFaults], fault: SdkFault) -> None:
+    kind = kind_of(fault.failure, fault.operation)
+    if kind not in kinds and len(kinds) >= KINDS_MAX:
+        kind = (*kind[:2], "")
+    if kind not in kinds:
+        kinds[kind] = SameFaults(fault.operation, fault.failure, fault.time_ns, fault.time_ns)
+    kinds[kind].add(fault)
 
 
 def _alike(one: Failure, other: Failure) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -13,11 +12,11 @@ from tinkertape.diagnosis.parts import PARTS, QUEUE, owner_of
 from tinkertape.diagnosis.process import Process
 from tinkertape.diagnosis.records import Failure, Operation, OperationKey, Pause
 from tinkertape.diagnosis.report import ErrorRow, ModelRow, OperationRow, Part, PauseRow, RetryRow, Span, Step
+from tinkertape.diagnosis.sdk_faults import Kind, kind_of
 from tinkertape.diagnosis.segments import Cutter, claimed
 from tinkertape.diagnosis.steps import main_thread, steps_taken
 from tinkertape.diagnosis.verdict import FAULTS
 from tinkertape.diagnosis.view import View
-from tinkertape.diagnosis.words import first_line
 
 AT_ONCE_S = 0.05  # a pause that comes back so soon is the same one
 
@@ -215,7 +214,7 @@ def _pause_row(view: View, process: Process, cutter: Cutter, pause: Pause, now: 
 
 def error_rows(view: View) -> list[ErrorRow]:
     """Errors of operations and of the program, the same ones as one row, the latest traceback with it."""
-    rows: dict[tuple[str, str, str], ErrorRow] = {}
+    rows: dict[Kind, ErrorRow] = {}
     for process in view.book.fold.processes.values():
         for operation in process.order:
             error = operation.error
@@ -228,22 +227,24 @@ def error_rows(view: View) -> list[ErrorRow]:
                 step = view.step_at(failure.at_ns) if process is view.process else None
                 _count_error(rows, failure, "", view.seconds(process, failure.at_ns), step)
                 told.add((failure.error_type, failure.message))
-    for fault in view.book.sdk.faults if view.book.only_sdk else ():  # beside records of ours they tell the same again
-        at_s = (fault.time_ns - view.process.wall_ns(view.began_ns)) / 1e9
-        _count_error(rows, fault.failure, fault.operation, at_s, None, (fault.request_id,) * bool(fault.request_id))
+    began_ns = view.process.wall_ns(view.began_ns)
+    for same in view.book.sdk.faults if view.book.only_sdk else ():  # beside records of ours they tell the same again
+        first_s, last_s = (same.first_ns - began_ns) / 1e9, (same.last_ns - began_ns) / 1e9
+        _count_error(rows, same.failure, same.operation, first_s, None, list(same.request_ids), same.count, last_s)
     return sorted(rows.values(), key=lambda row: row.first_s)
 
 
 def _count_error(
-    rows: dict[tuple[str, str, str], ErrorRow],
+    rows: dict[Kind, ErrorRow],
     failure: Failure,
     name: str,
     at_s: float,
     step: int | None,
     request_ids: Sequence[str] = (),
+    count: int = 1,
+    last_s: float = -math.inf,
 ) -> None:
-    message = first_line(failure.message, len(failure.message) + 1)  # without the request's id that the SDK adds
-    key = (failure.error_type, name, re.sub(r"\d+", "#", message))
+    key = kind_of(failure, name)
     known = rows.get(key)
     ids = [] if known is None else known.request_ids
     new = [each for each in request_ids if each not in ids]
@@ -254,9 +255,9 @@ def _count_error(
         failure.status_code,
         failure.category,
         name,
-        1 if known is None else known.count + 1,
+        count if known is None else known.count + count,
         at_s if known is None else min(known.first_s, at_s),
-        at_s if known is None else max(known.last_s, at_s),
+        max(at_s, last_s) if known is None else max(known.last_s, at_s, last_s),
         [*ids, *new],
         step if known is None else known.step,
         failure.traceback or ("" if known is None else known.traceback),
