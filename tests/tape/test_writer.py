@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 
 from tinkertape.tape import Recorder, SegmentFile, open_tape
 from tinkertape.tape.ledger import Ledger
+from tinkertape.tape.writer import CHUNK_BYTES
 
 
 def test_short_writes_are_gone_on_with_from_the_byte_where_they_ended(folder: Path) -> None:
@@ -48,6 +49,25 @@ def test_a_full_disk_loses_nothing_that_fits_into_memory(folder: Path) -> None:
     assert [event.metadata["n"] for event in tape] == list(range(50))
     assert (tape.torn, tape.set_aside) == (0, 0)
     assert tape.ledger() == Ledger(recorded=50, pending=50)
+
+
+def test_of_large_events_few_are_taken_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a close that may wait two seconds finds none of them written."""
+    recorder = Recorder(folder, "run-1")
+    make, taken = recorder._lines.lines, []
+
+    def lines(snapshots: list[bytes], index: int) -> list[bytes]:
+        taken.append(sum(map(len, snapshots[:-1])))
+        return make(snapshots, index)
+
+    monkeypatch.setattr(recorder._lines, "lines", lines)
+    with recorder._writer._file_lock:
+        for _ in range(12):
+            recorder.log("large", {"text": "x" * 100_000})
+
+    assert recorder.close(timeout_s=60)
+    assert max(taken) < CHUNK_BYTES
+    assert [event.name for event in open_tape(folder)] == ["large"] * 12
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,11 @@ class Point:
     __eq__ = object.__eq__
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    x: int
+
+
 @dataclasses.dataclass(slots=True)
 class Guarded:
     x: int
@@ -170,6 +175,8 @@ ODD: list[Callable[[], Any]] = [
     lambda: decimal.Decimal("sNaN"),
     lambda: uuid.UUID(int=5),
     lambda: 2**100_000,
+    lambda: -(2**63) - 1,
+    lambda: {Place(1): "a dict's key that is no JSON's"},
     lambda: "\ud800",
     lambda: {"\udfff": "\ud800\udc00"},
     lambda: pit(lambda inner: [inner], 2_000),

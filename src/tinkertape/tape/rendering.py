@@ -27,7 +27,7 @@ NODES_MAX = 20_000  # of one value, everything counted
 TEXT_MAX = 65_536  # characters of one string
 TEXTS_MAX = 400_000  # characters of one value, everything counted: three such, escaped, still fit into a line
 ARRAY_MAX = 1000  # elements of an array that are written out; a larger one is described
-_BIG_INT = 1 << 64
+_INT_MIN, _INT_TOP = -(1 << 63), 1 << 64  # what MessagePack has a form for
 _SEQUENCES: tuple[type, ...] = (
     list,
     tuple,
@@ -192,7 +192,7 @@ def _shown(value: Any) -> str:
 
 
 def _integer(value: int) -> int | str:
-    if -_BIG_INT < value < _BIG_INT:
+    if _INT_MIN <= value < _INT_TOP:
         return value
     return f"… (integer of {value.bit_length()} bits)" if value.bit_length() > 10_000 else str(value)
 

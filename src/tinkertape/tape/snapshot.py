@@ -14,6 +14,7 @@ their name have. Whatever else there is, of any type and depth, is redacted and 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping
@@ -41,6 +42,11 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _decode_flat = msgspec.msgpack.Decoder(
     tuple[int, _Text, _Text, _FlatDict, _FlatDict, _FlatDict, list[str] | None, bool]
 ).decode
+_decode_parts = msgspec.msgpack.Decoder(
+    tuple[int, str, str, msgspec.Raw, msgspec.Raw, msgspec.Raw, list[str] | None, bool]
+).decode
+_decode_container = msgspec.msgpack.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
+_UNREADABLE = "… (a dict whose keys cannot be shown)"
 _encode = msgspec.json.Encoder().encode
 _FRAME = (
     b'{"event":"%b","event_id":"%b%%04x-%%012x","event_session_index":%%d,"severity":"%b","timestamp":"%%b.%%06dZ",'
@@ -123,7 +129,7 @@ class LineMaker:
 
     def line_of_any(self, snapshot: bytes, index: int) -> bytes:
         """The line of an event, whatever is in it. Raises one of `UNENCODABLE`."""
-        monotonic_ns, name, severity, measurements, data, scope, span, is_log = _decode_snapshot(snapshot)
+        monotonic_ns, name, severity, measurements, data, scope, span, is_log = _decoded(snapshot)
         time_ns = monotonic_ns + self._offset_ns
         values = (measurements, data, scope)
         if _ODD_FLOAT.search(snapshot):
@@ -179,6 +185,27 @@ def _is_clean(form: bytes, keys: tuple[str, ...], name: str, parts: tuple[dict[s
         return False
     learn(form, keys, [name, *(value for part in parts if part for value in part.values())])
     return True
+
+
+def _decoded(snapshot: bytes) -> Any:
+    """What is in a snapshot. MessagePack has a form for a dict whose keys are dicts, as those of a frozen dataclass
+    are; Python has none.
+    """
+    try:
+        return _decode_snapshot(snapshot)
+    except msgspec.DecodeError:
+        monotonic_ns, name, severity, measurements, data, scope, span, is_log = _decode_parts(snapshot)
+        return monotonic_ns, name, severity, *map(_readable, (measurements, data, scope)), span, is_log
+
+
+def _readable(raw: msgspec.Raw) -> Any:
+    """As much of a part as can be read: where one value cannot be, those beside it are."""
+    with contextlib.suppress(msgspec.DecodeError):
+        return _decode_snapshot(raw)
+    with contextlib.suppress(msgspec.DecodeError):
+        found = _decode_container(raw)
+        return list(map(_readable, found)) if isinstance(found, list) else {k: _readable(v) for k, v in found.items()}
+    return _UNREADABLE
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from tinkertape.tape.segment import SegmentFile as SegmentFile
 SEGMENT_MAX = 16 * 1024 * 1024  # bytes; the segment that passes it is closed, and the next one begins
 INTERVAL_S = 0.05  # a killed process loses what is younger, and what was being written
 CHUNK = 200  # events between two releases of the GIL (facts/performance.md §2)
+CHUNK_BYTES = 256 * 1024  # of snapshots, and the one that passes it: of large events, as long takes a few
 ROUNDS_TO_SLEEP = 40  # empty rounds, then the thread sleeps until it is woken
 SLEEP_MAX_S = 10.0
 RETRY_S, RETRY_MAX_S = 0.05, 1.0  # how long a refusing disk is left alone
@@ -179,9 +180,12 @@ class Writer:
     def _take_chunk(self) -> int:
         """Make lines of the next events in the queue; how many there were. Under `_file_lock`."""
         chunk: list[bytes] = []
+        room = CHUNK_BYTES
         with contextlib.suppress(IndexError):  # empty, or emptied by a `close` that would wait no longer
-            while len(chunk) < CHUNK:
-                chunk.append(self._queue.popleft())
+            while len(chunk) < CHUNK and room > 0:
+                snapshot = self._queue.popleft()
+                chunk.append(snapshot)
+                room -= len(snapshot)
         first, self.taken = self.taken, self.taken + len(chunk)
         lines = self._lines(chunk, first)
         if len(lines) < len(chunk):
