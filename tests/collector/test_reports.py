@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
+from typing import ClassVar
 
 import msgspec
 import pytest
+from tests.diagnosis.builder import WALL, training_run
 from tests.waiting import wait_until
 
 from tinkertape.collector import reports as module
 from tinkertape.collector.reports import Reports
+from tinkertape.collector.run_row import STEP_WALLS, row_of, without_calls
 from tinkertape.context import Event
+from tinkertape.diagnosis import Diagnoser, as_dict
 from tinkertape.diagnosis.rule import rule_now
+from tinkertape.diagnosis.run_state import ProcessView, run_state
 from tinkertape.store import LedgerRow, ProcessRow, Summary
 from tinkertape.tape.format import timestamp
 from tinkertape.tape.ledger import Ledger
@@ -49,6 +55,9 @@ class MadeStore:
     def event_stream(self, run: str, after: int = 0) -> Iterator[tuple[int, Event]]:
         self.asked += 1
         return iter([(arrival, event) for arrival, event in self.events.get(run, []) if arrival > after])
+
+    def give_back_memory(self) -> None:
+        pass
 
     def ledgers(self, run: str) -> list[LedgerRow]:
         return []
@@ -182,3 +191,50 @@ def test_a_report_that_was_late_keeps_no_later_news_waiting(store, monkeypatch):
         assert wait_until(lambda: told == [1, 2], within_s=20.0)  # not after 30 s, 30 times as long
     finally:
         reports.close()
+
+
+class Watched(Diagnoser):
+    """A diagnosis; `alive` are those that somebody has."""
+
+    alive: ClassVar[weakref.WeakSet[Diagnoser]] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive.add(self)
+
+
+def test_a_diagnosis_that_nobody_asks_for_is_given_back_and_the_report_is_the_same(store, monkeypatch):
+    monkeypatch.setattr(module, "Diagnoser", Watched)
+    monkeypatch.setattr(module, "PERIOD_S", 0.01)
+    for place, event in enumerate(training_run([100.0] * 20).events()):
+        store.events.setdefault("r", []).append((WALL + place, msgspec.structs.replace(event, run="r")))
+    reports = reports_of(store)
+    reports.start()
+    try:
+        wait_until(lambda: store.noted)
+        told = reports.report("r")
+        monkeypatch.setattr(module, "IDLE_S", 0.0)
+        assert wait_until(lambda: not Watched.alive)
+        monkeypatch.setattr(module, "IDLE_S", 60.0)
+
+        again = reports.report("r")
+    finally:
+        reports.close()
+
+    assert len(told["spans"]) == 40
+    assert told == again
+
+
+@pytest.mark.parametrize(("until", "state"), [(None, "running"), (-50, "paused")])
+def test_a_row_and_a_state_need_no_calls(until, state):
+    diagnoser = Diagnoser()
+    for event in training_run([100.0] * 100, pauses={99: (0, 9000)}, hold=500).events()[:until]:
+        diagnoser.feed(event)
+    report = {**as_dict(diagnoser.report()), "run": "r"}
+    views = [ProcessView("p", {"pid": 1}, "", time.time_ns())]
+
+    small = without_calls(report)
+
+    assert row_of(small, 0) == row_of(report, 0)
+    assert [run_state(views, each, time.time_ns())[0] for each in (small, report)] == [state, state]
+    assert (len(small["steps"]), small["operations"]) == (STEP_WALLS, [])

@@ -4,11 +4,13 @@ made from it.
 Threads  any may ask; "tinkertape-reports" follows what the loader stored, writes the rows of the list, and tells the
          hub. One lock a run.
 Rules    a row is stored with the name of the rules that made it; one that other rules made is made anew.
-Memory   the diagnoses of the `KEPT` runs that were asked for last are kept; another begins anew from the store.
+Memory   the diagnoses of the `KEPT` runs that were asked for last are kept, while somebody asks: each grows with the
+         calls of its run, as the report does, and not with its events. Another begins anew from the store.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import OrderedDict
@@ -17,7 +19,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tinkertape.collector.run_row import row_of
+from tinkertape.collector.run_row import row_of, without_calls
 from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser, as_dict
 from tinkertape.diagnosis.report import State
@@ -29,6 +31,7 @@ from tinkertape.store import Store, Summary
 from tinkertape.tape.ledger import Ledger, total
 
 KEPT = 16
+IDLE_S = 60.0  # a diagnosis that nobody asked for so long is given back
 ROOMS = ("diagnosis", "collector")  # what a row says is decided there
 LIVE_MAX = 1_000  # of the newest runs: those that went on when the collector ended may be over by now
 PERIOD_S = 0.25  # the news of a run, at most so often
@@ -54,7 +57,8 @@ class Followed:
         self.last_event_ns = 0  # as the next: an event's time, but not after it arrived, whatever its clock says
         self.signs = Signs()
         self.sessions: dict[str, None] = {}  # of a plain SDK's events, in order
-        self.report: dict[str, Any] | None = None
+        self.report: dict[str, Any] = {}  # the last one, without its calls
+        self.asked_s = 0.0  # monotonic
 
     def catch_up(self, store: Store) -> bool:
         """Feed what is new; True if there was anything."""
@@ -175,6 +179,7 @@ class Reports:
             if followed is None:
                 followed = self._followed[run] = Followed(run)
             self._followed.move_to_end(run)
+            followed.asked_s = time.monotonic()
             while len(self._followed) > KEPT:
                 self._followed.popitem(last=False)
             return followed
@@ -203,7 +208,7 @@ class Reports:
     ) -> tuple[dict[str, Any], list[ProcessView]]:
         """The report of a run that has caught up, and its processes. Under its lock."""
         now_ns = time.time_ns()
-        before = followed.report or {}
+        before = followed.report
         views, loading = self._looked_at(followed, now_ns)
         state, status = run_state(views, before, now_ns)
         until_ns = now_ns if state in LIVE else None
@@ -218,8 +223,8 @@ class Reports:
         report.setdefault("name", "")
         report["sessions"] = list(dict.fromkeys([*(report.get("sessions") or []), *followed.sessions]))
         report["project"] = report.get("project") or "default"
-        followed.report = report
-        return dict(report), views
+        followed.report = without_calls(report)
+        return report, views
 
     def _looked_at(self, followed: Followed, now_ns: int) -> tuple[list[ProcessView], bool]:
         """The processes of a run; and does it seem killed only because its end, which stands on its tape, is not
@@ -241,7 +246,7 @@ class Reports:
             self.grown(self._store.runs_behind())
             self.grown([row.run for row in self._store.runs(LIVE_MAX) if row.summary.get("state") in LIVE])
             self._outdated = self._store.runs_made_otherwise(rule_now(*ROOMS))[::-1]
-        looked_s = 0.0
+        looked_s, given_back_s = 0.0, time.monotonic()
         while not self._closing:
             self._wake.wait(PERIOD_S)
             self._wake.clear()
@@ -249,6 +254,9 @@ class Reports:
             if now_s - looked_s > LOOK_AGAIN_S:
                 looked_s = now_s
                 self._look_again()
+            if now_s - given_back_s > IDLE_S:
+                given_back_s = now_s
+                self._give_back(now_s)
             due = self._due(now_s)
             if not due and self._outdated:  # one at a time: what is new comes first
                 due = [self._outdated.pop()]
@@ -270,6 +278,15 @@ class Reports:
         with self._table_lock:
             self._grown.update(old)
 
+    def _give_back(self, now_s: float) -> None:
+        with self._table_lock:
+            idle = [run for run, followed in self._followed.items() if now_s - followed.asked_s > IDLE_S]
+            for run in idle:
+                del self._followed[run]
+        if idle:
+            gc.collect()  # its records know each other
+            self._store.give_back_memory()
+
     def _due(self, now_s: float) -> list[str]:
         with self._table_lock:
             due = [run for run in self._grown if self._not_before_s.get(run, 0.0) <= now_s]
@@ -287,7 +304,7 @@ class Reports:
         with self._table_lock:
             before = self._rows.get(run)
             if run not in self._moved:
-                self._rows[run] = made
+                self._rows[run] = msgspec.structs.replace(made, report=without_calls(made.report))
             self._not_before_s[run] = ended_s + min(REST_MAX_S, max(PERIOD_S, rest * used_s))
         changed = before is None or before.row["state"] != row["state"]
         if changed or (before is not None and before.row["events"] != row["events"]):

@@ -43,6 +43,16 @@ def row_of(report: Mapping[str, Any], last_event_ns: int) -> dict[str, Any]:
     }
 
 
+def without_calls(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report as long as the run is small: what its row and state are made of, and no table that names every call."""
+    ongoing = {
+        "spans": [span for span in report.get("spans") or [] if span.get("open")],
+        "pauses": [pause for pause in report.get("pauses") or [] if pause.get("ended_s") is None],
+        "steps": (report.get("steps") or [])[-STEP_WALLS:],
+    }
+    return {**report, "operations": [], "errors": [], "retries": [], "loss": [], **ongoing}
+
+
 def is_healthy(report: Mapping[str, Any]) -> bool:
     """As `Report.healthy`, of a report as plain data."""
     return bool((report.get("verdict") or {}).get("well")) and not report.get("findings")

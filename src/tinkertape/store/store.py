@@ -143,10 +143,14 @@ class Store:
         if self._rows_since >= MANY_ROWS:
             self._rows_since = 0
             gc.collect(1)
-            with contextlib.suppress(StoreError):  # an engine without it
-                queries.give_back_memory(self._engine)
-            if _malloc_trim is not None:
-                _malloc_trim(0)
+            self.give_back_memory()
+
+    def give_back_memory(self) -> None:
+        """Give the system what neither the engine nor Python uses any more."""
+        with contextlib.suppress(StoreError):  # an engine without it
+            queries.give_back_memory(self._engine)
+        if _malloc_trim is not None:
+            _malloc_trim(0)
 
     def reject(self, rows: Sequence[Rejected]) -> None:
         """Remember what was set aside, and why."""
