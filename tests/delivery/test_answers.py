@@ -24,6 +24,7 @@ import tinkertape.delivery
 from tinkertape.config import new_ulid
 from tinkertape.delivery import Delivery
 from tinkertape.delivery.post import RETRY_AFTER_MAX_S, Answer, Collector, retry_after_s
+from tinkertape.delivery.segments import Segment
 from tinkertape.delivery.sender import BACKOFF_MAX_S, Sender
 from tinkertape.errors import DeliveryError
 from tinkertape.tape import Recorder, open_tape
@@ -109,6 +110,35 @@ def test_the_refused_ones_are_set_aside_also_when_they_come_first(recorder: Reco
 
     assert ours.names == ["my.event"]
     assert open_tape(recorder.folder).ledger().rejected == poison
+
+
+def test_more_refused_ones_in_a_row_than_make_a_server_look_wrong_are_set_aside_if_it_took_others(
+    recorder: Recorder, ours: Door
+) -> None:
+    ours.answers = refusing("my.poison")
+    for name in ["my.event"] * 500 + ["my.poison"] * 50 + ["my.event"]:
+        recorder.record(name, {}, {}, None)
+    assert send(recorder, ours)
+
+    assert len(ours.events) == 501
+    assert open_tape(recorder.folder).ledger().rejected == 50
+
+
+def test_a_collector_that_was_not_there_yet_when_it_was_first_asked_gets_whole_lines(
+    recorder: Recorder, foreign: Door
+) -> None:
+    foreign.answers = lambda body: (404, {})  # a proxy, and nobody behind it
+    recorder.record("tinker.request.start", {"size": 1}, {}, None)
+    recorder.flush()
+    sender = sender_to(foreign)
+    segment = Segment(recorder.path, sender.collector.address)
+    assert segment.acquire()
+    assert sender.send(segment, sender.read(segment)) > 0
+
+    foreign.ours, foreign.answers = True, lambda body: (200, {})
+    assert sender.send(segment, sender.read(segment)) == 0
+    segment.release()
+    assert foreign.names == ["tinker.request.start"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 500], ids=str)

@@ -260,9 +260,9 @@ def test_start_keeps_its_run_within_max_bytes(tmp_path: Path) -> None:
     telemetry.flush()
     wait_until(lambda: size(telemetry.tape) < 1_000_000)
     telemetry.close()
+    wait_until(lambda: open_tape(telemetry.tape).ledger() == telemetry.ledger())  # more may go until then
 
     ledger = open_tape(telemetry.tape).ledger()
-    assert ledger == telemetry.ledger()
     assert ledger.balanced and ledger.recorded >= 1_500 and ledger.dropped["space"] > 500
 
 

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 from tinkertape.tape import Recorder, SegmentFile, open_tape
 from tinkertape.tape.ledger import Ledger
-from tinkertape.tape.writer import CHUNK_BYTES
+from tinkertape.tape.writer import CHUNK, CHUNK_BYTES
 
 
 def test_short_writes_are_gone_on_with_from_the_byte_where_they_ended(folder: Path) -> None:
@@ -68,6 +68,32 @@ def test_of_large_events_few_are_taken_at_once(folder: Path, monkeypatch: pytest
     assert recorder.close(timeout_s=60)
     assert max(taken) < CHUNK_BYTES
     assert [event.name for event in open_tape(folder)] == ["large"] * 12
+
+
+def test_a_close_waits_for_no_longer_than_the_chunk_that_is_being_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(folder, "run-1")
+    make, by, is_begun = recorder._lines.lines, [], threading.Event()
+
+    def lines(snapshots: list[bytes], index: int) -> list[bytes]:
+        by.append(threading.current_thread().name)
+        is_begun.set()
+        wait_until(lambda: recorder._writer._closing)
+        return make(snapshots, index)
+
+    monkeypatch.setattr(recorder._lines, "lines", lines)
+    with recorder._writer._file_lock:
+        for n in range(5 * CHUNK):
+            recorder.log("a", {"n": n})
+        flushing = threading.Thread(target=recorder.flush, args=(60,), name="flushing")
+        flushing.start()
+    assert is_begun.wait(60)
+
+    assert recorder.close(timeout_s=60)
+    flushing.join()
+    assert len(by) == 5 and by[1:] == ["MainThread"] * 4
+    assert [event.metadata["n"] for event in open_tape(folder)] == list(range(5 * CHUNK))
 
 
 @pytest.mark.parametrize(

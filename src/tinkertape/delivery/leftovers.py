@@ -197,7 +197,7 @@ class _Pushing:
         return [left for left in found.values() if left.events]
 
     def _events_left(self, each: _Open) -> int:
-        foreign = self._sender.reached and not self._sender.ours
+        foreign = self._sender.is_foreign
         reader = Reader(each.path, _acknowledged(each.path, self._address))
         events = 0
         for record in reader.records():

@@ -7,7 +7,8 @@ fault, and halving finds it.
 
 An event that is refused alone is set aside only when the collector is seen to take others: one was accepted since the
 first refusal, or one that comes after it is. A collector that refuses everything, since it is another version or no
-collector at all, so loses nothing: after `REFUSED_IN_A_ROW` it is left alone for a while, and all of it is tried again.
+collector at all, so loses nothing: after `REFUSED_IN_A_ROW`, or `REFUSED_BY_A_TAKER`, it is left alone for a while, and
+all of it is tried again.
 
 No thread, no lock: whoever sends owns it.
 """
@@ -30,6 +31,7 @@ from tinkertape.tape.refused import Refused
 OURS_MAX_EVENTS = 500
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 REFUSED_IN_A_ROW = 20  # events, each alone, and none accepted: it is not they that are at fault
+REFUSED_BY_A_TAKER = 200  # where the collector took others of the segment, or of this process, before
 
 _log = logging.getLogger("tinkertape")
 
@@ -60,6 +62,7 @@ class Sender:
         self.stopped = self.why = ""
         self._threshold = threshold
         self._ours: bool | None = None
+        self._asks_again = False
         self._hunts: dict[Path, _Hunt] = {}
         self._places: dict[Path, tuple[int, int]] = {}  # beyond the mark: offset, events accepted up to there
         self._said: set[str] = set()
@@ -67,10 +70,17 @@ class Sender:
 
     @property
     def ours(self) -> bool:
-        """Is it a collector of ours? Asked once; raises `DeliveryError` when nobody answers."""
-        if self._ours is None:
-            self._ours = self.collector.is_ours()
+        """Is it a collector of ours? Asked once; of one that is none, after a failure again: it may have been a proxy
+        that answered while nobody stood behind it. Raises `DeliveryError` when nobody answers.
+        """
+        if self._ours is None or self._asks_again:
+            self._ours, self._asks_again = self.collector.is_ours(), False
         return self._ours
+
+    @property
+    def is_foreign(self) -> bool:
+        """Did it say that it is none of ours?"""
+        return self._ours is False
 
     @property
     def reached(self) -> bool:
@@ -154,6 +164,7 @@ class Sender:
         """How long to wait after a failure: as the collector wishes, else longer each time; never all at once."""
         self.failed += 1
         self.why = reason
+        self._asks_again = not self._ours
         _log.debug("tinkertape: delivery waits: %s", reason)
         if wish_s is not None:
             return wish_s * self._jitter.uniform(1.0, 1.1)
@@ -223,7 +234,8 @@ class Sender:
             self._hunts.pop(segment.path)
             return self._remember(segment, batch.next_offset, 0, [*hunt.aside, *culprits])
         hunt.aside += culprits
-        if len(hunt.aside) >= REFUSED_IN_A_ROW:
+        took = self.sent or segment.acknowledged.events
+        if len(hunt.aside) >= (REFUSED_BY_A_TAKER if took else REFUSED_IN_A_ROW):
             self._hunts.pop(segment.path)
             self._places.pop(segment.path, None)
             self._say(f"{self.collector.address} refuses every event ({answer.reason}); the tape keeps them")

@@ -165,6 +165,8 @@ class Writer:
         if not at_once and time.monotonic() < self._retry_at:
             return False
         while self._rest or events > 0:
+            if self._closing and not at_once:
+                return False  # `close` goes on with what is left, and waits for nobody's turn to end
             if self._rest and not self._write_rest():
                 return False
             if events > 0:
