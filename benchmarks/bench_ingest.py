@@ -4,7 +4,9 @@ decoding the same bytes by `json.loads` in one thread? And the loader alone, bes
 A collector in a process of its own, with its store and loader at work; a process that sends bodies of 100 events over
 32 connections, on loopback and on the same cores; an event is counted when the answer to its body has come. Rounds of
 sending and of decoding alternate. Then the same at half that rate, for the time an answer takes. At the end everything
-that was acknowledged must be in the ledger. `--quick` has fewer rounds.
+that was acknowledged must be in the ledger. `--quick` has fewer rounds. `--phoenix PYTHON` beside it: the same events
+as OTLP spans to a server of Arize Phoenix, of that interpreter's packages; how many a second are acknowledged, and how
+many stored until all are.
 
 Wanted: half of what `json.loads` decodes (mixed; 0.45 lifecycle), p99 under 100 ms at half the rate, RSS under 400 MB;
 the loader a quarter (at least a fifth) of the typed decode, and 100 000 events a second.
@@ -12,7 +14,9 @@ the loader a quarter (at least a fifth) of the typed decode, and 100 000 events 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import statistics
@@ -20,18 +24,20 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ingest_peer import Phoenix, PhoenixMissing, Sent, post_all, spans_of
 from tinkertape.collector import serve
 from tinkertape.collector.inbox import Inbox
 from tinkertape.collector.intake import take_in
 from tinkertape.collector.loader import Loader, collect_less
 from tinkertape.store import Store
 from tinkertape.tape.format import EventLine
+from tinkertape.wire import TELEMETRY_PATH
 
 QUICK = "--quick" in sys.argv
 SDK_FILE = Path(__file__).parents[1] / "tests" / "data" / "telemetry" / "sdk-0.38.0.jsonl"
@@ -43,6 +49,7 @@ WANTED = {"lifecycle": 0.45, "mixed": 0.50}  # of json.loads
 P99_MAX_MS, RSS_MAX_MB = 100.0, 400.0
 LOADED = 100_000 if QUICK else 300_000  # events, by the loader alone
 LOADER_WANTED, LOADER_MUST, LOADER_RATE = 0.25, 0.20, 100_000.0
+PEER_BODIES = 50 if QUICK else 200  # to the collector and to Phoenix
 RESERVED = 12  # digits of the number that makes each event one of its own
 
 
@@ -173,13 +180,21 @@ def backlog_bytes(url: str) -> float:
     return float(next(line for line in text.splitlines() if "backlog_bytes " in line and line[0] != "#").split()[1])
 
 
-def ingest() -> bool:
+@contextlib.contextmanager
+def collecting() -> Iterator[tuple[str, int | None]]:
+    """A collector in a process of its own: its address and process."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="tinkertape-bench-") as folder:
         ours, theirs = context.Pipe()
         serving = context.Process(target=collector, args=(folder, theirs))
         serving.start()
-        url = ours.recv()
+        yield ours.recv(), serving.pid
+        serving.terminate()
+        serving.join()
+
+
+def ingest() -> bool:
+    with collecting() as (url, pid):
         measured = {kind: measure(kind, url) for kind in WANTED}
         sent = sum(count for _, _, count in measured.values())
         began = time.perf_counter()
@@ -187,14 +202,48 @@ def ingest() -> bool:
             time.sleep(0.2)
         took = time.perf_counter() - began
         ledger = json.load(urllib.request.urlopen(f"{url}/api/v1/ledger"))
-        rss_mb, top_mb = memory_mb(serving.pid, "VmRSS"), memory_mb(serving.pid, "VmHWM")
+        rss_mb, top_mb = memory_mb(pid, "VmRSS"), memory_mb(pid, "VmHWM")
         print(f"ledger: {ledger} · {sent:,} events acknowledged; the last was stored {took:.0f} s after the end")
         print(f"RSS of the collector, its store open: {rss_mb:.0f} MB at the end, {top_mb:.0f} MB at most")
-        serving.terminate()
-        serving.join()
     is_whole = ledger["stored"] == ledger["recorded"] == sent
     reached = all(measured[kind][0] >= WANTED[kind] and measured[kind][1] < P99_MAX_MS for kind in WANTED)
     return is_whole and reached and top_mb < RSS_MAX_MB
+
+
+def beside_phoenix(python: str) -> None:
+    """The same events to both, one after the other, from the same generator."""
+    bodies = [filled(body_of("mixed"), number) for number in range(PEER_BODIES)]
+    spans = [spans_of(json.loads(body)["events"], number) for number, body in enumerate(bodies)]
+    with Phoenix(python) as phoenix:
+        send = post_all(phoenix.url, phoenix.path, phoenix.content_type, spans, CONNECTIONS)
+        peer = told_peer(f"Phoenix {phoenix.version}", send, phoenix.stored, phoenix.pid)
+    with collecting() as (url, pid):
+
+        def stored() -> int:
+            return PEER_BODIES * BATCH if backlog_bytes(url) == 0 else 0
+
+        ours = told_peer(
+            "tinkertape", post_all(url, TELEMETRY_PATH, "application/json", bodies, CONNECTIONS), stored, pid
+        )
+    print(f"beside Phoenix: {ours[0] / peer[0]:.0f} times as many acknowledged, {ours[1] / peer[1]:.0f} times stored")
+
+
+def told_peer(
+    name: str, send: Coroutine[Any, Any, Sent], stored: Callable[[], int], pid: int | None
+) -> tuple[float, float]:
+    """Send; print and return the rates of what is acknowledged, and of what is stored until it is all."""
+    began_s = time.perf_counter()
+    sent = asyncio.run(send)
+    while stored() < PEER_BODIES * BATCH:
+        time.sleep(0.05)
+    acknowledged = PEER_BODIES * BATCH / sent.seconds
+    rate = PEER_BODIES * BATCH / (time.perf_counter() - began_s)
+    print(
+        f"{name}: {PEER_BODIES * BATCH:,} of the SDK's events, {acknowledged:9,.0f} a second acknowledged "
+        f"({sent.refused} bodies refused for a while), {rate:9,.0f} stored; "
+        f"RSS {memory_mb(pid, 'VmHWM'):.0f} MB at most"
+    )
+    return acknowledged, rate
 
 
 def typed_rate(bodies: list[bytes]) -> float:
@@ -239,6 +288,17 @@ def load(kind: str) -> bool:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--phoenix", metavar="PYTHON", help="an interpreter that has arize-phoenix: only beside it")
+    python = parser.parse_args().phoenix
+    if python:
+        try:
+            beside_phoenix(python)
+        except PhoenixMissing as missing:
+            parser.error(str(missing))
+        return 0
+    print("Arize Phoenix: not measured; --phoenix PYTHON names an interpreter that has it")
     reached = [ingest()]
     context = multiprocessing.get_context("spawn")  # one store a process
     for kind in WANTED:
