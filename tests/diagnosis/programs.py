@@ -15,11 +15,12 @@ from tinker import types
 
 BASE = "simulated/bytes-bigram"
 PARAMS = types.SamplingParams(max_tokens=2)
+LOSS_S = 0.2  # how long the custom loss takes
 ADAM = types.AdamParams(learning_rate=1e-3)
 
 
 def batch(datums: int = 4, tokens: int = 63) -> list[types.Datum]:
-    given = list(range(32, 32 + tokens))
+    given = [32 + at % 96 for at in range(tokens)]
     inputs: Any = {"target_tokens": given, "weights": [1.0] * tokens}
     return [types.Datum(model_input=types.ModelInput.from_ints(given), loss_fn_inputs=inputs)] * datums
 
@@ -64,6 +65,35 @@ def one_by_one(service: tinker.ServiceClient) -> None:
     for _ in range(2):
         sampling.sample(prompt(), 1, PARAMS).result()
         sampling.compute_logprobs(prompt()).result()
+
+
+def large(megabytes: int) -> Callable[[tinker.ServiceClient], None]:
+    """A call whose body is about so large, after a small one: it opens the connection."""
+    datums = 2 * megabytes
+    tokens = 1_000_000 * megabytes // datums // 16  # 16 bytes each: itself, its target, its weight
+
+    def run(service: tinker.ServiceClient) -> None:
+        training = trainer(service)
+        training.forward_backward(batch(), "cross_entropy").result()
+        training.forward_backward(batch(datums, tokens), "cross_entropy").result()
+
+    return run
+
+
+def custom_loss(service: tinker.ServiceClient) -> None:
+    """Your code runs the loss between the halves of a call; and once more with a call behind it."""
+
+    def loss(_data: list[types.Datum], logprobs: list[Any]) -> tuple[Any, dict[str, float]]:
+        time.sleep(LOSS_S)
+        return -sum((each.sum() for each in logprobs[1:]), logprobs[0].sum()), {}
+
+    training = trainer(service)
+    training.forward_backward_custom(batch(), loss).result()
+    training.optim_step(ADAM).result()
+    first = training.forward_backward_custom(batch(), loss)
+    second = training.optim_step(ADAM)
+    first.result()
+    second.result()
 
 
 def chunks(service: tinker.ServiceClient) -> None:
@@ -152,8 +182,13 @@ def given_up(service: tinker.ServiceClient) -> None:
 PROGRAMS: dict[str, Callable[[tinker.ServiceClient], None]] = {
     "one by one": one_by_one,
     "four chunks": chunks,
+    "a custom loss": custom_loss,
     "200 samples at once": samples(200),
     "five samples": samples(5),
+    "1 MB": large(1),
+    "8 MB": large(8),
+    "20 MB": large(20),
+    "40 MB": large(40),
     "one call": one_call,
     "the GIL held across ready": gil_held,
     "threads that spin": spinning,

@@ -1,7 +1,7 @@
 """A program that trains against simulated services, recorded; run as a process of its own.
 
 It reads one JSON object a line from stdin, {"url", "directory", "steps", "pipelined", "samples", "last_only"}, trains,
-samples so many at once, and answers one line: {"tape", "failed"}. With "last_only" it waits for
+samples so many at once, and answers one line: {"tape", "failed", "left_open"}. With "last_only" it waits for
 the last call of a step alone; with "program" it runs one of `programs.py`.
 """
 
@@ -111,7 +111,8 @@ def run(order: dict[str, object]) -> dict[str, object]:
                 sample(service, int(str(order["samples"])))
     finally:
         telemetry.close()
-    return {"tape": str(telemetry.tape), "failed": failed}
+    left_open = not hasattr(tinker.ServiceClient, "close")  # SDKs before 0.27: its heartbeats go on
+    return {"tape": str(telemetry.tape), "failed": failed, "left_open": left_open}
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.diagnosis.training import Starvation
-from tests.versions.releases import cache
+from tests.versions.releases import releases
+from tests.versions.runs import BESIDE, path_for
 
 from tinkertape import sim
 from tinkertape.diagnosis import Diagnoser, Report
@@ -29,20 +30,18 @@ from tinkertape.sim import Scenario, Sim, read_truth
 from tinkertape.tape import open_tape
 
 MS = 1_000_000
+RELEASE = os.environ.get("TINKERTAPE_TESTS_RELEASE")  # "0.24.1": that SDK, which tests/versions put into its cache
 CONNECT_NS = 20 * MS  # to open a connection, of which the service sees nothing
 
 
 class Trainer:
-    """The process that trains, for one scenario after the other."""
+    """The process that trains, for one scenario after the other: a new one, where the SDK could not close its client.
+
+    Such a client's heartbeats go on for ever, and to the next run they are exchanges with a service that is gone.
+    """
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.diagnosis.training"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TINKER_TELEMETRY": "0", **_of_release()},
-        )
+        self._process = _trainer()
 
     def run(
         self,
@@ -68,16 +67,29 @@ class Trainer:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
             answer = json.loads(self._process.stdout.readline())
+        if answer["left_open"]:
+            self.close()
+            self._process = _trainer()
         return Run(Path(answer["tape"]), read_truth(truth), here.end(), tuple(answer["failed"]))
 
     def close(self) -> None:
         self._process.communicate(timeout=20)
 
 
+def _trainer() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.diagnosis.training"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TINKER_TELEMETRY": "0", **_of_release()},
+    )
+
+
 def _of_release() -> dict[str, str]:
-    """TINKERTAPE_TESTS_RELEASE=0.24.1: with that SDK, which tests/versions has put into its cache."""
-    version = os.environ.get("TINKERTAPE_TESTS_RELEASE")
-    return {"PYTHONPATH": str(cache() / f"tinker-{version}")} if version else {}
+    """That SDK; and as much of torch as a custom loss needs."""
+    folders = next((path_for(release) for release in releases() if release.version == RELEASE), [BESIDE])
+    return {"PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
 @contextlib.contextmanager

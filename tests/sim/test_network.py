@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 from tests.sim.client import INSTANT, of_kind, train, trainer
@@ -9,6 +11,38 @@ from tests.waiting import wait_until
 from tinker import types
 
 from tinkertape.sim import ConnectionFault, Outage, Scenario
+
+NARROW = 1_000_000  # bytes a second
+LATE_NS = 10_000_000  # what a pipe that rested may carry at once
+
+
+def test_what_is_sent_at_once_shares_a_narrow_network(wire_of):
+    wire = wire_of(Scenario(upload_bytes_per_s=NARROW))
+    body = b'{"events": [], "filler": "' + b"x" * 150_000 + b'"}'
+
+    with ThreadPoolExecutor(2) as pool:
+        sent = [pool.submit(wire.http.post, "/telemetry", content=body) for _ in range(2)]
+        assert [each.result().json() for each in sent] == [{"status": "accepted"}] * 2
+
+    wait_until(lambda: len(of_kind(wire.sim, "exchange", request_bytes=len(body))) == 2)
+    lines = of_kind(wire.sim, "exchange", request_bytes=len(body))
+    took_ns = max(line["body_ns"] for line in lines) - min(line["headers_ns"] for line in lines)
+    assert took_ns >= 2 * len(body) / NARROW * 1e9 - LATE_NS
+
+
+def test_an_answer_over_a_narrow_network_is_whole_and_takes_as_long_as_its_size_says(wire_of):
+    text = b"ab" * 8_000
+    wire = wire_of(Scenario(compute_s=INSTANT, download_bytes_per_s=NARROW))
+    model_id = wire.model()
+
+    result = wire.result(wire.forward_backward(model_id, seq=1, text=text))
+
+    assert result["loss_fn_outputs"][0]["logprobs"]["shape"] == [len(text) - 1]
+    wait_until(
+        lambda: of_kind(wire.sim, "exchange", path="/api/v1/retrieve_future", status=200)[-1]["response_bytes"] > 65_536
+    )
+    line = of_kind(wire.sim, "exchange", path="/api/v1/retrieve_future", status=200)[-1]
+    assert line["at_ns"] - line["handled_ns"] >= line["response_bytes"] / NARROW * 1e9 - LATE_NS
 
 
 @pytest.mark.parametrize("how", ["reset", "half"])

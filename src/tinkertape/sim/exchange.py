@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tinkertape.sim.errors import RequestRefused
 from tinkertape.sim.faults import ConnectionFault
 from tinkertape.sim.lines import SECOND
+from tinkertape.sim.network import PIECE_BYTES
 from tinkertape.sim.service import Exchange, Service
 
-BODY_WITHIN_S = 30.0
+PIECE_WITHIN_S = 30.0
 GARBLED = b"<html><body><h1>502 Bad Gateway</h1></body></html>\n"
 
 
@@ -78,19 +79,25 @@ class Exchanges:
     async def _read(self, headers: dict[str, str], receive: Receive, exchange: Exchange) -> bytes:
         body = bytearray()
         most = self.service.scenario.max_body_bytes
-        try:
-            async with asyncio.timeout(BODY_WITHIN_S):
-                while True:
-                    message = await receive()
-                    body += message.get("body", b"")
-                    if len(body) > most:
-                        raise RequestRefused(413, f"this body is larger than {most} bytes")
-                    if not message.get("more_body"):
-                        break
-        except TimeoutError as error:
-            raise RequestRefused(408, f"this body did not come within {BODY_WITHIN_S:.0f} s") from error
+        more = True
+        while more:
+            message = await _receive(receive)
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            await self.service.network.up.carry(len(piece))
+            body += piece
+            if len(body) > most:
+                raise RequestRefused(413, f"this body is larger than {most} bytes")
         exchange.body_ns, exchange.request_bytes = time.perf_counter_ns(), len(body)
         return unpack(bytes(body), headers.get("content-encoding", ""), most)
+
+
+async def _receive(receive: Receive) -> Message:
+    """The next piece of a body."""
+    try:
+        async with asyncio.timeout(PIECE_WITHIN_S):
+            return await receive()
+    except TimeoutError as error:
+        raise RequestRefused(408, f"of this body nothing came for {PIECE_WITHIN_S:.0f} s") from error
 
 
 class Answer:
@@ -117,10 +124,22 @@ class Answer:
             await self._break(fault, message)
             return
         is_lost = self._service.network.has_reset(self._scope["client"])
-        await self._send(message)
-        self._bytes += len(message.get("body", b""))
+        await self._carry(message)
         if not is_lost and message["type"] == "http.response.body" and not message.get("more_body"):
             self._write()
+
+    async def _carry(self, message: Message) -> None:
+        """Send it, where the network is narrow in pieces."""
+        body, pipe = message.get("body", b""), self._service.network.down
+        self._bytes += len(body)
+        if not pipe.bytes_per_s or not body:
+            await self._send(message)
+            return
+        for began in range(0, len(body), PIECE_BYTES):
+            piece = body[began : began + PIECE_BYTES]
+            await pipe.carry(len(piece))
+            is_last = began + PIECE_BYTES >= len(body) and not message.get("more_body")
+            await self._send({"type": message["type"], "body": piece, "more_body": not is_last})
 
     async def reset(self) -> None:
         """Instead of an answer: the client's connection is reset."""

@@ -50,6 +50,7 @@ ALLOWED = {  # by key, in whichever part it stands; times are seconds
     **dict.fromkeys(("samples_at_once", "metadata_from_bytes"), Allowed(0)),
     **dict.fromkeys(("length_s", "after_s", "retry_after_s", "one_way_s", "from_s", "until_s"), Allowed(0.0)),
     **dict.fromkeys(("poll_hold_s", "latency_s", "seq_gap_s"), Allowed(0.0)),
+    **dict.fromkeys(("upload_bytes_per_s", "download_bytes_per_s"), Allowed(0.0)),
     "factor": Allowed(0.0),
     "jitter": Allowed(0.0, 1.0),
     "share": Allowed(0.0, 1.0),

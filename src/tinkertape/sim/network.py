@@ -1,4 +1,5 @@
-"""The network between the simulated service and its clients: a connection breaks, or for a while nothing gets through.
+"""The network between the simulated service and its clients: it is narrow, a connection breaks, or for a while nothing
+gets through.
 
 Threads  none: everything runs on the service's event loop.
 """
@@ -15,17 +16,37 @@ from typing import Any
 import uvicorn
 
 from tinkertape.sim.faults import Outage
+from tinkertape.sim.lines import SECOND, sleep_until
+from tinkertape.sim.scenario import Scenario
 from tinkertape.sim.truth import Truth
 
 BACKLOG = 512
+PIECE_BYTES = 65_536  # what uvicorn reads of a body before it waits for us
+LATE_NS = 5_000_000  # a timer may end late by so much, and the pipe did not rest meanwhile
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends a reset
+
+
+class Pipe:
+    """One direction of what all clients share: so many bytes a second, each piece behind those that came before it."""
+
+    def __init__(self, bytes_per_s: float) -> None:
+        self.bytes_per_s = bytes_per_s  # 0: any number
+        self._free_ns = 0
+
+    async def carry(self, size: int) -> None:
+        """Until a piece of this size has passed."""
+        if self.bytes_per_s and size:
+            began_ns = max(self._free_ns, time.perf_counter_ns() - LATE_NS)
+            self._free_ns = began_ns + int(size / self.bytes_per_s * SECOND)
+            await sleep_until(self._free_ns)
 
 
 class Network:
     """Breaks connections. Clients are named by their address, as ASGI names them."""
 
-    def __init__(self, truth: Truth, forget: Callable[[], None]) -> None:
+    def __init__(self, scenario: Scenario, truth: Truth, forget: Callable[[], None]) -> None:
         """`forget` is called when the service is restarted."""
+        self.up, self.down = Pipe(scenario.upload_bytes_per_s), Pipe(scenario.download_bytes_per_s)
         self._truth = truth
         self._server: uvicorn.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()

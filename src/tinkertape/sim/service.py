@@ -95,7 +95,7 @@ class Service:
             state.load(self.shelf, self.base)
         self.works = Works(scenario, truth, self.keep)
         self.feeds: Feeds | None = Feeds() if scenario.client_config.get("sample_use_retrieve_futures") else None
-        self.network = Network(truth, self.works.forget)
+        self.network = Network(scenario, truth, self.works.forget)
         self.promises: OrderedDict[str, Promise] = OrderedDict()
         self.closing = False
         self._known: dict[tuple[str, Hashable], Known] = {}
