@@ -16,7 +16,7 @@ from tests.diagnosis.builder import MS, Script, training_run
 from tests.diagnosis.test_laws import any_run
 
 from tinkertape.context import Event
-from tinkertape.diagnosis import causes, live
+from tinkertape.diagnosis import Diagnoser, causes, live
 from tinkertape.diagnosis.book import Book
 from tinkertape.diagnosis.findings import Finding
 from tinkertape.diagnosis.live import LiveDiagnoser
@@ -241,3 +241,27 @@ def test_a_hundred_thousand_events_are_remembered_in_the_space_of_a_few_hundred_
     assert len(events) > 100_000
     assert most < 250
     assert size_of(diagnoser) < 25_000
+
+
+def eventful_run(events: int) -> list[Event]:
+    """A few calls, and between them much that the program says of itself, the same exceptions among it."""
+    script = training_run([100.0] * 3)
+    for number in range(events):
+        script.event("my.event", 100.0 + number / 100, {"loss": 1.5}, {"batch": f"batch-{number}"})
+        raised = {"exception_type": "ValueError", "exception_message": f"bad record in shard {number % 3}"}
+        script.event("telemetry.exception", 100.0 + number / 100, {}, {**raised, "traceback": "Traceback …"})
+        script.tick(100.0 + number / 100)
+    return script.events()
+
+
+def test_events_that_are_no_calls_leave_no_objects_for_the_report_of_a_run() -> None:
+    sizes, errors = [], []
+    for events in (300, 600):
+        diagnoser = Diagnoser()
+        for event in eventful_run(events):
+            diagnoser.feed(event)
+        sizes.append(size_of(diagnoser))
+        errors.append([(row.type, row.count, row.message) for row in diagnoser.report().errors])
+
+    assert sizes[1] <= sizes[0] + 10
+    assert errors == 2 * [[("ValueError", 3, "bad record in shard 0")]]

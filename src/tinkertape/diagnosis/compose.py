@@ -347,8 +347,8 @@ def _last_failure(view: View) -> Failure | None:
     if view.book.only_sdk:
         ended_by = view.book.sdk.ended_by
         return ended_by.failure if ended_by is not None else None
-    if view.process.failures:
-        return view.process.failures[-1]
+    if view.process.last_failure is not None:
+        return view.process.last_failure
     for operation in reversed(view.process.order):
         if operation.error is not None:
             return operation.error

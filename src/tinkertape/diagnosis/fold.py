@@ -294,7 +294,7 @@ class Fold:
         process.exit_status = exit_status if isinstance(exit_status, int) else None
 
     def _exception(self, process: Process, event: Event, at_ns: int) -> None:
-        process.failures.append(program_failure(event, at_ns))
+        process.failed(program_failure(event, at_ns))
 
 
 _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {

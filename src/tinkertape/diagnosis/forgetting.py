@@ -51,7 +51,8 @@ def forget(process: Process, held: Collection[int] = ()) -> None:
     del process.submit_starts[: max(index, len(process.submit_starts) - SUBMITS_KEPT)]
     _forget_waits(process, since_ns)
     process.pauses = [pause for pause in process.pauses if pause.ended_ns is None]
-    del process.retries[:-TROUBLES_KEPT], process.failures[:-TROUBLES_KEPT]
+    del process.retries[:-TROUBLES_KEPT]
+    process.failures.clear()
 
 
 def leave_out(process: Process, names: Collection[str] | None, mask: int) -> None:

@@ -17,6 +17,7 @@ from tinkertape.diagnosis.records import Attempt, BusyRuns, Claim, Failure, Oper
 from tinkertape.diagnosis.waits import Wait, Waits
 
 GIVEN_UP_KEPT = 256  # models
+FAILURES_KEPT = 1000  # a program may raise the same again and again, and say something else each time
 ALIKE, ALIKE_NS = 0.03, 10_000_000  # how far apart: stamps are late by some
 
 
@@ -71,7 +72,10 @@ class Process:
         self.pauses: list[Pause] = []
         self.open_pauses: dict[str, Pause] = {}
         self.retries: list[Retry] = []
-        self.failures: list[Failure] = []  # of the program, not of an operation
+        self.failures: dict[
+            tuple[str, str], Failure
+        ] = {}  # of the program: the first that said it
+        self.last_failure: Failure | None = None  # of the program, not of an operation
         self.sdk_busy = BusyRuns()
         self.stalls = BusyRuns()  # of the GIL
         self.connections = Connections()
@@ -98,6 +102,12 @@ class Process:
     def hold_ns(self) -> int | None:
         """How long the service holds a poll with nothing to say, as far as its answers tell."""
         return self.alike.held_ns if self.pending_ns is None else self.pending_ns
+
+    def failed(self, failure: Failure) -> None:
+        """The program raised something, maybe not for the first time."""
+        self.last_failure = failure
+        if not failure.is_interruption and len(self.failures) < FAILURES_KEPT:
+            self.failures.setdefault((failure.error_type, failure.message), failure)
 
     def next_submit_ns(self, at_ns: int) -> int | None:
         """The next e of any request after this one: the loop is one thread, so ours was suspended by then."""

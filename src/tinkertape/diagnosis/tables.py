@@ -222,11 +222,10 @@ def error_rows(view: View) -> list[ErrorRow]:
                 at_s = view.seconds(process, error.at_ns)
                 _count_error(rows, error, operation.name, at_s, view.step_of(operation), operation.request_ids)
         told = {(row.type, row.message) for row in rows.values()}
-        for failure in process.failures:
-            if not failure.is_interruption and (failure.error_type, failure.message) not in told:
+        for kind, failure in process.failures.items():
+            if kind not in told:
                 step = view.step_at(failure.at_ns) if process is view.process else None
                 _count_error(rows, failure, "", view.seconds(process, failure.at_ns), step)
-                told.add((failure.error_type, failure.message))
     began_ns = view.process.wall_ns(view.began_ns)
     for same in view.book.sdk.faults if view.book.only_sdk else ():  # beside records of ours they tell the same again
         first_s, last_s = (same.first_ns - began_ns) / 1e9, (same.last_ns - began_ns) / 1e9
