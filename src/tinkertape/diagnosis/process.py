@@ -72,9 +72,7 @@ class Process:
         self.pauses: list[Pause] = []
         self.open_pauses: dict[str, Pause] = {}
         self.retries: list[Retry] = []
-        self.failures: dict[
-            tuple[str, str], Failure
-        ] = {}  # of the program: the first that said it
+        self.failures: dict[tuple[str, str], Failure] = {}  # of the program: the first that said it
         self.last_failure: Failure | None = None  # of the program, not of an operation
         self.sdk_busy = BusyRuns()
         self.stalls = BusyRuns()  # of the GIL
