@@ -15,8 +15,9 @@ import coverage
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("tinkertape", deadline=None)  # how long an example takes says nothing here
-hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000)  # --hypothesis-profile=long
+# how long an example takes says nothing here; half of the usual number, and --hypothesis-profile=long for a thorough search
+hypothesis.settings.register_profile("tinkertape", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000)
 hypothesis.settings.load_profile("tinkertape")
 
 LONGEST = (  # what takes long comes first; what makes the machine busy on purpose, when the twenty seeds have trained

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tests.cli import forked
 
 TINKERTAPE = (sys.executable, "-m", "tinkertape")
 
@@ -25,11 +26,14 @@ def call(
     command: Sequence[str], directory: Path, *, cwd: Path | None = None, stdin: str = "", **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
+    where = environment(directory, **more)
+    if tuple(command[:3]) == TINKERTAPE and forked.reads(command[3:]) and "PYTHONPATH" not in more:
+        return forked.call(command[3:], where, cwd or Path.cwd(), stdin)
     return subprocess.run(
         list(command),
         cwd=cwd,
         input=stdin,
-        env=environment(directory, **more),
+        env=where,
         capture_output=True,
         text=True,
         timeout=60,

@@ -28,7 +28,7 @@ from tinkertape.tape import Ledger, open_tape, writer
 from tinkertape.tape.forms import segment_files
 from tinkertape.tape.writer import Durability
 
-EXAMPLES = hypothesis.settings().max_examples // 4
+EXAMPLES = hypothesis.settings().max_examples // 2
 STEPS = 20
 IN_MEMORY = Path("/dev/shm")  # where a sync costs nothing: what one is worth is modelled
 durabilities = st.sampled_from(["kill", "power"])

@@ -47,7 +47,8 @@ def test_a_pending_client_that_is_used_as_the_client_is_one_operation_a_call(con
     assert operations(events) == {"create_lora_training_client": 1, "forward_backward": 1, "optim_step": 1}
     stops = [events.one(f"tinker.training.{name}.stop") for name in ("forward_backward", "optim_step")]
     assert {stop.metadata["model_id"] for stop in stops} == {pending.result().model_id}
-    assert told and {warning.filename for warning in told} == {__file__}  # the SDK's, at the caller's line
+    lines = {warning.filename for warning in told if warning.category is not ResourceWarning}  # of what others left open
+    assert lines == {__file__}  # the SDK's, at the caller's line
 
 
 def test_a_gather_of_many_samples_is_as_many_operations_and_none_stays_open(connect: Connect, events: Events) -> None:
