@@ -15,7 +15,7 @@ import coverage
 import hypothesis
 import pytest
 
-# how long an example takes says nothing here; half of the usual number, and --hypothesis-profile=long for a thorough search
+# How long an example takes says nothing here. Half as many as usual; --hypothesis-profile=long searches for hours.
 hypothesis.settings.register_profile("tinkertape", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000)
 hypothesis.settings.load_profile("tinkertape")

@@ -47,7 +47,9 @@ def test_a_pending_client_that_is_used_as_the_client_is_one_operation_a_call(con
     assert operations(events) == {"create_lora_training_client": 1, "forward_backward": 1, "optim_step": 1}
     stops = [events.one(f"tinker.training.{name}.stop") for name in ("forward_backward", "optim_step")]
     assert {stop.metadata["model_id"] for stop in stops} == {pending.result().model_id}
-    lines = {warning.filename for warning in told if warning.category is not ResourceWarning}  # of what others left open
+    lines = {
+        warning.filename for warning in told if warning.category is not ResourceWarning
+    }  # of what others left open
     assert lines == {__file__}  # the SDK's, at the caller's line
 
 
