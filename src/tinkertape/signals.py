@@ -11,7 +11,8 @@ its own, but for the moment in which `before_death` runs, `PATIENCE_S` at most. 
   then puts the default back and sends the signal again. Where that fails, the main thread does it.
 
 Left as they are: a signal that the program or a library handles or ignores; process 1, which does not die of it; a
-start in another thread than the main one. A C call that keeps the interpreter's lock delays the death until it lets go.
+start in another thread than the main one; a program that closes our socket, as one that becomes a daemon does. A C call
+that keeps the interpreter's lock delays the death until it lets go.
 
 Threads  "tinkertape-sigterm" waits. Threads that are started inside `unsignalled` take no signal: who waits for one by
          `sigwait` gets it.
@@ -104,8 +105,10 @@ class _Watch:
             os.write(self.file, b".")
 
     def _run(self) -> None:
-        while self._writer() != os.getpid():  # a process that was forked past Python died of the signal
-            pass
+        while (writer := self._writer()) != os.getpid():  # a process that was forked past Python died of the signal
+            if writer is None:
+                self._give_up()
+                return
         if self._is_over:
             self._reads.close()
             self._writes.close()
@@ -119,13 +122,29 @@ class _Watch:
         ended.acquire(timeout=PATIENCE_S)
         _die()
 
-    def _writer(self) -> int:
-        """Wait until something is written; the process that wrote it, this one where the kernel does not say."""
-        _, ancillary, _, _ = self._reads.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+    def _writer(self) -> int | None:
+        """Wait until something is written; the process that wrote it, this one where the kernel does not say. None: the
+        socket was closed under us.
+        """
+        try:
+            written, ancillary, _, _ = self._reads.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+        except OSError:
+            return None
+        if not written:
+            return None
         for level, kind, told in ancillary:
             if level == socket.SOL_SOCKET and kind == getattr(socket, "SCM_CREDENTIALS", None):
                 return int(_CREDENTIALS.unpack(told[: _CREDENTIALS.size])[0])
         return os.getpid()
+
+    def _give_up(self) -> None:
+        """The program closed every file, as one that becomes a daemon does: their numbers may be its own by now."""
+        global _watch
+        self._reads.detach()
+        self._writes.detach()
+        if _watch is self:
+            _watch = None
+            _restore()
 
     def _end(self, ended: _thread.LockType) -> None:
         with guarded("signals.before_death"):

@@ -45,6 +45,7 @@ from tinkertape.wire import SEVERITIES, SEVERITY_RANK
 
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
+BEGINNING_S = 0.5  # for the tape's first lines, which are there when `start` returns, on a disk that answers
 DEATH_S = 0.5  # for the tape, and for its delivery, when SIGTERM ends the program
 
 _RANKS = {str(severity): rank for severity, rank in SEVERITY_RANK.items()}
@@ -245,7 +246,7 @@ def start(
     `watch=True` runs the detectors live. `flush_threshold` events or `flush_interval_s` seconds make a batch for a
     foreign server; a collector of ours is sent 500 events, 256 kB or 1 s at a time. `max_pending` events at most wait
     in memory. The run's folder takes `max_bytes` at most: then the oldest events go, those first that were delivered.
-    `durability="power"` syncs every write to the disk.
+    `durability="power"` syncs every write to the disk. The first lines are on tape when it returns, or after 0.5 s.
 
     Raises `ConfigError` for an argument or setting that cannot be used and `TapeError` for a folder that cannot be
     written.
@@ -274,6 +275,7 @@ def start(
         _current = telemetry
         os.environ["TINKERTAPE_RUN"] = run
         atexit.register(_close_at_exit)
+    telemetry.flush(BEGINNING_S)  # a program that is gone at once, by `os._exit` or another's image, was there
     return telemetry
 
 

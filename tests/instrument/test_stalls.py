@@ -21,7 +21,7 @@ from tinkertape import Bus, Poller
 from tinkertape.events import PROCESS_STALL
 from tinkertape.instrument import process
 from tinkertape.instrument.stalls import timers
-from tinkertape.instrument.stalls.evidence import Seen, held_ns
+from tinkertape.instrument.stalls.evidence import Evidence, Seen, held_ns
 from tinkertape.instrument.stalls.frames import STACK_MAX, likest, stack_of, stacks_in
 from tinkertape.instrument.stalls.monitor import TOLD_MAX, Budget
 from tinkertape.instrument.stalls.threads import Computed
@@ -329,6 +329,16 @@ def test_only_a_thread_that_asked_for_the_gil_was_kept_from_it(late_ms, switches
 
 def test_where_the_system_tells_nothing_of_threads_a_lateness_is_taken_for_a_stall():
     assert held_ns(300 * MS, Seen(None, None), Seen(None, None), 3, 0.005) == 298 * MS
+
+
+@linux
+def test_where_the_program_put_a_file_of_its_own_in_place_of_ours_the_waits_are_not_told():
+    evidence = Evidence()
+    assert evidence.now().starved_ns is not None
+    with Path(os.devnull).open("rb") as other:
+        os.dup2(other.fileno(), evidence._descriptor)
+
+    assert evidence.now().starved_ns is None
 
 
 def test_stacks_that_faulthandler_wrote_are_read():

@@ -155,6 +155,23 @@ def test_a_forked_child_dies_alone_and_after_the_close_all_is_as_it_was(terminat
     assert ("success", None) in ends(tape)
 
 
+CLOSES_ALL = """
+import os, signal, threading
+os.closerange(3, 256)
+watches = [thread for thread in threading.enumerate() if thread.name == "tinkertape-sigterm"]
+for thread in watches:
+    thread.join(20)
+print(any(thread.is_alive() for thread in watches), repr(signal.getsignal(signal.SIGTERM)), end=" ")
+"""
+
+
+def test_a_program_that_closes_every_file_has_its_signal_back_and_hears_nothing_of_it(terminated: Terminated) -> None:
+    status, stdout, stderr, tape = terminated(START + CLOSES_ALL + READY + FOR_EVER["a sleep"])
+
+    assert (status, stdout, stderr) == (-signal.SIGTERM, "False <Handlers.SIG_DFL: 0> ready\n", "")
+    assert ends(tape) == []
+
+
 FORKS_IN_C = """
 import ctypes, os, signal
 if ctypes.CDLL(None).fork() == 0:

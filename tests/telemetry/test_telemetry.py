@@ -192,6 +192,17 @@ def test_a_start_in_a_forked_child_gives_back_the_run_that_it_goes_on_recording(
     assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2]\n", "")
 
 
+@pytest.mark.parametrize("leaves", ["os._exit(9)", "os.execv('/bin/sh', ['sh', '-c', 'exit 9'])"])
+def test_a_program_that_is_gone_at_once_leaves_its_run_with_its_beginning(directory: Path, leaves: str) -> None:
+    done = run_script(directory, f"import os, tinkertape; tinkertape.start('short'); {leaves}")
+
+    assert (done.returncode, done.stderr) == (9, "")
+    [folder] = (directory / "tapes").iterdir()
+    tape = tinkertape.open_tape(folder)
+    assert [header.name for header in tape.headers] == ["short"]
+    assert [event.name for event in tape][:1] == ["telemetry.session.start"]
+
+
 def test_a_child_process_records_into_the_same_run_and_a_forked_one_too(directory: Path) -> None:
     script = """
 import os, subprocess, sys, tinkertape

@@ -41,9 +41,9 @@ class Evidence:
 
     def now(self) -> Seen:
         switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw if sys.platform == "linux" else None
-        if self._descriptor < 0:
-            return Seen(switches, None)
-        return Seen(switches, int(os.pread(self._descriptor, 64, 0).split()[1]))
+        with suppress(OSError, ValueError, IndexError):  # none; or its number is a file of the program's by now
+            return Seen(switches, int(os.pread(self._descriptor, 64, 0).split()[1]))
+        return Seen(switches, None)
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
