@@ -8,11 +8,13 @@ is about 60 us of processor a request; < 2 % for 1 000 samples at once, and < 20
 `./tt bench overhead [--pairs PAIRS]` the three loops, everything on against off
 `./tt bench overhead --split [TURNS]` samples one by one: of which part of us and in which thread it is
 `./tt bench overhead --hooks [TURNS]` samples one by one: what each hook takes, where it runs
+`./tt bench overhead --count [TURNS]` samples, and steps: what of ours runs, counted; a busy machine changes nothing
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from overhead_client import PARTS
+from own_work import CLOCKS
 from tinkertape import sim
 from tinkertape.sim import Scenario
 
@@ -31,6 +34,9 @@ QUICK = Scenario(compute_s=dict.fromkeys(("CreateModel", "Sample"), 0.0))
 STEPS = Scenario(compute_s={"CreateModel": 0.0, "ForwardBackward": 0.03, "OptimStep": 0.02})
 SPLIT_TURNS = 25
 Used = dict[str, float]  # microseconds a request: "wall", "processor", and by thread
+COUNTED = ("MainThread", "Thread-1", "tinkertape-writer")
+WAKES = ("sleep", "acquire")  # of C: what our threads wait in
+SHOWN = int(os.environ.get("SHOWN", "8"))  # functions of each thread
 THREADS = {"Thread-1": "the SDK's loop", "MainThread": "the caller", "transport": "the transport"}
 
 
@@ -41,13 +47,14 @@ class Program:
         self._process, self._requests = process, requests
         self.peak = 0
         self.hooks: dict[str, tuple[int, float]] = {}  # of the last turn: calls, and microseconds of one
+        self.counts: dict[str, dict[str, dict[str, int]]] = {}  # of the last turn: by thread, kind and function
 
     def turn(self, turns: int) -> Used:
         """Have it do so many turns; microseconds a request."""
         assert self._process.stdin is not None and self._process.stdout is not None
         print(turns, file=self._process.stdin, flush=True)
         found = json.loads(self._process.stdout.readline())
-        self.peak, self.hooks = found["peak"], found["hooks"]
+        self.peak, self.hooks, self.counts = found["peak"], found["hooks"], found["counts"]
         scale = 1e6 / turns / self._requests
         threads = {name: used * scale for name, used in found["threads"].items()}
         return {"wall": found["wall_s"] * scale, "processor": found["processor_s"] * scale, **threads}
@@ -121,6 +128,28 @@ def hooks(turns: int) -> None:
     print(f"hooks: {sum(calls * took for calls, took in each.values()):.0f} us a request")
 
 
+def counts(scenario: Scenario, kind: str, turns: int) -> None:
+    """What of ours ran in the program's threads and in the writer's, a turn; how often the others woke."""
+    with programs(scenario, kind, ("counted",)) as found:
+        used = found["counted"].turn(turns)
+        counted = found["counted"].counts
+    wall_s = used["wall"] * turns * REQUESTS[kind] / 1e6
+    for thread, kinds in sorted(counted.items()):
+        called = kinds.get("c", {})
+        wakes = sum(called.get(name, 0) for name in WAKES)
+        if thread not in COUNTED:
+            print(f"{kind}, {thread}: {wakes / wall_s:.0f} wakes a second")
+            continue
+        clocks = sum(often for name, often in called.items() if name in CLOCKS)
+        functions, bytecodes, c = (sum(kinds.get(each, {}).values()) / turns for each in ("python", "bytecodes", "c"))
+        print(
+            f"{kind}, {THREADS.get(thread, thread)}: {functions:.1f} Python functions, {bytecodes:.0f} bytecodes,"
+            f" {c:.1f} C functions ({clocks / turns:.1f} clocks) a turn"
+        )
+        for name, often in sorted(kinds.get("bytecodes", {}).items(), key=lambda each: -each[1])[:SHOWN]:
+            print(f"  {name:48} {kinds['python'].get(name, 0) / turns:6.2f} x, {often / turns:7.1f} bytecodes")
+
+
 def calm(figures: list[float]) -> float:
     """Their second quarter's mean: the quiet rounds, without the luckiest."""
     figures = sorted(figures)
@@ -134,6 +163,9 @@ def main() -> None:
         return split(number or 100)
     if option == "--hooks":
         return hooks(number or 300)
+    if option == "--count":
+        counts(QUICK, "samples", number or 50)
+        return counts(STEPS, "steps", number or 50)
     count = number or 30
     pairs(QUICK, "samples", 600, count)
     pairs(QUICK, "burst", 1_000, count)

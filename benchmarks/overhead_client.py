@@ -22,7 +22,7 @@ from tinker import types
 
 PARTS = ("off", "hooks", "monitors", "tape")
 """Nothing; the hooks in the SDK, with a handler that does nothing; the monitors of stalls and the poller too; all.
-"timed" is the hooks, each of which is timed.
+"timed" is the hooks, each of which is timed; "counted" is all, and what of ours runs is counted.
 """
 PROMPT, PARAMS = types.ModelInput.from_ints([97]), types.SamplingParams(max_tokens=4)
 WARM = 20
@@ -57,7 +57,7 @@ def record(parts: str, folder: str, leave: ExitStack) -> None:
         import hook_times  # noqa: PLC0415
 
         hook_times.watch()
-    if parts == "tape":
+    if parts in ("tape", "counted"):
         import tinkertape  # noqa: PLC0415
 
         leave.callback(tinkertape.start("overhead", directory=folder).close)
@@ -87,6 +87,10 @@ def processor_s() -> Counter[str]:
 
 def main(url: str, parts: str, folder: str, kind: str) -> None:
     logging.disable()
+    if parts == "counted":
+        import own_work  # noqa: PLC0415
+
+        own_work.watch()
     with ExitStack() as leave, tinker.ServiceClient(base_url=url, api_key="tml-made-up") as service:
         record(parts, folder, leave)
         if kind == "steps":
@@ -99,13 +103,23 @@ def main(url: str, parts: str, folder: str, kind: str) -> None:
         if parts == "timed":
             sys.modules["hook_times"].take()
         for line in sys.stdin:
+            if parts == "counted":
+                sys.modules["own_work"].begin()
             threads, wall, processor = processor_s(), time.perf_counter(), time.process_time()
             loop(client, int(line))
             wall, processor = time.perf_counter() - wall, time.process_time() - processor
             threads = processor_s() - threads
             hooks = sys.modules["hook_times"].take() if parts == "timed" else {}
+            counts = sys.modules["own_work"].take() if parts == "counted" else {}
             peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
-            took = {"wall_s": wall, "processor_s": processor, "threads": threads, "hooks": hooks, "peak": peak}
+            took = {
+                "wall_s": wall,
+                "processor_s": processor,
+                "threads": threads,
+                "hooks": hooks,
+                "counts": counts,
+                "peak": peak,
+            }
             print(json.dumps(took), flush=True)
 
 
