@@ -130,11 +130,15 @@ class Bus:
         *,
         prefix: str | Sequence[str] = "",
         on_failure: OnFailure = "detach",
+        taker: Callable[[str], Dispatch | None] | None = None,
     ) -> None:
         """Call `function` for every event whose name begins with the segments of `prefix`, declared or not, executed
         before or after.
+
+        `taker` makes of an event's name what is called in place of `function` by `EventType.hand_over`, as long as this
+        is the event's only handler; None: nothing else is.
         """
-        self._add(handler_id, (), prefix_name(prefix), function, config, on_failure)
+        self._add(handler_id, (), prefix_name(prefix), function, config, on_failure, taker)
 
     def _add(
         self,
@@ -144,11 +148,12 @@ class Bus:
         function: HandlerFunction,
         config: Any,
         on_failure: OnFailure,
+        taker: Callable[[str], Dispatch | None] | None = None,
     ) -> None:
         check_handler(handler_id, function)
         if on_failure not in ("detach", "keep"):
             raise ValueError(f"cannot attach {handler_id!r}: on_failure is {on_failure!r}; use 'detach' or 'keep'")
-        attachment = Attachment(handler_id, names, prefix, function, config, on_failure == "keep")
+        attachment = Attachment(handler_id, names, prefix, function, config, on_failure == "keep", taker)
         with self._lock:
             if handler_id in self._attachments:
                 raise HandlerExists(

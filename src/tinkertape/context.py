@@ -176,6 +176,10 @@ def is_replaying() -> bool:
     return _replayed.get() is not None
 
 
+replayed_now = _replayed.get
+"""The event that is being replayed; None: what is executed now happens now."""
+
+
 def replayed_event(name: str) -> Event | None:
     """The event that is being replayed, if it has this name."""
     replayed = _replayed.get()

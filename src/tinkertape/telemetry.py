@@ -90,7 +90,7 @@ class Telemetry:
         self._recorder = recorder
         self._take = recorder.take
         self._our_handlers = 1
-        self._bus.attach_all(HANDLER_ID, recorder.record, on_failure="keep")
+        recorder.attach(self._bus, HANDLER_ID)
 
     def log(
         self,

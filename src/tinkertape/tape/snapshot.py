@@ -30,6 +30,8 @@ from tinkertape.redact.known import HEX, Flat, known, learn
 from tinkertape.tape.format import KINDS, EventLine, encode_line, finite_words, timestamp
 from tinkertape.tape.rendering import safe_json
 
+Taken = bytes | tuple[Any, ...]
+"""A snapshot; or what one is made of, if nobody changes it any more and it is flat, without floats."""
 SNAPSHOT_MAX = 1 << 20  # bytes; a larger one is made again, cut
 UNENCODABLE = (Exception,)  # a value's own code runs while it is encoded (a time zone's), and may raise what it likes
 _ODD_FLOAT = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")  # how NaN and the infinities begin in MessagePack
@@ -81,30 +83,45 @@ class LineMaker:
         self._offset_ns = 0
         self._second, self._second_text = -1, b""
 
-    def lines(self, snapshots: list[bytes], index: int) -> list[bytes]:
+    def lines(self, taken: list[Taken], index: int) -> list[bytes]:
         """The redacted lines, "\\n" included, of events that are numbered from `index` on. One whose snapshot cannot be
         said is left out, and counted as a failure.
         """
         monotonic_ns = time.perf_counter_ns()
         self._offset_ns = time.time_ns() - monotonic_ns
-        some_are_odd = _ODD_FLOAT.search(b"".join(snapshots))
+        some_are_odd = _ODD_FLOAT.search(b"".join([each for each in taken if each.__class__ is bytes]))
         made = []
-        for number, snapshot in enumerate(snapshots, index):
-            is_odd = some_are_odd and _ODD_FLOAT.search(snapshot)
+        for number, each in enumerate(taken, index):
             try:
-                made.append((self.line_of_any if is_odd else self._line_of_flat)(snapshot, number))
+                if isinstance(each, tuple):
+                    made.append(self._line_of_parts(each, number))
+                elif some_are_odd and _ODD_FLOAT.search(each):
+                    made.append(self.line_of_any(each, number))
+                else:
+                    made.append(self._line_of_flat(each, number))
             except UNENCODABLE as error:
                 count_failure("tape.line", error)
         return made
 
-    def _line_of_flat(self, snapshot: bytes, index: int) -> bytes:
-        """The line of an event that is flat, and without NaN; `line_of_any` for what is more. What recording costs is
-        spent here.
-        """
+    def _line_of_parts(self, parts: tuple[Any, ...], index: int) -> bytes:
+        """The line of what was handed over: at once where its form is known, else by its snapshot."""
         try:
-            monotonic_ns, name, severity, measurements, data, scope, span, is_log = _decode_flat(snapshot)
+            line = self._line_of_known(parts, index)
+            return line or self._line_of_flat(encode_snapshot(parts), index)
+        except UNENCODABLE:  # a source of ours told what it must not
+            return self.line_of_any(encode_snapshot_slowly(parts), index)
+
+    def _line_of_flat(self, snapshot: bytes, index: int) -> bytes:
+        """The line of an event that is flat, and without NaN; `line_of_any` for what is more."""
+        try:
+            parts = _decode_flat(snapshot)
         except msgspec.ValidationError:
             return self.line_of_any(snapshot, index)
+        return self._line_of_known(parts, index, learns=True) or self.line_of_any(snapshot, index)
+
+    def _line_of_known(self, parts: tuple[Any, ...], index: int, *, learns: bool = False) -> bytes:
+        """The line of an event whose form is known, or becomes so; else nothing. What recording costs is spent here."""
+        monotonic_ns, name, severity, measurements, data, scope, span, is_log = parts
         if is_log:
             said, keys = _Said(name, data), tuple(data or _EMPTY)
         else:
@@ -117,8 +134,8 @@ class LineMaker:
             said.trace_id, said.span_id = span
         encoded = _encode(said)
         form = encoded.translate(None, HEX)
-        if known.get(form) != keys and not _is_clean(form, keys, name, (measurements, data, scope)):
-            return self.line_of_any(snapshot, index)
+        if known.get(form) != keys and not (learns and _is_clean(form, keys, name, (measurements, data, scope))):
+            return b""
         kind = KINDS.get(name, "GENERIC_EVENT")
         frame = self._frames.get((kind, severity)) or self._frame(kind, severity)
         second, microsecond = divmod((monotonic_ns + self._offset_ns) // 1000, 1_000_000)

@@ -26,6 +26,7 @@ from typing import Literal
 from tinkertape.guard import count_failure, guarded
 from tinkertape.signals import held
 from tinkertape.tape.segment import SegmentFile as SegmentFile
+from tinkertape.tape.snapshot import Taken
 
 SEGMENT_MAX = 16 * 1024 * 1024  # bytes; the segment that passes it is closed, and the next one begins
 INTERVAL_S = 0.05  # a killed process loses what is younger, and what was being written
@@ -59,13 +60,13 @@ class Writer:
 
     def __init__(
         self,
-        queue: deque[bytes],
-        lines: Callable[[list[bytes], int], list[bytes]],
+        queue: deque[Taken],
+        lines: Callable[[list[Taken], int], list[bytes]],
         open_segment: Callable[[], SegmentFile],
         head: Callable[[], bytes],
         *,
         durability: Durability = "kill",
-        after_taking: Callable[[list[bytes]], int] = lambda chunk: 0,
+        after_taking: Callable[[list[Taken]], int] = lambda chunk: 0,
         segment_max: int = SEGMENT_MAX,
         open_next: Callable[[], SegmentFile] | None = None,
         end: Callable[[], bytes] = lambda: b"",
@@ -181,13 +182,13 @@ class Writer:
 
     def _take_chunk(self) -> int:
         """Make lines of the next events in the queue; how many there were. Under `_file_lock`."""
-        chunk: list[bytes] = []
+        chunk: list[Taken] = []
         room = CHUNK_BYTES
         with contextlib.suppress(IndexError):  # empty, or emptied by a `close` that would wait no longer
             while len(chunk) < CHUNK and room > 0:
                 snapshot = self._queue.popleft()
                 chunk.append(snapshot)
-                room -= len(snapshot)
+                room -= len(snapshot)  # what was handed over is small
         first, self.taken = self.taken, self.taken + len(chunk)
         lines = self._lines(chunk, first)
         if len(lines) < len(chunk):

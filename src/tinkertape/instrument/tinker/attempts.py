@@ -217,7 +217,7 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
     begin = {"monotonic_time": attempt.began_ns, "system_time": time.time_ns()}
     attempt.told = attempt.metadata()
     if HTTP_REQUEST.start.handlers:
-        HTTP_REQUEST.start.execute(begin, attempt.told)
+        HTTP_REQUEST.start.hand_over(begin, attempt.told)
     if attempt.poll is not None:
         polls.began(attempt.poll, begin)
     elif attempt.heartbeat is not None:
@@ -264,7 +264,7 @@ def _answered(attempt: Attempt, response: Any) -> None:
     if HTTP_REQUEST.stop.handlers:
         # a poll's 408 says "not yet": an answer, and no failure (facts/sdk.md §5)
         ok = status < 400 or (status == 408 and attempt.poll is not None)
-        HTTP_REQUEST.stop.execute(
+        HTTP_REQUEST.stop.hand_over(
             _measured(attempt, now, _received(response, content)),
             {
                 **attempt.told,

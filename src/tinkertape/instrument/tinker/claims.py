@@ -179,7 +179,7 @@ def _told(claim: Claim) -> Claim:
     waits.watch()
     waits.cover(claim.thread)
     if CLAIM.start.handlers:
-        CLAIM.start.execute({"monotonic_time": claim.began_ns, "system_time": time.time_ns()}, claim.metadata)
+        CLAIM.start.hand_over({"monotonic_time": claim.began_ns, "system_time": time.time_ns()}, claim.metadata)
     return claim
 
 
@@ -189,7 +189,7 @@ def _ended(claim: Claim) -> None:
     now = time.perf_counter_ns()
     _end_operation(claim, now)
     if CLAIM.stop.handlers:
-        CLAIM.stop.execute(_measured(claim, now), {**claim.metadata, "status": "success"})
+        CLAIM.stop.hand_over(_measured(claim, now), {**claim.metadata, "status": "success"})
 
 
 @guard("instrument.tinker.claim")

@@ -91,7 +91,10 @@ def _tell_success(operation: Operation, now_ns: int, result: Any) -> None:
         content.tell_result(operation, result)
     if operation.events.stop.handlers:
         _describe_result(operation, result)
-        operation.events.stop.execute(_measured(operation, now_ns), {**_metadata(operation), "status": "success"})
+        measured = _measured(operation, now_ns)
+        stop = operation.events.stop
+        tell = stop.execute if float in map(type, measured.values()) else stop.hand_over  # a loss may be no number
+        tell(measured, {**_metadata(operation), "status": "success"})
 
 
 @guard("instrument.tinker.results")

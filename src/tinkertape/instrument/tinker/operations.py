@@ -146,7 +146,7 @@ def _began(
     metadata["thread_name"] = threading.current_thread().name
     metadata["loop"] = None if loop is None else id(loop)
     if events.start.handlers:
-        events.start.execute(
+        events.start.hand_over(
             {"monotonic_time": began_ns, "system_time": time.time_ns(), **operation.measured}, metadata.copy()
         )
     if content.is_wanted:

@@ -79,7 +79,7 @@ def began(poll: Poll, begin: dict[str, int]) -> None:
         if operation is not None:
             operation.retry_count += 1
         if RETRY.handlers:
-            RETRY.execute(
+            RETRY.hand_over(
                 {"attempt": failed.attempt, "delay": begin["monotonic_time"] - failed.at_ns},
                 {
                     **call_of(operation),
@@ -90,7 +90,7 @@ def began(poll: Poll, begin: dict[str, int]) -> None:
                 },
             )
     if poll.iteration and POLL.start.handlers:  # the first is told by its exchange alone: there is nothing else to say
-        POLL.start.execute({**begin, "iteration": poll.iteration}, request.metadata())
+        POLL.start.hand_over({**begin, "iteration": poll.iteration}, request.metadata())
 
 
 @guard("instrument.tinker.poll")
@@ -129,7 +129,7 @@ def answered(poll: Poll, began_ns: int, headers_ns: int, now_ns: int, response: 
     if outcome == "error" and should_retry:
         request.failed_poll = Failure(now_ns, poll.iteration, None, "APIStatusError", status)
     if POLL.stop.handlers:
-        POLL.stop.execute(
+        POLL.stop.hand_over(
             _measured(poll, began_ns, headers_ns, now_ns),
             {
                 **request.metadata(),

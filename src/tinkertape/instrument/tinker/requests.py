@@ -49,7 +49,7 @@ def _began(api_future: Any) -> None:
     if request.accepted_ns is None:
         request.accepted_ns = now
     if REQUEST.start.handlers:
-        REQUEST.start.execute(
+        REQUEST.start.hand_over(
             {"monotonic_time": now, "system_time": time.time_ns()},
             {**request.metadata(), "model_id": request.model_id},
         )
@@ -86,9 +86,9 @@ def _ready(request: Request, now_ns: int) -> None:
         measured = {"monotonic_time": now_ns}
         if request.read_ns is not None:
             measured["decode_duration"] = now_ns - request.read_ns
-        RESULT_READY.execute(measured, {**call_of(request.operation), "request_id": request.request_id})
+        RESULT_READY.hand_over(measured, {**call_of(request.operation), "request_id": request.request_id})
     if REQUEST.stop.handlers:
-        REQUEST.stop.execute(
+        REQUEST.stop.hand_over(
             _measured(request, now_ns), {**request.metadata(), "model_id": request.model_id, "status": "success"}
         )
 

@@ -96,7 +96,7 @@ def _begin(function: str, call: object, operation: Operation | None) -> SubmitAt
         _tell_retry(submission, call, now)
     attempt = _encoding = SubmitAttempt(submission, call, now)
     if SUBMIT.start.handlers:
-        SUBMIT.start.execute(
+        SUBMIT.start.hand_over(
             {"monotonic_time": now, "system_time": time.time_ns(), "attempt": attempt.number}, _metadata(attempt)
         )
     return attempt
@@ -120,7 +120,7 @@ def _tell_retry(submission: Submission, call: object, now_ns: int) -> None:
     if submission.operation is not None:
         submission.operation.retry_count += 1
     if RETRY.handlers:
-        RETRY.execute(
+        RETRY.hand_over(
             {"attempt": failure.attempt, "delay": now_ns - failure.at_ns},
             {
                 **call_of(submission.operation),
@@ -196,7 +196,7 @@ def _returned(attempt: SubmitAttempt) -> None:
     if request is not None:
         request.submission = attempt.submission
     if SUBMIT.stop.handlers:
-        SUBMIT.stop.execute(
+        SUBMIT.stop.hand_over(
             _measured(attempt), {**_metadata(attempt), "request_id": attempt.request_id, "status": "success"}
         )
 
