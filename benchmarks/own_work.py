@@ -50,7 +50,7 @@ def _name_of(code: CodeType) -> str | None:
     """None: it is not ours."""
     if code not in _ours:
         path = code.co_filename
-        ours = "/tinkertape/" in path or path == "<tinkertape dispatch>"
+        ours = "/tinkertape/" in path or path.startswith("<tinkertape")
         _ours[code] = f"{path.rpartition('/')[2].removesuffix('.py')}.{code.co_qualname}" if ours else None
     return _ours[code]
 

@@ -12,8 +12,8 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable
-from types import TracebackType
-from typing import ParamSpec, TypeVar
+from types import CodeType, FunctionType, TracebackType
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,19 +65,42 @@ def guard(place: str) -> Callable[[Callable[P, T]], Callable[P, T | None]]:
     """Decorate a function of ours so that its failure is counted and `None` comes back; off after the fifth."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T | None]:
-        @functools.wraps(function)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> T | None:
-            if place in _off:
-                return None
-            try:
-                return function(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001  the one guarded place
-                count_failure(place, error)
-                return None
-
-        return wrapper
+        names = {"_call": function, "_place": place, "_off": _off, "_count_failure": count_failure}
+        wrapper = FunctionType(_wrapper_code(*_parameters(function)), names, function.__name__, function.__defaults__)
+        wrapper.__kwdefaults__ = function.__kwdefaults__
+        return functools.wraps(function)(wrapper)
 
     return decorate
+
+
+_WRAPPER = """
+def wrapper({}):
+    if _off and _place in _off:
+        return None
+    try:
+        return _call({})
+    except Exception as error:
+        _count_failure(_place, error)
+        return None
+"""
+
+
+@functools.cache
+def _wrapper_code(parameters: str, arguments: str) -> CodeType:
+    """Written out, not `*args, **kwargs`: the interpreter then calls the function without a tuple, a dict, and a frame
+    of C.
+    """
+    module = compile(_WRAPPER.format(parameters, arguments), "<tinkertape guard>", "exec")
+    return next(constant for constant in module.co_consts if isinstance(constant, CodeType))
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[str, str]:
+    """As they stand in the function's head, and how they are handed on."""
+    code = function.__code__
+    count = code.co_argcount
+    positional, named = code.co_varnames[:count], code.co_varnames[count : count + code.co_kwonlyargcount]
+    head = (*positional, "*", *named) if named else positional
+    return ", ".join(head), ", ".join((*positional, *(f"{name}={name}" for name in named)))
 
 
 def outcome_of(function: Callable[[], T]) -> tuple[T | None, BaseException | None]:

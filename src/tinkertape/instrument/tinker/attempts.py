@@ -336,9 +336,10 @@ def _received(response: Any, content: bytes | None) -> int:
 def _headers(request: Any) -> dict[bytes, bytes]:
     """By their names in lower case, as httpx keeps them: five of its functions run to look up one."""
     kept = getattr(request.headers, "_list", None)
-    if kept is None:
+    if not kept:
         return {name.lower(): value for name, value in request.headers.raw}
-    return {name: value for _, name, value in kept}
+    _, names, values = zip(*kept, strict=True)
+    return dict(zip(names, values, strict=True))
 
 
 def _whole(text: bytes | None) -> int:

@@ -25,6 +25,8 @@ def layers(future: object) -> Iterator[Any]:
 def concurrent_future(future: object) -> Future[Any] | None:
     """The innermost `concurrent.futures.Future`; None when there is none."""
     for _ in range(_DEPTH_MAX - 1):
+        if type(future) is Future:  # nothing is inside
+            return future
         inside = instance_dict(future).get("_future")
         if inside is None:
             break

@@ -149,8 +149,12 @@ def _watched_select(selector: Any, state: Watched) -> Any:
 
     def select(timeout: float | None = None) -> Any:  # some ten times a request
         nonlocal woke_ns
-        if now_ns() - woke_ns >= BUSY_MIN_NS:
-            _tell(state, woke_ns, now_ns())
+        asked_ns = now_ns()
+        if asked_ns - woke_ns >= BUSY_MIN_NS:
+            _tell(state, woke_ns, asked_ns)
+        if timeout == 0:  # it does not sleep
+            state.woke_ns = woke_ns = asked_ns
+            return original(timeout)
         state.woke_ns = None
         ready = original(timeout)
         state.woke_ns = woke_ns = now_ns()
