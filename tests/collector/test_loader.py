@@ -103,6 +103,21 @@ def test_garbage_in_the_middle_is_set_aside_and_the_rest_is_stored(served: Serve
     assert served.json(f"/api/v1/runs/{tape.run}/diagnosis")["healthy"] is False  # as its tape alone says
 
 
+@pytest.mark.parametrize(("beside", "damaged"), [(b"", 0), (b"not JSON\n", 1)], ids=["alone", "beside garbage"])
+def test_a_line_that_a_full_disk_cut_short_is_no_damage_where_its_event_counts_as_dropped(
+    served: Served, tape, beside, damaged
+):
+    tape.append(2)
+    tape.write(beside + b'{"event":"GENERIC_EVENT","event_na\n')
+    tape.end(dropped={"disk_full": 1})
+
+    ledger = served.settled(tape.run, 2)
+
+    assert ledger == {"recorded": 3, "stored": 2, **BALANCED, "dropped": {"disk_full": 1}}
+    assert served.json(f"/api/v1/runs/{tape.run}")["report"]["set_aside"] == damaged
+    assert len(open_tape(tape.path.parent).verify().damage) == damaged
+
+
 def test_a_damaged_event_is_one_that_was_rejected(served: Served, tape):
     tape.append(2)
     tape.write(encode_line(tape.event())[:-10] + b"\n")

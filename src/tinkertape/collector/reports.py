@@ -28,7 +28,7 @@ from tinkertape.diagnosis.run_state import LIVE, ProcessView, Signs, run_state, 
 from tinkertape.errors import StoreError
 from tinkertape.guard import guarded
 from tinkertape.store import Store, Summary
-from tinkertape.tape.ledger import Ledger, total
+from tinkertape.tape.ledger import UNEXPLAINED, Ledger, total
 
 KEPT = 16
 IDLE_S = 60.0  # a diagnosis that nobody asked for so long is given back
@@ -192,10 +192,21 @@ class Reports:
             if not followed.events:
                 return None
             ledger = msgspec.structs.asdict(self._ledger_of(run)) if with_ledger else self._said_ledger(run)
-            set_aside = sum(number for *_, number in self._store.rejected_by_process(run))
-            report, views = self._report(followed, ledger, set_aside)
+            report, views = self._report(followed, ledger, self._damaged(run))
             row = row_of(report, followed.last_event_ns)
             return Made(report, row, followed.cursor, views, time.monotonic())
+
+    def _damaged(self, run: str) -> int:
+        """The lines that were set aside, but for those that a full disk cut short and whose events are counted as
+        dropped: `tape verify` calls those no damage either (`tape/verify.py`).
+        """
+        set_aside = sum(number for *_, number in self._store.rejected_by_process(run))
+        cut = self._store.cut_lines(run) if set_aside else 0
+        if cut and any(row.dropped for row in self._store.ledgers(run)):
+            ledger = self._ledger_of(run)
+            if ledger.balanced and not ledger.rejected and not UNEXPLAINED.intersection(ledger.dropped):
+                return set_aside - cut
+        return set_aside
 
     def _said_ledger(self, run: str) -> dict[str, Any]:
         """What the processes of a run say that they recorded and lost."""

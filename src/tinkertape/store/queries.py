@@ -15,6 +15,7 @@ import msgspec
 
 from tinkertape.store.engine import Engine
 from tinkertape.tape.format import Header
+from tinkertape.tape.reader import CUT_SHORT
 
 ROOM = Path(__file__).parent
 AFTER_ALL = (2**63 - 1, "\U0010ffff")  # the cursor before the newest run
@@ -122,6 +123,10 @@ def stored_identities(
 
 def rejected_by_process(engine: Engine, run: str | None = None) -> list[tuple[str, str, int]]:
     return [(row[0], row[1], row[2]) for row in engine.read(query_text("rejected_by_process"), {"run": run or ""})]
+
+
+def cut_lines(engine: Engine, run: str) -> int:
+    return int(engine.read(query_text("cut_lines"), {"run": run, "ending": CUT_SHORT})[0][0])
 
 
 def processes(engine: Engine, run: str | None = None) -> list[ProcessRow]:

@@ -277,6 +277,10 @@ class Store:
         """How many lines were set aside, each once: [(run, process, count)]."""
         return queries.rejected_by_process(self._engine, run)
 
+    def cut_lines(self, run: str) -> int:
+        """How many of the lines of a run that were set aside lack their end."""
+        return queries.cut_lines(self._engine, run)
+
     def stored_among(self, run: str, identities: set[tuple[str, int, str]]) -> set[tuple[str, int, str]]:
         """Which of these identities (process, index, event id) of a run are stored already."""
         if not identities:

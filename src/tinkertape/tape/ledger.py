@@ -22,6 +22,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+UNEXPLAINED = frozenset({"damaged", "unknown"})  # what was lost for no reason that its process gave
+
 
 class Ledger(msgspec.Struct, frozen=True):
     """How many events were recorded, and where each of them is.

@@ -20,7 +20,7 @@ import msgspec
 from tinkertape.context import Event
 from tinkertape.errors import BadLine
 from tinkertape.tape.format import End, Header
-from tinkertape.tape.ledger import Ledger
+from tinkertape.tape.ledger import UNEXPLAINED, Ledger
 from tinkertape.tape.reader import Reader, Record, is_cut_short
 from tinkertape.tape.refused import refused_in
 from tinkertape.tape.removal import Removed
@@ -149,7 +149,7 @@ class ProcessCheck:
                 self.notes.append(f"{cut.segment} line {cut.line}: cut short; its event is counted as dropped")
             else:
                 self._keep(cut)
-        unexplained = ledger.dropped.get("damaged", 0) + ledger.dropped.get("unknown", 0)
+        unexplained = sum(ledger.dropped.get(reason, 0) for reason in UNEXPLAINED)
         if unexplained:
             self._add("missing indices", None, f"{unexplained} events are missing, among {spans(self._missing)}")
 
