@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import Counter
 from types import CodeType, FrameType
 from typing import Any
@@ -38,7 +39,10 @@ def begin() -> None:
 
 
 def take() -> dict[str, dict[str, dict[str, int]]]:
-    """By thread and kind ("python", "bytecodes", "c"): how often, by function. What was counted is forgotten."""
+    """Count no more. By thread and kind ("python", "bytecodes", "c"): how often, by function."""
+    global _is_on
+    _is_on = False
+    time.sleep(0.01)  # a thread that has looked at it before counts once more
     taken: dict[str, dict[str, dict[str, int]]] = {}
     for (thread, kind, what), often in list(_counts.items()):
         taken.setdefault(thread, {}).setdefault(kind, {})[what] = often

@@ -26,6 +26,7 @@ from tinkertape.dispatch import Attachment as Attachment
 from tinkertape.dispatch import Call as Call
 from tinkertape.dispatch import Dispatch as Dispatch
 from tinkertape.dispatch import HandlerFunction as HandlerFunction
+from tinkertape.dispatch import Tell as Tell
 from tinkertape.dispatch import call_each, call_of, check_handler, dispatch_of
 from tinkertape.errors import EventNameError, HandlerExists, HandlerNotFound
 from tinkertape.event_name import event_name as event_name
@@ -130,12 +131,12 @@ class Bus:
         *,
         prefix: str | Sequence[str] = "",
         on_failure: OnFailure = "detach",
-        taker: Callable[[str], Dispatch | None] | None = None,
+        taker: Callable[[str], Tell | None] | None = None,
     ) -> None:
         """Call `function` for every event whose name begins with the segments of `prefix`, declared or not, executed
         before or after.
 
-        `taker` makes of an event's name what is called in place of `function` by `EventType.hand_over`, as long as this
+        `taker` makes of an event's name what is called in place of `function` by `EventType.tell`, as long as this
         is the event's only handler; None: nothing else is.
         """
         self._add(handler_id, (), prefix_name(prefix), function, config, on_failure, taker)
@@ -148,7 +149,7 @@ class Bus:
         function: HandlerFunction,
         config: Any,
         on_failure: OnFailure,
-        taker: Callable[[str], Dispatch | None] | None = None,
+        taker: Callable[[str], Tell | None] | None = None,
     ) -> None:
         check_handler(handler_id, function)
         if on_failure not in ("detach", "keep"):

@@ -25,6 +25,11 @@ class Dispatch(Protocol):
     def __call__(self, measurements: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None: ...
 
 
+Describe = Callable[[Any], tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""Measurements and metadata of an event, from what our own source knows about it."""
+Tell = Callable[[Describe, Any], None]
+
+
 class Attachment(msgspec.Struct, frozen=True, eq=False):
     """A handler id and everything it listens to: names, or all names below a prefix."""
 
@@ -34,7 +39,7 @@ class Attachment(msgspec.Struct, frozen=True, eq=False):
     function: HandlerFunction
     config: Any
     keep: bool
-    taker: Callable[[str], Dispatch | None] | None = None
+    taker: Callable[[str], Tell | None] | None = None
 
     def hears(self, event: str) -> bool:
         """Does it listen to this name?"""
@@ -88,10 +93,10 @@ def dispatch_of(name: str, handlers: tuple[Attachment, ...], failed: Failed) -> 
     return dispatch
 
 
-def handed_over_of(name: str, handlers: tuple[Attachment, ...], execute: Dispatch) -> Dispatch:
-    """What takes an event whose dicts nobody changes any more: its only handler's own way to do so, else `execute`."""
+def tell_of(name: str, handlers: tuple[Attachment, ...], dispatch: Dispatch) -> Tell:
+    """What takes an event that is to be described: its only handler's own way to do so, else the dispatch."""
     taker = handlers[0].taker if len(handlers) == 1 else None
-    return (taker(name) if taker is not None else None) or execute
+    return (taker(name) if taker is not None else None) or (lambda describe, subject: dispatch(*describe(subject)))
 
 
 def call_of(name: str, handlers: tuple[Attachment, ...], failed: Failed) -> Call | None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from tinkertape.bus import Attachment, Dispatch, default_bus, event_name
 from tinkertape.context import declare_severity
-from tinkertape.dispatch import handed_over_of
+from tinkertape.dispatch import Tell, tell_of
 from tinkertape.errors import AlreadyDeclared, EventNameError
 from tinkertape.wire import SEVERITIES
 
@@ -42,12 +42,12 @@ class EventType:
         "declared_at",
         "description",
         "execute",
-        "hand_over",
         "handlers",
         "measurements",
         "metadata",
         "name",
         "severity",
+        "tell",
     )
 
     def __init__(
@@ -80,8 +80,10 @@ class EventType:
         declare_severity(self.name, self.severity)
         self.handlers: tuple[Attachment, ...] = ()
         self.execute: Dispatch  # (measurements, metadata={}): on the default bus, in this thread; never raises
-        self.hand_over: Dispatch  # `execute` of our own sources (tape/handed_over.py): nobody changes the two dicts
-        # afterwards, and they hold text, whole numbers, booleans, None and flat lists
+        self.tell: (
+            Tell  # (describe, subject): `execute` of our own sources (tape/told.py): nobody changes any more what
+        )
+        # `describe(subject)` says, and that is text, whole numbers, booleans, None and flat lists
         default_bus.keep_current(self)
 
     def _declare(self) -> None:
@@ -102,7 +104,7 @@ class EventType:
     def inform(self, handlers: tuple[Attachment, ...], execute: Dispatch) -> None:
         """The bus says who listens."""
         self.handlers, self.execute = handlers, execute
-        self.hand_over = handed_over_of(self.name, handlers, execute)
+        self.tell = tell_of(self.name, handlers, execute)
 
     def __repr__(self) -> str:
         return f"EventType({self.name!r})"

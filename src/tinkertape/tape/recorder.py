@@ -9,7 +9,7 @@ Exit     `close` writes what is left, for as long as it is given, and the end li
          flushed, so that its maker may still close it. A bare `os._exit` is not seen.
 
 What the program's thread does: look at two context variables and a clock, encode the data (the snapshot), append
-the bytes to a queue. Our own sources hand their dicts over (`taker`): these are appended as they are. It never writes
+the bytes to a queue. What our own sources tell (`taker`) is appended as it is, to be described later. It never writes
 to disk, but for an event of severity ERROR or above and for `flush`: these reach the file before they return, or after
 50 ms are left to the writer and counted `late`. Memory is bounded in events and in the bytes of large ones; what finds
 no room has used its index and is counted: by the disk's reason while the disk refuses, else `memory_full`.
@@ -33,12 +33,11 @@ from typing import Any
 
 from tinkertape.bus import Bus
 from tinkertape.context import current_scope, current_severity, current_span, is_replaying, severity_of
-from tinkertape.dispatch import Dispatch
+from tinkertape.dispatch import Tell
 from tinkertape.errors import TapeError
 from tinkertape.guard import guarded
 from tinkertape.signals import before_sigterm, held, unsignalled
 from tinkertape.tape.format import End, Header, encode_line
-from tinkertape.tape.handed_over import HandedOver
 from tinkertape.tape.headers import new_header, next_header, redacted_header, renewed, segment_path
 from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.removal import SPACE, removed_in
@@ -51,6 +50,7 @@ from tinkertape.tape.snapshot import (
     encode_snapshot,
     encode_snapshot_slowly,
 )
+from tinkertape.tape.told import Told
 from tinkertape.tape.upkeep import Upkeep
 from tinkertape.tape.writer import SEGMENT_MAX, Durability, Writer
 from tinkertape.wire import SEVERITY_RANK
@@ -125,7 +125,7 @@ class Recorder:
         self.header = header
         self.late = 0  # events that should have been in the file at once, and were left to the writer
         self._room = self.max_pending
-        self._handed_over = HandedOver(self._queue, self._writer, self.record, self._room)
+        self._told = Told(self._queue, self._writer, self.record, self._room)
         self._lines = LineMaker(header.run, header.process)
         self._large_lock = threading.RLock()
         self._large_bytes = 0
@@ -164,10 +164,10 @@ class Recorder:
             severity, rank = given, _RANKS.get(given, 1)
         self.take(event, severity, rank, measurements, metadata, False)
 
-    def taker(self, event: str) -> Dispatch | None:
-        """What records an event of this name whose dicts nobody changes any more. None: `record` does."""
+    def taker(self, event: str) -> Tell | None:
+        """What records an event of this name that is told by a source of ours. None: `record` does."""
         severity, rank = self._severity_of(event)
-        return self._handed_over.taker(event, severity) if 0 <= rank < AT_ONCE else None
+        return self._told.taker(event, severity) if 0 <= rank < AT_ONCE else None
 
     def log(self, name: str, data: Any = None, severity: str = "INFO") -> bool:
         """Record what `Telemetry.log` was given, past the bus. False: the recorder is closed, no index was used."""
@@ -315,7 +315,7 @@ class Recorder:
         """Write what is left and the end line. Is everything in the file? A second call does nothing."""
         if self._room < 0:
             return True
-        self._room = self._handed_over.room = -1
+        self._room = self._told.room = -1
         return self._writer.close(lambda: self._end(status), timeout_s)
 
     def _end(self, status: str) -> bytes:
@@ -337,7 +337,7 @@ class Recorder:
         self._begin(renewed(self.header))
         self._writer.start_over()
         if closed:
-            self._room = self._handed_over.room = -1
+            self._room = self._told.room = -1
         else:
             atexit.register(_close, weakref.ref(self))  # whoever made the recorder closes it in its own process only
 

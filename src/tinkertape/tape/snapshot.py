@@ -31,7 +31,9 @@ from tinkertape.tape.format import KINDS, EventLine, encode_line, finite_words, 
 from tinkertape.tape.rendering import safe_json
 
 Taken = bytes | tuple[Any, ...]
-"""A snapshot; or what one is made of, if nobody changes it any more and it is flat, without floats."""
+"""A snapshot; or monotonic ns, name, severity, who describes the event, of what, scope and span: what is then described
+nobody changes any more, and it is flat and without floats.
+"""
 SNAPSHOT_MAX = 1 << 20  # bytes; a larger one is made again, cut
 UNENCODABLE = (Exception,)  # a value's own code runs while it is encoded (a time zone's), and may raise what it likes
 _ODD_FLOAT = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")  # how NaN and the infinities begin in MessagePack
@@ -94,7 +96,7 @@ class LineMaker:
         for number, each in enumerate(taken, index):
             try:
                 if isinstance(each, tuple):
-                    made.append(self._line_of_parts(each, number))
+                    made.append(self._line_of_told(each, number))
                 elif some_are_odd and _ODD_FLOAT.search(each):
                     made.append(self.line_of_any(each, number))
                 else:
@@ -103,12 +105,16 @@ class LineMaker:
                 count_failure("tape.line", error)
         return made
 
-    def _line_of_parts(self, parts: tuple[Any, ...], index: int) -> bytes:
-        """The line of what was handed over: at once where its form is known, else by its snapshot."""
+    def _line_of_told(self, told: tuple[Any, ...], index: int) -> bytes:
+        """The line of what a source of ours told: at once where its form is known, else by its snapshot."""
+        monotonic_ns, name, severity, describe, subject, scope, span = told
+        measurements, metadata = describe(subject)
+        ids = None if span is None else (span.trace_id, span.span_id)
+        parts = (monotonic_ns, name, severity, measurements, metadata, scope, ids, False)
         try:
             line = self._line_of_known(parts, index)
             return line or self._line_of_flat(encode_snapshot(parts), index)
-        except UNENCODABLE:  # a source of ours told what it must not
+        except UNENCODABLE:  # it told what it must not
             return self.line_of_any(encode_snapshot_slowly(parts), index)
 
     def _line_of_flat(self, snapshot: bytes, index: int) -> bytes:

@@ -188,7 +188,7 @@ class Writer:
             while len(chunk) < CHUNK and room > 0:
                 snapshot = self._queue.popleft()
                 chunk.append(snapshot)
-                room -= len(snapshot)  # what was handed over is small
+                room -= len(snapshot)  # what was told is small
         first, self.taken = self.taken, self.taken + len(chunk)
         lines = self._lines(chunk, first)
         if len(lines) < len(chunk):

@@ -40,27 +40,19 @@ _numbers = itertools.count(1)
 class Attempt:
     """One HTTP exchange: its stamps (ns of perf_counter), sizes, and whose it is."""
 
-    __slots__ = (
-        "began_ns",
-        "error_type",
-        "headers_ns",
-        "heartbeat",
-        "id",
-        "method",
-        "number",
-        "operation",
-        "poll",
-        "request_bytes",
-        "request_id",
-        "route",
-        "starved_ns",
-        "status_code",
-        "submit",
-        "told",
-        "transport",
-        "url_path",
-        "waited_ns",
-    )
+    operation: Operation | None = None
+    submit: SubmitAttempt | None = None
+    poll: Poll | None = None
+    heartbeat: Heartbeat | None = None
+    asked_id: str | None = None  # of the request, as it is known when the exchange begins
+    request_id: str | None = None  # and when it ends
+    headers_ns: int | None = None
+    status_code: int | None = None
+    error_type: str | None = None
+    received_bytes: int | None = None
+    began_ns = began_at_ns = ended_ns = 0
+    waited_ns: int | None = None  # for a processor, by the threads of the exchanges, until it began
+    starved_ns: int | None = None  # the same, from its begin to its end
 
     def __init__(self, route: Route, url_path: str, method: str, number: int, transport: str, body: bytes) -> None:
         self.id = next(_numbers)
@@ -70,25 +62,14 @@ class Attempt:
         self.number = number
         self.transport = transport
         self.request_bytes = len(body)
-        self.operation: Operation | None = None
-        self.submit: SubmitAttempt | None = None
-        self.poll: Poll | None = None
-        self.heartbeat: Heartbeat | None = None
-        self.request_id: str | None = None
-        self.headers_ns: int | None = None
-        self.status_code: int | None = None
-        self.error_type: str | None = None
-        self.told: dict[str, Any] = {}  # what its events say of it
-        self.began_ns = 0
-        self.waited_ns: int | None = None  # for a processor, by the threads of the exchanges, until it began
-        self.starved_ns: int | None = None  # the same, from its begin to its end
 
     def metadata(self) -> dict[str, Any]:
+        """What its events say of it."""
         return {
             "http_id": self.id,
             **call_of(self.operation),
             "submission_id": self.submit.submission.id if self.submit is not None else None,
-            "request_id": self.request_id,
+            "request_id": self.asked_id,
             "method": self.method,
             "path": self.route.path,
             "url_path": self.url_path,
@@ -201,7 +182,7 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
     kind = route.kind
     if kind == "poll":
         poll = attempt.poll = Poll.asked(body, headers)
-        attempt.request_id = poll.request.request_id
+        attempt.asked_id = attempt.request_id = poll.request.request_id
         attempt.operation = poll.request.operation
     elif kind == "heartbeat":
         attempt.heartbeat = Heartbeat(body)
@@ -214,14 +195,13 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
     attempt.began_ns = time.perf_counter_ns()
     if attempt.submit is not None:
         submissions.sent(attempt.submit, attempt.began_ns, attempt.request_bytes)
-    begin = {"monotonic_time": attempt.began_ns, "system_time": time.time_ns()}
-    attempt.told = attempt.metadata()
+    attempt.began_at_ns = time.time_ns()
     if HTTP_REQUEST.start.handlers:
-        HTTP_REQUEST.start.hand_over(begin, attempt.told)
+        HTTP_REQUEST.start.tell(_asked, attempt)
     if attempt.poll is not None:
-        polls.began(attempt.poll, begin)
+        polls.began(attempt.poll, attempt.began_ns, attempt.began_at_ns)
     elif attempt.heartbeat is not None:
-        sessions.heartbeat_began(attempt.heartbeat, begin)
+        sessions.heartbeat_began(attempt.heartbeat, _begin(attempt))
     return attempt
 
 
@@ -234,7 +214,7 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
     attempt.error_type = type(error).__name__
     if HTTP_REQUEST.exception.handlers:
         HTTP_REQUEST.exception.execute(
-            _measured(attempt, now, None), {**attempt.told, **failure_of(error), "error": message_of(error)}
+            _measured(attempt, now), {**attempt.metadata(), **failure_of(error), "error": message_of(error)}
         )
     if attempt.submit is not None:
         submissions.answered(attempt.submit, now, attempt.starved_ns, None, None, error)
@@ -262,17 +242,8 @@ def _answered(attempt: Attempt, response: Any) -> None:
         if attempt.request_id is not None:
             _accepted(attempt, attempt.submit, now)
     if HTTP_REQUEST.stop.handlers:
-        # a poll's 408 says "not yet": an answer, and no failure (facts/sdk.md §5)
-        ok = status < 400 or (status == 408 and attempt.poll is not None)
-        HTTP_REQUEST.stop.hand_over(
-            _measured(attempt, now, _received(response, content)),
-            {
-                **attempt.told,
-                "request_id": attempt.request_id,
-                "status": "success" if ok else "error",
-                "status_code": status,
-            },
-        )
+        attempt.ended_ns, attempt.received_bytes = now, _received(response, content)
+        HTTP_REQUEST.stop.tell(_answer, attempt)
     if attempt.submit is not None:
         submissions.answered(attempt.submit, now, attempt.starved_ns, status, attempt.request_id, None)
     elif attempt.poll is not None:
@@ -297,7 +268,26 @@ def _accepted(attempt: Attempt, submit: SubmitAttempt, now_ns: int) -> None:
     request.data_size = attempt.request_bytes
 
 
-def _measured(attempt: Attempt, now_ns: int, response_bytes: int | None) -> dict[str, Any]:
+def _begin(attempt: Attempt) -> dict[str, int]:
+    return {"monotonic_time": attempt.began_ns, "system_time": attempt.began_at_ns}
+
+
+def _asked(attempt: Attempt) -> tuple[dict[str, int], dict[str, Any]]:
+    return _begin(attempt), attempt.metadata()
+
+
+def _answer(attempt: Attempt) -> tuple[dict[str, int], dict[str, Any]]:
+    status = attempt.status_code or 0
+    # a poll's 408 says "not yet": an answer, and no failure (facts/sdk.md §5)
+    ok = status < 400 or (status == 408 and attempt.poll is not None)
+    told = attempt.metadata()
+    told["request_id"] = attempt.request_id
+    told["status"] = "success" if ok else "error"
+    told["status_code"] = status
+    return _measured(attempt, attempt.ended_ns), told
+
+
+def _measured(attempt: Attempt, now_ns: int) -> dict[str, int]:
     measured = {
         "duration": now_ns - attempt.began_ns,
         "monotonic_time": now_ns,
@@ -306,8 +296,8 @@ def _measured(attempt: Attempt, now_ns: int, response_bytes: int | None) -> dict
     }
     if attempt.headers_ns is not None:
         measured["headers_duration"] = attempt.headers_ns - attempt.began_ns
-    if response_bytes is not None:
-        measured["response_bytes"] = response_bytes
+    if attempt.received_bytes is not None:
+        measured["response_bytes"] = attempt.received_bytes
     if attempt.starved_ns is not None:
         measured["starved"] = attempt.starved_ns
     return measured

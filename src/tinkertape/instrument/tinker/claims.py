@@ -41,21 +41,22 @@ _claimed: ContextVar[Operation | None] = ContextVar("tinkertape_claimed", defaul
 class Claim:
     """One wait under way."""
 
-    __slots__ = ("began_ns", "cpu_ns", "future", "metadata", "operation", "thread")
+    ended_ns = used_ns = 0  # the second of the thread's processor time
 
     def __init__(self, operation: Operation, future: Future[Any] | None) -> None:
         running = asyncio._get_running_loop()
         self.operation = operation
         self.future = future  # held no longer than the wait itself holds it
         self.thread = threading.get_ident()
-        self.metadata: dict[str, Any] = {
-            "claim_id": next(_numbers),
-            **operation.call,
-            "thread": self.thread,
-            "loop": None if running is None else id(running),
-        }
+        self.id = next(_numbers)
+        self.loop = None if running is None else id(running)
         self.cpu_ns = time.thread_time_ns()
         self.began_ns = time.perf_counter_ns()
+        self.began_at_ns = time.time_ns()
+
+    def metadata(self) -> dict[str, Any]:
+        """What its events say of it."""
+        return {"claim_id": self.id, **self.operation.call, "thread": self.thread, "loop": self.loop}
 
 
 def put_on(future_class: Any, patches: Patches) -> None:
@@ -179,36 +180,42 @@ def _told(claim: Claim) -> Claim:
     waits.watch()
     waits.cover(claim.thread)
     if CLAIM.start.handlers:
-        CLAIM.start.hand_over({"monotonic_time": claim.began_ns, "system_time": time.time_ns()}, claim.metadata)
+        CLAIM.start.tell(_start, claim)
     return claim
 
 
 @guard("instrument.tinker.claim")
 def _ended(claim: Claim) -> None:
     waits.uncover(claim.thread)
-    now = time.perf_counter_ns()
-    _end_operation(claim, now)
+    _end_operation(claim)
     if CLAIM.stop.handlers:
-        CLAIM.stop.hand_over(_measured(claim, now), {**claim.metadata, "status": "success"})
+        CLAIM.stop.tell(_success, claim)
 
 
 @guard("instrument.tinker.claim")
 def _raised(claim: Claim, error: BaseException) -> None:
     waits.uncover(claim.thread)
-    now = time.perf_counter_ns()
-    _end_operation(claim, now)
+    _end_operation(claim)
     if CLAIM.exception.handlers:
-        CLAIM.exception.execute(_measured(claim, now), {**claim.metadata, **failure_of(error)})
+        CLAIM.exception.execute(_measured(claim), {**claim.metadata(), **failure_of(error)})
 
 
-def _end_operation(claim: Claim, now_ns: int) -> None:
-    if claim.future is not None and claim.future.done():
-        endings.done(claim.operation, claim.future, now_ns)
+def _end_operation(claim: Claim) -> None:
+    claim.ended_ns = time.perf_counter_ns()
+    future, claim.future = claim.future, None
+    if future is not None and future.done():
+        endings.done(claim.operation, future, claim.ended_ns)
+    claim.used_ns = time.thread_time_ns() - claim.cpu_ns
 
 
-def _measured(claim: Claim, now_ns: int) -> dict[str, int]:
-    return {
-        "duration": now_ns - claim.began_ns,
-        "monotonic_time": now_ns,
-        "thread_cpu": time.thread_time_ns() - claim.cpu_ns,
-    }
+def _start(claim: Claim) -> tuple[dict[str, int], dict[str, Any]]:
+    return {"monotonic_time": claim.began_ns, "system_time": claim.began_at_ns}, claim.metadata()
+
+
+def _success(claim: Claim) -> tuple[dict[str, int], dict[str, Any]]:
+    return _measured(claim), {**claim.metadata(), "status": "success"}
+
+
+def _measured(claim: Claim) -> dict[str, int]:
+    ended_ns = claim.ended_ns
+    return {"duration": ended_ns - claim.began_ns, "monotonic_time": ended_ns, "thread_cpu": claim.used_ns}

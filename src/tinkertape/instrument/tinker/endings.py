@@ -91,36 +91,46 @@ def _tell_success(operation: Operation, now_ns: int, result: Any) -> None:
         content.tell_result(operation, result)
     if operation.events.stop.handlers:
         _describe_result(operation, result)
-        measured = _measured(operation, now_ns)
-        stop = operation.events.stop
-        tell = stop.execute if float in map(type, measured.values()) else stop.hand_over  # a loss may be no number
-        tell(measured, {**_metadata(operation), "status": "success"})
+        _end(operation, now_ns)
+        if float in map(type, operation.result_counts.values()):  # a loss, which may be no number
+            operation.events.stop.execute(*_success(operation))
+        else:
+            operation.events.stop.tell(_success, operation)
 
 
 @guard("instrument.tinker.results")
 def _describe_result(operation: Operation, result: Any) -> None:
     held = instance_dict(result)
     names = result_names(held)
-    operation.metadata |= names
+    operation.result_names = names
     if "model_id" in names or "sampling_session_id" in names:
         remember(names, operation.metadata.get("base_model"))
-    operation.measured |= result_counts(held)
+    operation.result_counts = result_counts(held)
 
 
 @guard("instrument.tinker.done")
 def _tell_failure(operation: Operation, now_ns: int, error: BaseException | None) -> None:
     if operation.events.exception.handlers:
-        operation.events.exception.execute(
-            _measured(operation, now_ns), {**_metadata(operation), **failure_and_fault(error)}
-        )
+        _end(operation, now_ns)
+        operation.events.exception.execute(_measured(operation), {**_metadata(operation), **failure_and_fault(error)})
 
 
-def _measured(operation: Operation, now_ns: int) -> dict[str, Any]:
+def _end(operation: Operation, now_ns: int) -> None:
+    operation.ended_ns = now_ns
+    operation.call_ns = (operation.returned_ns or now_ns) - operation.began_ns
+
+
+def _success(operation: Operation) -> tuple[dict[str, Any], dict[str, Any]]:
+    return _measured(operation), {**_metadata(operation), "status": "success"}
+
+
+def _measured(operation: Operation) -> dict[str, Any]:
     return {
         **operation.measured,
-        "duration": now_ns - operation.began_ns,
-        "monotonic_time": now_ns,
-        "call_duration": (operation.returned_ns or now_ns) - operation.began_ns,
+        **operation.result_counts,
+        "duration": operation.ended_ns - operation.began_ns,
+        "monotonic_time": operation.ended_ns,
+        "call_duration": operation.call_ns,
         "payload_bytes": operation.payload_bytes,
         "retry_count": operation.retry_count,
         "poll_count": operation.poll_count,
@@ -129,4 +139,4 @@ def _measured(operation: Operation, now_ns: int) -> dict[str, Any]:
 
 
 def _metadata(operation: Operation) -> dict[str, Any]:
-    return {**operation.metadata, "request_ids": list(operation.request_ids)}
+    return {**operation.metadata, **operation.result_names, "request_ids": list(operation.request_ids)}

@@ -31,46 +31,26 @@ REQUESTS_MAX = 20_000  # requests remembered; the oldest are forgotten first, as
 class Operation:
     """One public call: its stamps (ns of perf_counter), and what was counted under it."""
 
-    __slots__ = (
-        "adopted",
-        "began_ns",
-        "call",
-        "called_by",
-        "events",
-        "id",
-        "is_coroutine",
-        "measured",
-        "metadata",
-        "name",
-        "pause_ns",
-        "paused",
-        "paused_since_ns",
-        "payload_bytes",
-        "poll_count",
-        "request_ids",
-        "retry_count",
-        "returned_ns",
-    )
+    returned_ns: int | None = None
+    began_at_ns = ended_ns = call_ns = 0  # the first by the wall's clock; how long the call itself took
+    adopted = False  # a nested call's future stands for this operation
+    retry_count = poll_count = payload_bytes = 0
+    pause_ns = 0  # paused, counted once however many of its requests are
+    paused = paused_since_ns = 0
+    result_names: Mapping[str, Any] = {}
+    result_counts: Mapping[str, Any] = {}
 
     def __init__(self, name: str, events: SpanEvents, began_ns: int, called_by: int, *, is_coroutine: bool) -> None:
         self.id = next(_operation_numbers)
         self.name = name
         self.events = events
         self.began_ns = began_ns
-        self.returned_ns: int | None = None
         self.called_by = called_by  # ident of the calling thread
         self.is_coroutine = is_coroutine
-        self.adopted = False  # a nested call's future stands for this operation
         self.call: dict[str, Any] = {"operation_id": self.id, "operation": name}  # what everything is joined by
-        self.metadata = self.call.copy()
-        self.measured: dict[str, Any] = {}
+        self.metadata = self.call.copy()  # of the call
+        self.measured: dict[str, Any] = {}  # in its arguments
         self.request_ids: list[str] = []
-        self.retry_count = 0
-        self.poll_count = 0
-        self.payload_bytes = 0
-        self.pause_ns = 0  # paused, counted once however many of its requests are
-        self.paused = 0
-        self.paused_since_ns = 0
         _open.add(self)
 
     @property
@@ -114,35 +94,29 @@ class Failure:
 class Submission:
     """One API request on its way to acceptance: all outer attempts of one asyncio task share it."""
 
-    __slots__ = ("attempt", "attempts", "failure", "function", "id", "operation", "task")
+    attempts = 0
+    attempt: SubmitAttempt | None = None  # the one under way
+    failure: Failure | None = None
 
     def __init__(self, operation: Operation | None, function: str, task: Task[Any] | None) -> None:
         self.id = next(_submission_numbers)
         self.operation = operation
         self.function = function
         self.task = weakref.ref(task) if task is not None else None
-        self.attempts = 0
-        self.attempt: SubmitAttempt | None = None  # the one under way
-        self.failure: Failure | None = None
 
 
 class SubmitAttempt:
     """One outer attempt: handed over (e), encoded, sent (s), answered (x)."""
 
-    __slots__ = (
-        "answered_ns",
-        "began_ns",
-        "call",
-        "http_attempts",
-        "number",
-        "request_bytes",
-        "request_id",
-        "serialised_ns",
-        "starved_ns",
-        "status_code",
-        "submission",
-        "suspended_ns",
-    )
+    began_at_ns = 0  # by the wall's clock
+    suspended_ns: int | None = None  # another submission began on the same loop: this one was put aside
+    serialised_ns: int | None = None
+    answered_ns: int | None = None
+    ended_ns = 0
+    starved_ns: int | None = None  # how long the threads of its exchanges waited for a processor
+    http_attempts = request_bytes = 0
+    request_id: str | None = None
+    status_code: int | None = None
 
     def __init__(self, submission: Submission, call: object, began_ns: int) -> None:
         submission.attempts += 1
@@ -151,14 +125,6 @@ class SubmitAttempt:
         self.call = call
         self.number = submission.attempts
         self.began_ns = began_ns
-        self.suspended_ns: int | None = None  # another submission began on the same loop: this one was put aside
-        self.serialised_ns: int | None = None
-        self.answered_ns: int | None = None
-        self.starved_ns: int | None = None  # how long the threads of its exchanges waited for a processor
-        self.http_attempts = 0
-        self.request_bytes = 0
-        self.request_id: str | None = None
-        self.status_code: int | None = None
 
 
 class Pause:
@@ -178,40 +144,22 @@ class Pause:
 class Request:
     """One accepted API request, until its result is decoded."""
 
-    __slots__ = (
-        "accepted_ns",
-        "answered_ns",
-        "began_ns",
-        "data_size",
-        "failed_poll",
-        "iterations",
-        "late_ns",
-        "model_id",
-        "operation",
-        "pause",
-        "read_ns",
-        "request_id",
-        "request_type",
-        "submission",
-        "submitted_ns",
-    )
+    submission: Submission | None = None
+    request_type: str | None = None
+    model_id: str | None = None
+    submitted_ns: int | None = None  # e of the attempt that was accepted
+    accepted_ns: int | None = None  # a
+    began_ns = began_at_ns = done_ns = 0  # the future was made, also by the wall's clock; its result was decoded
+    answered_ns: int | None = None  # headers of the newest poll's answer
+    late_ns = 0  # by how much that stamp, or a, may be late: its threads waited for a processor
+    read_ns: int | None = None  # its body was read
+    failed_poll: Failure | None = None
+    iterations = data_size = 0
+    pause: Pause | None = None
 
     def __init__(self, request_id: str, operation: Operation | None) -> None:
         self.request_id = request_id
         self.operation = operation
-        self.submission: Submission | None = None
-        self.request_type: str | None = None
-        self.model_id: str | None = None
-        self.submitted_ns: int | None = None  # e of the attempt that was accepted
-        self.accepted_ns: int | None = None  # a
-        self.began_ns = 0  # the future was made
-        self.answered_ns: int | None = None  # headers of the newest poll's answer
-        self.late_ns = 0  # by how much that stamp, or a, may be late: its threads waited for a processor
-        self.read_ns: int | None = None  # its body was read
-        self.failed_poll: Failure | None = None
-        self.iterations = 0
-        self.data_size = 0
-        self.pause: Pause | None = None
 
     def metadata(self) -> dict[str, Any]:
         """What every event of this request carries."""

@@ -169,4 +169,4 @@ def _tell(state: Watched, began_ns: int, now_ns: int) -> None:
         state.held.append((began_ns, now_ns))
     state.stopped = False
     if was_in_flight(began_ns) and LOOP_BUSY.handlers:
-        LOOP_BUSY.hand_over({"duration": now_ns - began_ns, "monotonic_time": now_ns}, state.metadata())
+        LOOP_BUSY.execute({"duration": now_ns - began_ns, "monotonic_time": now_ns}, state.metadata())

@@ -146,14 +146,18 @@ def _began(
     metadata["thread_name"] = threading.current_thread().name
     metadata["loop"] = None if loop is None else id(loop)
     if events.start.handlers:
-        events.start.hand_over(
-            {"monotonic_time": began_ns, "system_time": time.time_ns(), **operation.measured}, metadata.copy()
-        )
+        operation.began_at_ns = time.time_ns()
+        events.start.tell(_start, operation)
     if content.is_wanted:
         content.tell_arguments(operation, args, kwargs)
     if not is_coroutine:
         waits.cover(operation.called_by)
     return operation, token
+
+
+def _start(operation: Operation) -> tuple[dict[str, Any], dict[str, Any]]:
+    begin = {"monotonic_time": operation.began_ns, "system_time": operation.began_at_ns}
+    return {**begin, **operation.measured}, operation.metadata.copy()
 
 
 @guard("instrument.tinker.arguments")

@@ -46,12 +46,17 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 class Poll:
     """One poll under way."""
 
-    __slots__ = ("iteration", "request", "starved_ns")
+    starved_ns: int | None = None  # how long its threads waited for a processor, once it has ended
+    began_ns = ended_ns = 0
+    headers_ns: int | None = None
+    status_code = 0
+    outcome: Outcome = "error"
+    should_retry = False
 
     def __init__(self, request: Request, iteration: int) -> None:
         self.request = request
         self.iteration = iteration
-        self.starved_ns: int | None = None  # how long its threads waited for a processor, once it has ended
+        self.answer = _NOTHING
 
     @classmethod
     def asked(cls, body: bytes, headers: Mapping[bytes, bytes]) -> Poll:
@@ -67,7 +72,7 @@ class Poll:
 
 
 @guard("instrument.tinker.poll")
-def began(poll: Poll, begin: dict[str, int]) -> None:
+def began(poll: Poll, now_ns: int, system_ns: int) -> None:
     """A poll is about to be sent; after one that failed, the time since is a back-off."""
     request = poll.request
     request.iterations += 1
@@ -79,8 +84,8 @@ def began(poll: Poll, begin: dict[str, int]) -> None:
         if operation is not None:
             operation.retry_count += 1
         if RETRY.handlers:
-            RETRY.hand_over(
-                {"attempt": failed.attempt, "delay": begin["monotonic_time"] - failed.at_ns},
+            RETRY.execute(
+                {"attempt": failed.attempt, "delay": now_ns - failed.at_ns},
                 {
                     **call_of(operation),
                     "submission_id": request.submission.id if request.submission is not None else None,
@@ -90,7 +95,8 @@ def began(poll: Poll, begin: dict[str, int]) -> None:
                 },
             )
     if poll.iteration and POLL.start.handlers:  # the first is told by its exchange alone: there is nothing else to say
-        POLL.start.hand_over({**begin, "iteration": poll.iteration}, request.metadata())
+        begin = {"monotonic_time": now_ns, "system_time": system_ns, "iteration": poll.iteration}
+        POLL.start.execute(begin, request.metadata())
 
 
 @guard("instrument.tinker.poll")
@@ -101,7 +107,7 @@ def raised(poll: Poll, began_ns: int, now_ns: int, error: BaseException) -> None
         request.failed_poll = Failure(now_ns, poll.iteration, None, type(error).__name__, None)
     if POLL.exception.handlers:
         POLL.exception.execute(
-            _measured(poll, began_ns, None, now_ns),
+            _measured(poll, began_ns, now_ns),
             {
                 **request.metadata(),
                 **failure_of(error),
@@ -129,18 +135,9 @@ def answered(poll: Poll, began_ns: int, headers_ns: int, now_ns: int, response: 
     if outcome == "error" and should_retry:
         request.failed_poll = Failure(now_ns, poll.iteration, None, "APIStatusError", status)
     if POLL.stop.handlers:
-        POLL.stop.hand_over(
-            _measured(poll, began_ns, headers_ns, now_ns),
-            {
-                **request.metadata(),
-                "outcome": outcome,
-                "queue_state": answer.queue_state,
-                "queue_state_reason": answer.queue_state_reason,
-                "status": "error" if outcome == "error" else "success",
-                "status_code": status,
-                "should_retry": should_retry,
-            },
-        )
+        poll.began_ns, poll.headers_ns, poll.ended_ns = began_ns, headers_ns, now_ns
+        poll.answer, poll.outcome, poll.status_code, poll.should_retry = answer, outcome, status, should_retry
+        POLL.stop.tell(_answer, poll)
 
 
 _FINISHED: frozenset[Outcome] = frozenset({"ready", "failed", "metadata"})
@@ -165,13 +162,25 @@ def _outcome(status: int, answer: _Answer) -> Outcome:
     return "failed" if answer.error is not None else "ready"
 
 
-def _measured(poll: Poll, began_ns: int, headers_ns: int | None, now_ns: int) -> dict[str, int]:
+def _answer(poll: Poll) -> tuple[dict[str, int], dict[str, Any]]:
+    return _measured(poll, poll.began_ns, poll.ended_ns), {
+        **poll.request.metadata(),
+        "outcome": poll.outcome,
+        "queue_state": poll.answer.queue_state,
+        "queue_state_reason": poll.answer.queue_state_reason,
+        "status": "error" if poll.outcome == "error" else "success",
+        "status_code": poll.status_code,
+        "should_retry": poll.should_retry,
+    }
+
+
+def _measured(poll: Poll, began_ns: int, now_ns: int) -> dict[str, int]:
     measured = {"duration": now_ns - began_ns, "monotonic_time": now_ns, "iteration": poll.iteration}
     accepted_ns = poll.request.accepted_ns
     if accepted_ns is not None:
         measured["elapsed"] = now_ns - accepted_ns
-    if headers_ns is not None:
-        measured["headers_duration"] = headers_ns - began_ns
+    if poll.headers_ns is not None:
+        measured["headers_duration"] = poll.headers_ns - began_ns
     if poll.starved_ns is not None:
         measured["starved"] = poll.starved_ns
     return measured

@@ -41,7 +41,7 @@ def _paused(request: Request, pause: Pause) -> None:
     if request.operation is not None:
         request.operation.pause(pause.since_ns)
     if QUEUE_PAUSE.handlers:
-        QUEUE_PAUSE.hand_over({"monotonic_time": pause.seen_ns, "since": pause.since_ns}, _metadata(request, pause))
+        QUEUE_PAUSE.execute({"monotonic_time": pause.seen_ns, "since": pause.since_ns}, _metadata(request, pause))
 
 
 def _resumed(request: Request, pause: Pause, at_ns: int) -> None:
@@ -49,7 +49,7 @@ def _resumed(request: Request, pause: Pause, at_ns: int) -> None:
     if request.operation is not None:
         request.operation.resume(at_ns)
     if QUEUE_RESUME.handlers:
-        QUEUE_RESUME.hand_over(
+        QUEUE_RESUME.execute(
             {
                 "monotonic_time": at_ns,
                 "duration": at_ns - pause.since_ns,

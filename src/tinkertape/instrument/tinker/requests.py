@@ -49,10 +49,8 @@ def _began(api_future: Any) -> None:
     if request.accepted_ns is None:
         request.accepted_ns = now
     if REQUEST.start.handlers:
-        REQUEST.start.hand_over(
-            {"monotonic_time": now, "system_time": time.time_ns()},
-            {**request.metadata(), "model_id": request.model_id},
-        )
+        request.began_at_ns = time.time_ns()
+        REQUEST.start.tell(_begin, request)
     future = concurrent_future(api_future)
     if future is not None:
         future.add_done_callback(functools.partial(_done, request))
@@ -82,15 +80,28 @@ def _done(request: Request, future: Future[Any]) -> None:
 
 
 def _ready(request: Request, now_ns: int) -> None:
+    request.done_ns = now_ns
     if RESULT_READY.handlers:
-        measured = {"monotonic_time": now_ns}
-        if request.read_ns is not None:
-            measured["decode_duration"] = now_ns - request.read_ns
-        RESULT_READY.hand_over(measured, {**call_of(request.operation), "request_id": request.request_id})
+        RESULT_READY.tell(_decoded, request)
     if REQUEST.stop.handlers:
-        REQUEST.stop.hand_over(
-            _measured(request, now_ns), {**request.metadata(), "model_id": request.model_id, "status": "success"}
-        )
+        REQUEST.stop.tell(_success, request)
+
+
+def _begin(request: Request) -> tuple[dict[str, int], dict[str, Any]]:
+    begin = {"monotonic_time": request.began_ns, "system_time": request.began_at_ns}
+    return begin, {**request.metadata(), "model_id": request.model_id}
+
+
+def _decoded(request: Request) -> tuple[dict[str, int], dict[str, Any]]:
+    measured = {"monotonic_time": request.done_ns}
+    if request.read_ns is not None:
+        measured["decode_duration"] = request.done_ns - request.read_ns
+    return measured, {**call_of(request.operation), "request_id": request.request_id}
+
+
+def _success(request: Request) -> tuple[dict[str, int], dict[str, Any]]:
+    told = {**request.metadata(), "model_id": request.model_id, "status": "success"}
+    return _measured(request, request.done_ns), told
 
 
 def _text(error: BaseException | None) -> str:

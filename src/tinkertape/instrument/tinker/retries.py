@@ -43,7 +43,7 @@ def _tell(failed: attempts.Attempt | None, delay_ns: int) -> None:
     if failed.operation is not None:
         failed.operation.retry_count += 1
     if RETRY.handlers:
-        RETRY.hand_over(
+        RETRY.execute(
             {"attempt": failed.number, "delay": delay_ns},
             {
                 **call_of(failed.operation),

@@ -41,13 +41,13 @@ def heartbeat_began(beat: Heartbeat, begin: dict[str, int]) -> None:
     if before is not None:
         beat.gap_ns = begin["monotonic_time"] - before
     if HEARTBEAT.start.handlers:
-        HEARTBEAT.start.hand_over(begin, {"session_id": beat.session_id})
+        HEARTBEAT.start.execute(begin, {"session_id": beat.session_id})
 
 
 @guard("instrument.tinker.session")
 def heartbeat_answered(beat: Heartbeat, began_ns: int, now_ns: int, status_code: int) -> None:
     if HEARTBEAT.stop.handlers:
-        HEARTBEAT.stop.hand_over(
+        HEARTBEAT.stop.execute(
             _measured(beat, began_ns, now_ns),
             {
                 "session_id": beat.session_id,
@@ -90,7 +90,7 @@ def created(began_ns: int, now_ns: int, answer: bytes | None) -> None:
 def finished(began_ns: int, now_ns: int, session_id: str | None, *, ok: bool) -> None:
     """The SDK told the service that a session is over."""
     if SESSION_FINISH.handlers:
-        SESSION_FINISH.hand_over(
+        SESSION_FINISH.execute(
             {"duration": now_ns - began_ns, "monotonic_time": now_ns},
             {"session_id": session_id, "status": "success" if ok else "error"},
         )

@@ -96,9 +96,8 @@ def _begin(function: str, call: object, operation: Operation | None) -> SubmitAt
         _tell_retry(submission, call, now)
     attempt = _encoding = SubmitAttempt(submission, call, now)
     if SUBMIT.start.handlers:
-        SUBMIT.start.hand_over(
-            {"monotonic_time": now, "system_time": time.time_ns(), "attempt": attempt.number}, _metadata(attempt)
-        )
+        attempt.began_at_ns = time.time_ns()
+        SUBMIT.start.tell(_start, attempt)
     return attempt
 
 
@@ -120,7 +119,7 @@ def _tell_retry(submission: Submission, call: object, now_ns: int) -> None:
     if submission.operation is not None:
         submission.operation.retry_count += 1
     if RETRY.handlers:
-        RETRY.hand_over(
+        RETRY.execute(
             {"attempt": failure.attempt, "delay": now_ns - failure.at_ns},
             {
                 **call_of(submission.operation),
@@ -196,9 +195,8 @@ def _returned(attempt: SubmitAttempt) -> None:
     if request is not None:
         request.submission = attempt.submission
     if SUBMIT.stop.handlers:
-        SUBMIT.stop.hand_over(
-            _measured(attempt), {**_metadata(attempt), "request_id": attempt.request_id, "status": "success"}
-        )
+        attempt.ended_ns = attempt.answered_ns or time.perf_counter_ns()
+        SUBMIT.stop.tell(_success, attempt)
 
 
 @guard("instrument.tinker.submit")
@@ -223,7 +221,7 @@ def _failed(attempt: SubmitAttempt, error: BaseException | None) -> None:
         attempt.submission.failure = Failure(at_ns, attempt.number, attempt.call, error_type, status)
     if SUBMIT.exception.handlers:
         failure = failure_of(error) if error is not None else _refused(error_type, status)
-        SUBMIT.exception.execute(_measured(attempt), {**_metadata(attempt), **failure, "status_code": status})
+        SUBMIT.exception.execute(_measured(attempt, at_ns), {**_metadata(attempt), **failure, "status_code": status})
 
 
 def promise_expired(submission: Submission | None, at_ns: int, error_type: str, status_code: int | None) -> None:
@@ -261,8 +259,17 @@ def _refused(error_type: str, status: int | None) -> dict[str, Any]:
     }
 
 
-def _measured(attempt: SubmitAttempt) -> dict[str, int]:
-    ended_ns = attempt.answered_ns or time.perf_counter_ns()
+def _start(attempt: SubmitAttempt) -> tuple[dict[str, int], dict[str, Any]]:
+    begin = {"monotonic_time": attempt.began_ns, "system_time": attempt.began_at_ns, "attempt": attempt.number}
+    return begin, _metadata(attempt)
+
+
+def _success(attempt: SubmitAttempt) -> tuple[dict[str, int], dict[str, Any]]:
+    told = {**_metadata(attempt), "request_id": attempt.request_id, "status": "success"}
+    return _measured(attempt, attempt.ended_ns), told
+
+
+def _measured(attempt: SubmitAttempt, ended_ns: int) -> dict[str, int]:
     measured = {
         "duration": ended_ns - attempt.began_ns,
         "monotonic_time": ended_ns,

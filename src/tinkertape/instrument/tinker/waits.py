@@ -173,7 +173,7 @@ class Wait:
                 "uncertainty_begin": self.first_ns - self.began_ns,
                 "uncertainty_end": ended_ns - self.last_ns,
             }
-            THREAD_WAIT.hand_over(measured, {**self.metadata, "goes_on": goes_on})
+            THREAD_WAIT.execute(measured, {**self.metadata, "goes_on": goes_on})
 
 
 class Waits:

@@ -1,10 +1,10 @@
-"""Events whose dicts nobody changes any more: they wait for the writer as they are, and are encoded there.
+"""Events of our own sources wait for the writer as they were told: who describes them, and what is to be described.
 
-What runs in the midst of the SDK's own work costs several times what it costs in the writer's loop, and it spares an
-encoding and a decoding (benchmarks/RESULTS.md). Few wait so: beyond `KEPT_MAX` a snapshot takes less memory. An event
-in a scope that holds what may change is encoded at once.
+What runs in the midst of the SDK's own work costs several times what it costs in the writer's loop, and a snapshot is
+spared (benchmarks/RESULTS.md). Few wait so: beyond `KEPT_MAX` a snapshot takes less memory. An event in a scope that
+holds what may change is encoded at once.
 
-Threads  that of the program, which executes the event.
+Threads  that of the program, which tells the event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from tinkertape.bus import HandlerFunction
 from tinkertape.context import NO_SCOPE, current_scope, current_span, replayed_now
-from tinkertape.dispatch import Dispatch
+from tinkertape.dispatch import Describe, Tell
 from tinkertape.tape.snapshot import Taken
 from tinkertape.tape.writer import Writer
 
@@ -26,7 +26,7 @@ _perf_counter_ns = time.perf_counter_ns
 _span_get, _scope_get = current_span.get, current_scope.get
 
 
-class HandedOver:
+class Told:
     """Puts them into a recorder's queue; `record` takes those that cannot wait as they are."""
 
     def __init__(self, queue: deque[Taken], writer: Writer, record: HandlerFunction, room: int) -> None:
@@ -36,18 +36,16 @@ class HandedOver:
         self.room = min(room, KEPT_MAX)  # below 0: nothing is taken any more, as `record` will say
         self._plain_scope: Mapping[str, Any] = NO_SCOPE
 
-    def taker(self, event: str, severity: str) -> Dispatch:
+    def taker(self, event: str, severity: str) -> Tell:
         """What takes an event of this name."""
         append, queue, writer, record = self._queue.append, self._queue, self._writer, self._record
 
-        def take(measurements: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+        def take(describe: Describe, subject: Any) -> None:
             scope = _scope_get()
             if len(queue) >= self.room or (scope is not NO_SCOPE and not self._is_plain(scope)) or replayed_now():
-                record(event, measurements, metadata or {}, None)
+                record(event, *describe(subject), None)
                 return
-            span = _span_get()
-            ids = None if span is None else (span.trace_id, span.span_id)
-            append((_perf_counter_ns(), event, severity, measurements, metadata, scope, ids, False))
+            append((_perf_counter_ns(), event, severity, describe, subject, scope, _span_get()))
             if writer.asleep:
                 writer.wake()
 
