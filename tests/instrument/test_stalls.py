@@ -97,8 +97,9 @@ stalls(guilty, found=found)
 """
     )
 
-    [*_, stall] = [each for each in told if any(" in guilty" in line for line in each["stack"])]
-    assert (stall["cause"], stall["thread_name"]) == ("gil", "MainThread")
+    guilty = [each for each in told if any(" in guilty" in line for line in each["stack"])]
+    [*_, stall] = [each for each in guilty if each["cause"] == "gil"]  # others "starved", where the machine is busy
+    assert stall["thread_name"] == "MainThread"
     assert 50 * MS <= stall["duration"] <= stall["duration_max"]
     assert stall["cpu"] > 0
 

@@ -208,18 +208,19 @@ def cuts(run: Trained) -> Iterator[tuple[OperationCut, dict[str, tuple[int, int]
 
 
 def sent_ns(run: Trained, ready: dict[str, Any], called_ns: int) -> tuple[int, int]:
-    """From the first attempt's headers at the service to the answer of the one that it took; or, when it was out of
-    reach in between, from the first attempt that it cannot have seen."""
-    [accepted] = [
+    """From the first attempt's headers at the service to the answer of the one that it took, of the last one where an
+    answer was lost; or, when it was out of reach in between, from the first attempt that it cannot have seen."""
+    accepted = [
         line
         for line in run.said("exchange", request_id=ready["request_id"], status=200)
         if "retrieve" not in line["path"]
     ]
     refused = run.said("fault", kind="submit", request_type=ready["request_type"], nth=ready["nth"])
-    first = min([accepted["headers_ns"], *(line["at_ns"] for line in refused)])
+    first = min([line["headers_ns"] for line in accepted] + [line["at_ns"] for line in refused])
     outages = ((line["at_ns"] - line["duration_ns"], line["at_ns"]) for line in run.said("restored"))
     unseen = [max(began, called_ns) for began, ended in outages if began < first and called_ns < ended]
-    return int(accepted["handled_ns"] - first), int(accepted["handled_ns"] - min([first, *unseen]))
+    answered = [line["handled_ns"] for line in accepted]
+    return int(min(answered) - first), int(max(answered) - min([first, *unseen]))
 
 
 def test_the_parts_of_every_step_and_of_the_run_add_up_to_the_wall(run: Trained) -> None:
