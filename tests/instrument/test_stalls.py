@@ -147,30 +147,6 @@ def test_a_program_that_lets_others_run_has_no_stall(program):
 
 
 @linux
-def test_a_process_that_does_nothing_is_idle_whatever_the_monitor_itself_uses_until_somebody_computes():
-    looks = told_by(
-        """
-process.uninstall()  # what follows takes the monitor's place
-from tinkertape.instrument.stalls import monitor
-watching = monitor.Monitor(stacks=False)
-def compute():
-    until_ns = time.thread_time_ns() + 5 * monitor.USED_MIN_NS
-    while time.thread_time_ns() < until_ns: pass
-def look():
-    told.append(watching._is_unchanged(0, 0))
-watching._begin()
-compute()  # as the monitor
-look()
-other = threading.Thread(target=compute)
-other.start(); other.join()
-look()
-"""
-    )
-
-    assert looks[-2:] == [True, False]
-
-
-@linux
 def test_a_process_that_was_stopped_had_no_stall():
     program = subprocess.Popen(
         [sys.executable, "-c", WATCHED + "print(flush=True)\nsys.stdin.readline()" + END],

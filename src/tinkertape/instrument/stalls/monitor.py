@@ -7,10 +7,6 @@ was asked for, was written while it did (timers.py). Loops say themselves when t
 (loop.py); one that runs callbacks for 50 ms is looked at while it does. Many short waits are summed up by the second
 (window.py).
 
-An idle process is looked at no closer than it takes to see that it still is: that no other thread has used a processor,
-and that the wake was on time. All else is read again once a second. On a full machine, where wakes are up to 2 ms late,
-a stall that ends an idle time may so be told up to 20 ms shorter than it was.
-
 What is told is certain. A stall's `duration` counts from the monitor's own wake, so the stall was at least so long, and
 `duration_max` at most; one of under 100 ms, or 150 where it ends an idle time, may pass unseen. TOLD_MAX a minute are
 told, those left out are summed up in the next.
@@ -33,7 +29,7 @@ from tinkertape.events import PROCESS_STALL, PROCESS_STALL_WINDOW
 from tinkertape.guard import disabled, guard
 from tinkertape.instrument import pauses
 from tinkertape.instrument.event_loops import running_loops
-from tinkertape.instrument.stalls.evidence import SLACK_NS, Evidence, held_ns
+from tinkertape.instrument.stalls.evidence import Evidence, held_ns
 from tinkertape.instrument.stalls.frames import likest, stack_of
 from tinkertape.instrument.stalls.threads import Threads
 from tinkertape.instrument.stalls.timers import make_timers
@@ -46,10 +42,9 @@ FINE_NS = 20_000_000  # while something is in flight
 IDLE_NS = 100_000_000  # while the process uses no processor: most of what a wake costs is the wake itself
 STALL_MIN_NS = 50_000_000
 LOOK_EACH_NS = 140_000_000  # processor times are read, and timers put off; at each wake while idle
-WHOLE_EACH_NS = 1_000_000_000  # loops that are new are found; while idle, all else is read anew
 CALM_NS = 10_000_000_000  # after we were late and it was no stall, no timer could be relied on for so long
-USED_MIN_NS = 2_000_000  # of processor time by all other threads: below it there is nothing new to remember
-LOOP_MIN_NS = 50_000  # of it: an event loop that began has used more
+LOOPS_EACH = 7  # looks: loops that are new are found once a second
+USED_MIN_NS = 2_000_000  # of processor time by all threads: below it there is nothing new to remember
 TOLD_MAX = 60  # a minute
 PLACE = "instrument.stalls"
 _MINUTE_NS = 60_000_000_000
@@ -70,9 +65,9 @@ class Monitor:
         self._budget = Budget()
         self._window = Window()
         self._starved_ns: int | None = None  # when the window began
-        self._turns = 0
-        self._look_ns = self._whole_ns = 0  # when next
-        self._used_ns = self._loops_used_ns = -USED_MIN_NS
+        self._turns = self._looks = 0
+        self._look_ns = 0  # when next
+        self._used_ns = -USED_MIN_NS
         self._idle = False
         self._calm_ns = 0  # no timers before
 
@@ -101,8 +96,6 @@ class Monitor:
                 break
             woke_ns = now_ns()
             self._turns += 1
-            if self._idle and not (fine or window.wakes) and self._is_unchanged(asked_ns, woke_ns):
-                continue
             if window.add(asked_ns, woke_ns, period_ns) if fine else window.wakes:
                 self._tell_window()
             late = woke_ns - asked_ns >= STALL_MIN_NS
@@ -123,7 +116,7 @@ class Monitor:
     @guard(PLACE)
     def _begin(self) -> None:
         self._evidence = Evidence()
-        self._look(time.perf_counter_ns())
+        self._look()
 
     @guard(PLACE)
     def _turn(self, asked_ns: int, woke_ns: int, period_ns: int) -> None:
@@ -134,7 +127,7 @@ class Monitor:
             self._look_at_loops(woke_ns)
         if woke_ns >= self._look_ns:
             self._look_ns = woke_ns + LOOK_EACH_NS
-            self._look(woke_ns)
+            self._look()
 
     @guard(PLACE)
     def _begin_window(self) -> None:
@@ -155,22 +148,11 @@ class Monitor:
             self._timers.close()
         pauses.unwatch()
 
-    @guard(PLACE)
-    def _is_unchanged(self, asked_ns: int, woke_ns: int) -> bool:
-        """Is the process still idle, and were we on time? Then what a stall is measured against is what it was."""
-        return (
-            woke_ns - asked_ns < SLACK_NS
-            and woke_ns < self._whole_ns
-            and _used_by_others_ns() - self._used_ns < USED_MIN_NS
-            and not (loop.watched and loop.any_busy(woke_ns, STALL_MIN_NS))
-            and (self._timers is None or self._timers.check())
-        )
-
-    def _look(self, woke_ns: int) -> None:
+    def _look(self) -> None:
         """What a stall that begins from now on is measured against."""
         if self._timers is not None and not self._timers.check():
             self._timers = None
-        used_ns = _used_by_others_ns()
+        used_ns = time.process_time_ns()
         self._idle = used_ns - self._used_ns < USED_MIN_NS
         if not self._idle:
             self._used_ns = used_ns
@@ -179,12 +161,10 @@ class Monitor:
                 self._timers.put_off(computed, self._threads.alive())
         self._before = self._evidence.now()
         self._turns = 0
-        if woke_ns >= self._whole_ns:
-            self._whole_ns = woke_ns + WHOLE_EACH_NS
-            if used_ns - self._loops_used_ns >= LOOP_MIN_NS:
-                self._loops_used_ns = used_ns
-                for found in running_loops():
-                    found.watch()
+        self._looks += 1
+        if self._looks % LOOPS_EACH == 1:
+            for found in running_loops():
+                found.watch()
 
     def _was_late(self, asked_ns: int, woke_ns: int, period_ns: int) -> None:
         """We could not run for a while: was it the GIL, and who held it?"""
@@ -313,11 +293,6 @@ class Budget:
         left = {"left_out": self._count, "left_out_duration": self._sum_ns}
         self._count = self._sum_ns = 0
         return left
-
-
-def _used_by_others_ns() -> int:
-    """Processor time of all threads but this one: what the monitor uses itself ends no idle time."""
-    return time.process_time_ns() - time.thread_time_ns()
 
 
 def _name_of(ident: int) -> str | None:
