@@ -80,10 +80,9 @@ class EventType:
         declare_severity(self.name, self.severity)
         self.handlers: tuple[Attachment, ...] = ()
         self.execute: Dispatch  # (measurements, metadata={}): on the default bus, in this thread; never raises
-        self.tell: (
-            Tell  # (describe, subject): `execute` of our own sources (tape/told.py): nobody changes any more what
-        )
+        # (describe, subject): `execute` of our own sources (tape/told.py): nobody changes any more what
         # `describe(subject)` says, and that is text, whole numbers, booleans, None and flat lists
+        self.tell: Tell
         default_bus.keep_current(self)
 
     def _declare(self) -> None:
