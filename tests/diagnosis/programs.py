@@ -12,9 +12,11 @@ from typing import Any
 
 import tinker
 from tinker import types
+from tinker.lib import internal_client_holder
 
 BASE = "simulated/bytes-bigram"
 PARAMS = types.SamplingParams(max_tokens=2)
+BEAT_S = 0.1  # instead of 10
 LOSS_S = 0.2  # how long the custom loss takes
 ADAM = types.AdamParams(learning_rate=1e-3)
 
@@ -25,9 +27,22 @@ def batch(datums: int = 4, tokens: int = 63) -> list[types.Datum]:
     return [types.Datum(model_input=types.ModelInput.from_ints(given), loss_fn_inputs=inputs)] * datums
 
 
+class QuickBeats:
+    """asyncio, but for the period of the SDK's heartbeats."""
+
+    period_s = 10
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(BEAT_S if seconds == self.period_s else seconds)
+
+
 @contextlib.contextmanager
-def service_client(url: str) -> Iterator[tinker.ServiceClient]:
+def service_client(url: str, *, quick_beats: bool = False) -> Iterator[tinker.ServiceClient]:
     """Closed at the end, by SDKs that can."""
+    internal_client_holder.asyncio = QuickBeats() if quick_beats else asyncio  # type: ignore[attr-defined]
     service = tinker.ServiceClient(base_url=url, api_key="tml-made-up")
     yield service
     if hasattr(service, "close"):
@@ -152,6 +167,15 @@ def callback(service: tinker.ServiceClient) -> None:
     first.result()
 
 
+def heartbeats(service: tinker.ServiceClient) -> None:
+    """A session that lives for some heartbeats, whatever becomes of its calls."""
+    training = trainer(service)
+    for _ in range(8):
+        with contextlib.suppress(tinker.TinkerError):
+            training.optim_step(ADAM).result()
+        time.sleep(BEAT_S)
+
+
 async def awaited(future: Any) -> Any:
     return await future
 
@@ -193,6 +217,7 @@ PROGRAMS: dict[str, Callable[[tinker.ServiceClient], None]] = {
     "the GIL held across ready": gil_held,
     "threads that spin": spinning,
     "a callback on the SDK's loop": callback,
+    "heartbeats": heartbeats,
     "a blocked loop": blocked_loop,
     "a call given up": given_up,
 }

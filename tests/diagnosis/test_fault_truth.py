@@ -33,6 +33,8 @@ COMPUTE_S = {"CreateModel": 0.01, "ForwardBackward": 0.05, "OptimStep": 0.02, "S
 OWNERS = {
     "slow-service": "service",
     "service-errors": "service",
+    "promise-expired": "service",
+    "session-lost": "service",
     "unreachable": "network",
     "flaky-network": "network",
     "billing-hold": "you",
@@ -83,11 +85,11 @@ CASES = {
         ),
     ),
     "promises that expire": case(
-        "service-errors", expiries=(Expiry(nth=3), Expiry(nth=1, request_type="Sample")), steps=4, samples=2
+        "promise-expired", expiries=(Expiry(nth=3), Expiry(nth=1, request_type="Sample")), steps=4, samples=2
     ),
-    "a session that is lost": case("service-errors", lost_sessions=(LostSession(nth=4),)),
+    "a session that is lost": case("session-lost", lost_sessions=(LostSession(nth=4),)),
     "a restart": case(
-        "service-errors", "unreachable", outages=(Outage(nth=3, length_s=1.2, how="restarted", after_s=0.02),), steps=5
+        "promise-expired", "unreachable", outages=(Outage(nth=3, length_s=1.2, how="restarted", after_s=0.02),), steps=5
     ),
     "an account that does not pay": case(
         "billing-hold", submit_faults=(SubmitFault(nth=3, status=402, message="unpaid"),), steps=4

@@ -100,7 +100,7 @@ def run(order: dict[str, object]) -> dict[str, object]:
     failed: list[str] = []
     telemetry = tinkertape.start("truth", directory=str(order["directory"]))
     try:
-        with service_client(str(order["url"])) as service:
+        with service_client(str(order["url"]), quick_beats=order["program"] == "heartbeats") as service:
             if order["program"]:
                 PROGRAMS[str(order["program"])](service)
             if order["steps"]:

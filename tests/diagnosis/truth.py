@@ -15,6 +15,7 @@ import subprocess
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tinkertape.tape import open_tape
 
 MS = 1_000_000
 RELEASE = os.environ.get("TINKERTAPE_TESTS_RELEASE")  # "0.24.1": that SDK, which tests/versions put into its cache
+MINOR = int((RELEASE or version("tinker")).split(".")[1])
 CONNECT_NS = 20 * MS  # to open a connection, of which the service sees nothing
 
 
@@ -217,8 +219,9 @@ def true_causes(run: Run) -> set[str]:
     garbled = run.said("broken", how="garbled")
     breaks = [line for line in run.said("broken") if line["how"] != "garbled" and not in_outage(run, line["at_ns"])]
     causes |= {"flaky-network"} if len(breaks) >= BROKEN_MIN else set()
-    lost = [line for line in run.said("expired") if line["request_type"] != "Sample"]  # those are sent again
-    causes |= {"service-errors"} if garbled or lost or run.said("sessions_lost") else set()
+    causes |= {"service-errors"} if garbled else set()
+    causes |= {"promise-expired"} if run.said("expired") else set()
+    causes |= {"session-lost"} if run.said("sessions_lost") else set()
     for line in run.said("fault"):
         if line["kind"] == "future":
             causes.add("user-error" if line["category"] == "user" else "service-errors")

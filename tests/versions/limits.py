@@ -70,6 +70,8 @@ LIMITS = (
         "there is no `close`: a session ends when its heartbeats do",
         lambda observed: not any(observed.named("tinker.session.finish")),
     ),
+    Limit("a wait for the billing of an account (402)", OLDEST, 19, "the SDK does not wait: the call fails"),
+    Limit("a last heartbeat of a session that was lost (410)", OLDEST, 25, "the SDK sends them on and on"),
     Limit(
         "`get_audit_log_async`",
         20,

@@ -122,7 +122,11 @@ def _fault_missing(status: int | None, category: str | None, number: int, report
     told = sum(error.count for error in report.errors if (error.status_code, error.category) in _of(status, category))
     if retried + told < number:
         return f"the report has {retried + told} of {number}"
-    return _owned(report, "service-errors")
+    return _owned(report, _cause(status))
+
+
+def _cause(status: int | None) -> str:
+    return "session-lost" if status == 410 else "service-errors"
 
 
 def _of(status: int | None, category: str | None) -> set[tuple[int | None, str | None]]:
@@ -135,7 +139,9 @@ def _nothing_else(truth: Sequence[TruthLine], report: Report) -> Checked:
     reasons = {"capacity": "capacity-pause", "rate_limit": "rate-limit-pause", "unknown": "rate-limit-pause"}
     did = {reasons.get(line.reason or "unknown", "") for line in truth if line.what == "resumed"}
     did |= {"slow-service" for line in truth if line.what == "slow"}
-    did |= {"service-errors" for line in truth if line.what == "fault" and line.injected}
+    did |= {_cause(line.status) for line in truth if line.what == "fault" and line.injected}
+    did |= {"promise-expired" for line in truth if line.what == "expired"}
+    did |= {"session-lost" for line in truth if line.what == "sessions_lost"}
     wrong = [finding.cause for finding in report.findings if finding.owner == "service" and finding.cause not in did]
     return Checked("nothing else laid at the service", ", ".join(wrong))
 

@@ -126,7 +126,7 @@ def _answered(figures: Mapping[str, Any]) -> str:
 
 
 def _phrase(row: FindingRow, live: bool) -> str:
-    numbers, figures, names = row.evidence["steps"], row.evidence["figures"], row.evidence["operations"]
+    numbers, figures = row.evidence["steps"], row.evidence["figures"]
     goes_on = is_open(row)
     where = f" {words.steps(numbers, goes_on=goes_on)}" if numbers else ""
     if row.cause == "slow-service":
@@ -139,14 +139,24 @@ def _phrase(row: FindingRow, live: bool) -> str:
     where = f" {words.steps(numbers)}" if numbers else ""
     if row.cause == "flaky-network":
         return f"broke {words.count(figures['broken'], 'connection')}{where}"
-    if row.cause == "service-errors" and figures.get("failed"):
-        failed = words.listed([f"`{name}`" for name in names[:2]])
-        if row.owner == "none":
-            return f"{failed} failed{where}, and the service did not say whose mistake it was"
-        if not figures.get("attempts"):
-            return f"failed {failed}{where}"
-        calls = failed if len(names) == 1 else words.count(figures["failed"], "call")  # not all that are named failed
-        return f"failed {calls} and {_answered(figures)}{where}"
+    if row.cause == "promise-expired":
+        return f"forgot {words.count(figures['requests'], 'request')} that it had accepted{where}"
+    if row.cause == "session-lost" and row.owner in SUBJECTS:
+        kept = f"let no heartbeat through for {words.seconds(figures['silent_s'])}, and Tinker "
+        return f"{kept if row.owner == 'network' else ''}ended the session{where}"
     if row.cause == "service-errors":
-        return f"{_answered(figures)}{where}"
+        return _errors(row, where)
     return row.summary.rstrip(".") + ("" if row.cause in OF_THE_RUN else where)
+
+
+def _errors(row: FindingRow, where: str) -> str:
+    figures, names = row.evidence["figures"], row.evidence["operations"]
+    if not figures.get("failed"):
+        return f"{_answered(figures)}{where}"
+    failed = words.listed([f"`{name}`" for name in names[:2]])
+    if row.owner == "none":
+        return f"{failed} failed{where}, and the service did not say whose mistake it was"
+    if not figures.get("attempts"):
+        return f"failed {failed}{where}"
+    calls = failed if len(names) == 1 else words.count(figures["failed"], "call")  # not all that are named failed
+    return f"failed {calls} and {_answered(figures)}{where}"

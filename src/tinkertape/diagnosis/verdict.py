@@ -247,6 +247,7 @@ def _advice(facts: Facts, owner: FindingOwner, mine: list[FindingRow], told: str
     elif done:
         whole = steps_done(facts.steps, facts.failed, told)
         said.append(f"{whole[0].upper()}{whole[1:]}.")
+    said += [finding.advice for finding in mine if finding.cause == "session-lost"]  # nothing goes on by itself
     return " ".join(said)
 
 

@@ -67,3 +67,21 @@ def test_another_refusal_is_no_matter_of_the_account() -> None:
             metadata["status_code"] = 503
 
     assert diagnose(script.events(), only="billing-hold").findings == []
+
+
+def test_a_call_that_an_old_sdk_fails_of_it_is_told_once_and_is_no_error_in_the_code() -> None:
+    """Before 0.20 the SDK does not wait."""
+    script = Script()
+    script.start(0)
+    call = {"operation_id": 1, "operation": "forward_backward"}
+    script.event("tinker.training.forward_backward.start", 100, {}, {**call, "thread": 11, "model_id": "model-1"})
+    script.event("tinker.submit.exception", 105, {"duration": 5 * MS}, {**call, **SAYS, "submission_id": 1})
+    failed = {"error_type": "APIStatusError", "fault_owner": "user", "thread": 11, "status": "error"}
+    script.event("tinker.training.forward_backward.exception", 110, {"duration": 10 * MS}, {**call, **SAYS, **failed})
+    script.stop(1000)
+
+    [finding] = diagnose(script.events())
+
+    assert finding.cause == "billing-hold"
+    assert finding.summary.endswith("it says: your balance is used up. 1 call failed of it.")
+    assert finding.advice == "Settle the billing of your Tinker account, and call again."

@@ -1,9 +1,9 @@
 """billing-hold: Tinker takes nothing from this account until its billing is settled.
 
 Rule      a submission was answered 402. The SDK says so once, waits, and sends it again each 5 s for as long as that
-          lasts: the call neither fails nor goes on. All of a process is one finding, which goes on until what was
-          refused is taken, or ends. The cost is what the run waited for it: `wait_local` for samples, `send` for all
-          else.
+          lasts: the call neither fails nor goes on. SDKs before 0.20 do not wait: the call fails. All of a process is
+          one finding, which goes on until what was refused is taken, or ends. The cost is what the run waited for it:
+          `wait_local` for samples, `send` for all else.
 Source    facts/partition.md §1 and §2: 429 and 402 are back-pressure; docs/faults.md: 402 is "billing".
 Wrong if  a proxy between you and the service made the answer up.
 """
@@ -28,7 +28,8 @@ from tinkertape.diagnosis.words import count, first_line, quoted
 LISTENS = ("tinker.submit.exception", "tinker.retry", "clock.tick", "telemetry.session.stop", SETTLED)
 REFUSED = 402
 _DETAIL = re.compile(r"'(?:detail|message)': '([^']+)'")
-ADVICE = "Settle the billing of your Tinker account; the SDK asks again each 5 s, and the run goes on by itself."
+SETTLE = "Settle the billing of your Tinker account"
+ADVICE = f"{SETTLE}; the SDK asks again each 5 s, and the run goes on by itself."
 
 
 @dataclass
@@ -40,6 +41,7 @@ class _Held:
     last_ns: int
     costs: Costs
     answers: int = 0
+    failed: int = 0  # operations
     says: str = ""
     told_ns: int = 0
     open: dict[int, int] = field(default_factory=dict)  # operations that wait, since
@@ -69,7 +71,9 @@ class Detector:
         if is_refused and event.name == "tinker.retry":
             self._sent_again(held, event, process.last_ns)
         for number in [number for number in held.open if _is_over(process, number)]:
-            _close(held, number, process.operations[number].ended_ns or 0)
+            operation = process.operations[number]
+            held.failed += operation.failure is not None and operation.failure.status_code == REFUSED
+            _close(held, number, operation.ended_ns or 0)
         if is_refused or event.name == "telemetry.session.stop" or is_due(held.told_ns, held.began_ns, process.last_ns):
             held.told_ns = process.last_ns
             yield _finding(held, process.last_ns)
@@ -110,10 +114,12 @@ def _says(reason: str) -> str:
 def _finding(held: _Held, now: int) -> Finding:
     costs = Counter(held.costs.by_operation)
     costs.update({(held.process, number): max(0, now - since) for number, since in held.open.items()})
+    failed = f" {count(held.failed, 'call')} failed of it." if held.failed else ""
     says = f"; it says: {quoted(held.says).rstrip('.')}" if held.says else ""
+    what = f"Tinker answered 402 to {count(held.answers, 'attempt')}, for the billing of this account{says}."
     return Finding(
         "you",
-        summary=f"Tinker answered 402 to {count(held.answers, 'attempt')}, for the billing of this account{says}.",
+        summary=what + failed,
         evidence=Evidence(
             began_ns=held.began_ns,
             ended_ns=None if held.open else held.last_ns,
@@ -125,5 +131,5 @@ def _finding(held: _Held, now: int) -> Finding:
         ),
         severity="error",
         cost_s=max(costs.values(), default=0) / 1e9,
-        advice=ADVICE,
+        advice=f"{SETTLE}, and call again." if held.failed else ADVICE,
     )

@@ -2,8 +2,9 @@
 
 Rule      an attempt was answered 5xx, or an operation failed of the service's doing (category server, 5xx); errors
           within 30 s of each other are one finding. A request that the service failed without saying whose mistake it
-          was (category unknown) is a finding with the owner none. Where no operation was recorded, the SDK's own events
-          tell them (`sdk_faults.py`), without a cost.
+          was (category unknown) is a finding with the owner none. What is answered 410 is `promise-expired` or
+          `session-lost`. Where no operation was recorded, the SDK's own events tell them (`sdk_faults.py`), without a
+          cost.
 Source    facts/sdk.md §2a and §5: 5xx on a submission is tried again after a back-off, on a poll at once; a future that
           resolves to {"error", "category"} fails the operation. facts/partition.md §8.
 Wrong if  a proxy between you and the service made the answer up. A poll answered 5xx costs nothing: the work went on.
@@ -19,6 +20,7 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
+from tinkertape.diagnosis.detectors.session_lost import GONE, IN_SESSION
 from tinkertape.diagnosis.findings import Evidence, Finding, FindingOwner
 from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
@@ -136,6 +138,8 @@ def is_services(event: Event) -> bool:
     """Did this operation fail of the service's doing?"""
     metadata = event.metadata
     if metadata.get("error_type") in CANCELLED or metadata.get("error_category") == "user":
+        return False
+    if metadata.get("status_code") == GONE and event.name.split(".")[1] in IN_SESSION:
         return False
     status = metadata.get("status_code")
     if isinstance(status, int) and status >= 500:

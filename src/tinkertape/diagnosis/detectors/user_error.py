@@ -1,9 +1,10 @@
 """user-error: a call failed because of what it was given, or the program ended by an exception of its own.
 
 Rule      an operation failed of your doing: the service said category "user", or answered 4xx (not 408, not 429), or
-          the call was refused before it was sent. The same error of the same operation is one finding. Where no
-          operation was recorded, the SDK's own events tell it (`sdk_faults.py`), without a cost. An exception that
-          ended the program, and that no call raised, is one too: without a cost, for nothing came after it.
+          the call was refused before it was sent. What is answered 402 is `billing-hold`. The same error of the same
+          operation is one finding. Where no operation was recorded, the SDK's own events tell it (`sdk_faults.py`),
+          without a cost. An exception that ended the program, and that no call raised, is one too: without a cost, for
+          nothing came after it.
 Source    facts/sdk.md §7, the specification's rule; the fault is classified where it is caught (`fault_owner`).
 Wrong if  a 4xx is the service's own mistake (a 404 of a checkpoint that exists). A result that nobody waited for until
           its timeout, or a call that was cancelled, is no error.
@@ -22,6 +23,8 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
+from tinkertape.diagnosis.detectors.billing_hold import REFUSED as UNPAID
+from tinkertape.diagnosis.detectors.session_lost import IN_SESSION
 from tinkertape.diagnosis.failures import program_failure
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.fold import OPERATION_FAILS
@@ -157,14 +160,14 @@ class Detector:
 def is_yours(event: Event) -> bool:
     """Did this operation fail of your doing?"""
     metadata = event.metadata
-    if metadata.get("error_type") in CANCELLED:
+    status = metadata.get("status_code")
+    if metadata.get("error_type") in CANCELLED or (status == UNPAID and event.name.split(".")[1] in IN_SESSION):
         return False
     owner = metadata.get("fault_owner")
     if owner in ("service", "network"):
         return False
     if owner in ("user", "client") or metadata.get("error_category") == "user":
         return True
-    status = metadata.get("status_code")
     return isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
 
 
