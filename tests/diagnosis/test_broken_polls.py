@@ -199,3 +199,26 @@ def test_exchanges_for_the_whole_client_that_break_inside_a_call_are_sending() -
 
     assert parts["call"] == 10 + 3
     assert parts["send"] == (3013 - 10) + (3520 - 3016)
+
+
+def test_who_hears_late_that_a_call_was_given_up_still_knows_who_stood_behind_it() -> None:
+    """The program is told by another thread than the one that tells of the call's end: its next call may come first."""
+    script = Script()
+    known = {"operation_id": script.next_id(), "operation": "optim_step", "model_id": "model-1"}
+    submission = {**known, "submission_id": 1}
+    script.event("tinker.training.optim_step.start", 0, {}, {**known, "thread": 1})
+    script.event("tinker.submit.start", 1, {}, submission)
+    exchange(script, 2, 5, "/api/v1/optim_step", **submission)
+    failed = {**known, "error_type": "APIResponseValidationError", "status_code": 200}
+    script.event("tinker.training.optim_step.exception", 6, {"duration": 6 * MS}, failed)
+    behind = script.call("forward_backward", 7, compute=100)
+    after = script.call("forward_backward", behind.ended + 1, compute=100)
+    script.tick(9000)
+    in_time = script.events()
+    [end] = [event for event in in_time if event.name == "tinker.training.optim_step.exception"]
+    rest = [event for event in in_time if event is not end]
+    began = [place for place, event in enumerate(rest) if event.name == "tinker.training.forward_backward.start"][0]
+
+    for events in (in_time, [*rest[: began + 1], end, *rest[began + 1 :]]):
+        assert cut_of(events, behind.operation_id).doubt_ns("compute")[0] == 100 * MS
+        assert cut_of(events, after.operation_id).doubt_ns("compute")[0] < 100 * MS

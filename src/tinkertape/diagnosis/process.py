@@ -6,7 +6,7 @@ process's. No part is ever computed from two clocks.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
 from operator import attrgetter
 from typing import Any
@@ -93,8 +93,17 @@ class Process:
             self.given_up[model_id] = began_ns
             if len(self.given_up) > GIVEN_UP_KEPT:
                 del self.given_up[next(iter(self.given_up))]
+            for later in self._begun_after(operation):  # the program heard of it, and went on, before we did
+                later.after_given_up = True
         elif operation.requests and self.given_up.get(model_id, began_ns) < began_ns:
             del self.given_up[model_id]
+
+    def _begun_after(self, operation: Operation) -> list[Operation]:
+        """What its model was asked for since, up to the first of these that has its result."""
+        began = bisect_right(self.training, operation.began_ns, key=attrgetter("began_ns"))
+        since = [later for later in self.training[began:] if later.model_id == operation.model_id]
+        done = (at for at, later in enumerate(since) if later.ended_ns is not None and not later.given_up)
+        return since[: next(done, len(since)) + 1]
 
     @property
     def hold_ns(self) -> int | None:
