@@ -217,7 +217,7 @@ def test_who_hears_late_that_a_call_was_given_up_still_knows_who_stood_behind_it
     in_time = script.events()
     [end] = [event for event in in_time if event.name == "tinker.training.optim_step.exception"]
     rest = [event for event in in_time if event is not end]
-    began = [place for place, event in enumerate(rest) if event.name == "tinker.training.forward_backward.start"][0]
+    began = next(n for n, event in enumerate(rest) if event.name == "tinker.training.forward_backward.start")
 
     for events in (in_time, [*rest[: began + 1], end, *rest[began + 1 :]]):
         assert cut_of(events, behind.operation_id).doubt_ns("compute")[0] == 100 * MS

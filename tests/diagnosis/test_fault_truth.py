@@ -62,7 +62,9 @@ CASES = {
         )
     ),
     "compute by token": case(compute_per_token_s={"ForwardBackward": 0.0003, "Sample": 0.01}, samples=2),
-    "slow from a time on": case("slow-service", slow=(Slow(factor=4.0, from_s=1.2),), steps=24),
+    "slow from a time on": case(  # and from a call on, before which nobody knows what is usual
+        "slow-service", slow=(Slow(factor=4.0, first=7, from_s=1.2),), steps=24
+    ),
     "errors by rate": case(
         "service-errors",
         status_rates=(
