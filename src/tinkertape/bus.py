@@ -271,7 +271,10 @@ class Bus:
         metadata: Mapping[str, Any],
         error: Exception,
     ) -> None:
-        """A handler raised: it is detached unless it is kept, then the failure is told, on the bus and in the log."""
+        """A handler raised: it is detached unless it is kept, then the failure is told, on the bus and in the log.
+
+        One that is kept and failed on a failure would be told of its own, and fail again: that one is logged alone.
+        """
         if handler is None:  # no handler's: the program's own recursion was too deep to call any
             return count_failure("bus.execute", error)
         if isinstance(error, RecursionError):
@@ -279,7 +282,8 @@ class Bus:
         if not handler.keep:
             self._detach_failed(handler)
         with guarded("bus.failure"):
-            self.execute(HANDLER_FAILURE, now(), failure_metadata(handler, event, measurements, metadata, error))
+            if not (handler.keep and event == HANDLER_FAILURE):
+                self.execute(HANDLER_FAILURE, now(), failure_metadata(handler, event, measurements, metadata, error))
             self._failures.failed(handler.id, event, "was kept" if handler.keep else "has been detached", error)
 
     def _detach_failed(self, handler: Attachment) -> None:

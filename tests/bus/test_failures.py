@@ -96,6 +96,19 @@ def test_every_failure_is_an_event_also_those_that_the_log_leaves_out(bus: Bus) 
     assert [call[2]["event_measurements"]["number"] for call in told] == list(range(100))
 
 
+def test_a_kept_handler_that_fails_on_failures_is_told_of_each_once(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    told = Heard()
+    bus.attach("worse", HANDLER_FAILURE, fail, on_failure="keep")
+    bus.attach("told", HANDLER_FAILURE, told)
+    bus.attach("kept", "e.x", fail, on_failure="keep")
+
+    bus.execute("e.x", {})
+    bus.execute("e.x", {})
+
+    assert [call[2]["handler_id"] for call in told] == ["kept", "kept"]
+    assert [message.split("'")[1] for message in caplog.messages] == ["worse", "kept"]
+
+
 def test_a_handler_that_executes_its_own_event_is_detached_and_the_program_goes_on(bus: Bus) -> None:
     def endless(event: str, measurements: Any, metadata: Any, config: Any) -> None:
         bus.execute(event, measurements)
