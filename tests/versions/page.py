@@ -31,6 +31,9 @@ operations and outcomes, requests, polls, HTTP exchanges, pauses, retries and wa
 `./tt test` does so with a few of them. From 0.18 on it is run once more with all that a service may switch on: tokens
 for keys, polls for a whole sampling session, compressed bodies, httpx's own transport.
 
+The SDK's own telemetry goes where `install(sdk_telemetry=…)` says ([security](security.md)) with every release: to the
+service, to the tape and not the service, or nowhere.
+
 The SDK's own tests, which come in its wheel, pass with tinkertape installed as they do without.
 
 Each release ran with the dependencies of the newest. An operation is the same under both of its names (`sample`,

@@ -115,22 +115,27 @@ def observe(release: Release, folder: Path, *, switched_on: bool = False) -> Obs
     """Run the program with a release, recorded, against a service of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     with start(scenario(switched_on=switched_on), truth=folder / "truth.jsonl") as sim:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("TINKER", "COV_"))},
-            "TINKER_BASE_URL": sim.url,
-            "TINKER_API_KEY": "tml-versions",
-            "TINKER_PROJECT_ID": "a-project",
-            "PYTHONPATH": os.pathsep.join(map(str, [*path_for(release), ROOT])),
-        }
-        command = [sys.executable, str(Path(__file__).with_name("program.py")), str(folder / "tapes")]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=ENDS_WITHIN_S, check=False
-        )
-        if done.returncode:
-            raise AssertionError(f"the program failed with tinker {release.version}:\n{done.stderr[-3000:]}")
+        account = run_program("program.py", release, sim.url, folder)
         truth = sim.truth_lines()
     [tape] = (path.parent for path in (folder / "tapes").rglob("*.jsonl"))
-    return Observed(release, json.loads(done.stdout), truth, list(open_tape(tape)))
+    return Observed(release, account, truth, list(open_tape(tape)))
+
+
+def run_program(name: str, release: Release, url: str, folder: Path) -> dict[str, Any]:
+    """What a program of this folder says of itself, run with a release against a service; its tapes are in `folder`."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("TINKER", "COV_"))},
+        "TINKER_BASE_URL": url,
+        "TINKER_API_KEY": "tml-versions",
+        "TINKER_PROJECT_ID": "a-project",
+        "PYTHONPATH": os.pathsep.join(map(str, [*path_for(release), ROOT])),
+    }
+    command = [sys.executable, str(Path(__file__).with_name(name)), str(folder / "tapes")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=ENDS_WITHIN_S, check=False)
+    if done.returncode:
+        raise AssertionError(f"{name} failed with tinker {release.version}:\n{done.stderr[-3000:]}")
+    account: dict[str, Any] = json.loads(done.stdout)
+    return account
 
 
 def observe_all(wanted: Sequence[Release], folder: Path, *, switched_on: bool = False) -> dict[str, Future[Observed]]:
