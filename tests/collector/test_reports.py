@@ -129,6 +129,24 @@ def test_a_run_that_is_put_aside_meanwhile_keeps_its_cursor_and_its_last_event(s
     assert {summary.summary["last_event"] for summary in store.noted} == {timestamp(now_ns)}
 
 
+def test_the_report_of_an_ended_run_has_what_was_stored_while_it_was_made(store, monkeypatch):
+    """A page that shows an ended run with nothing on its way asks no more."""
+    events = [msgspec.structs.replace(event, run="r", process="p") for event in training_run([100.0] * 6).events()]
+    rows = [(WALL + place, event) for place, event in enumerate(events)]
+    store.events["r"] = rows[: len(rows) // 2]
+    header = {"wall_ns": WALL}
+    monkeypatch.setattr(store, "processes", lambda run: [ProcessRow("default", run, "p", "train", WALL, header)])
+
+    def ledger_of(run: str) -> Ledger:
+        store.events["r"] = rows  # the loader stores the rest, and that the process closed its tape
+        monkeypatch.setattr(store, "ledgers", lambda run: [LedgerRow(run, "p", len(rows), {}, "success")])
+        return Ledger()
+
+    report = Reports(store, ledger_of, lambda run, events, state: None).report("r")
+
+    assert (report["state"], len(report["steps"]), report["events"]) == ("ended", 6, len(rows))
+
+
 def test_a_row_that_other_rules_made_is_made_anew_though_the_run_did_not_grow(store, monkeypatch):
     now_ns = time.time_ns()
     store.add("old", now_ns - 3_600_000_000_000, now_ns - 3_600_000_000_000)

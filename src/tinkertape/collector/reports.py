@@ -191,10 +191,16 @@ class Reports:
             followed.catch_up(self._store)
             if not followed.events:
                 return None
-            ledger = msgspec.structs.asdict(self._ledger_of(run)) if with_ledger else self._said_ledger(run)
-            report, views = self._report(followed, ledger, self._damaged(run))
+            report, views = self._looked(followed, with_ledger)
+            if report["state"] not in LIVE and followed.catch_up(self._store):  # its end was stored since, and more
+                report, views = self._looked(followed, with_ledger)
             row = row_of(report, followed.last_event_ns)
             return Made(report, row, followed.cursor, views, time.monotonic())
+
+    def _looked(self, followed: Followed, with_ledger: bool) -> tuple[dict[str, Any], list[ProcessView]]:
+        run = followed.run
+        ledger = msgspec.structs.asdict(self._ledger_of(run)) if with_ledger else self._said_ledger(run)
+        return self._report(followed, ledger, self._damaged(run))
 
     def _damaged(self, run: str) -> int:
         """The lines that were set aside, but for those that a full disk cut short and whose events are counted as
