@@ -325,7 +325,7 @@ def test_a_server_that_says_gzip_and_does_not_take_it_is_sent_plain_bodies(recor
 
 def test_all_bodies_go_over_one_connection_of_its_own(recorder: Recorder, ours: Door) -> None:
     for number in range(2_000):
-        recorder.record("my.event", {"number": number}, {}, None)
+        recorder.record("my.event", {"number": number}, {"padding": "x" * 2_000}, None)
     assert send(recorder, ours)
 
     assert ours.requests >= 4

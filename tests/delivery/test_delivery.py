@@ -15,6 +15,7 @@ from tests.delivery.conftest import Door
 from tests.waiting import wait_until
 from tinker.types import TelemetrySendRequest
 
+from tinkertape.collector.limits import BODY_MAX
 from tinkertape.config import new_ulid
 from tinkertape.delivery import Delivery
 from tinkertape.delivery.post import Collector
@@ -36,16 +37,16 @@ def delivered(recorder: Recorder, door: Door, timeout_s: float = 20.0, **setting
 
 
 def test_a_collector_of_ours_gets_the_whole_lines_the_header_and_the_ledger(recorder: Recorder, ours: Door) -> None:
-    for number in range(1_200):
+    for number in range(600):
         recorder.record("my.thing.done", {"rows": number}, {"path": "p"}, None)
     recorder.close("success")
     delivered(recorder, ours)
 
-    assert [event["measurements"]["rows"] for event in ours.events] == list(range(1_200))
+    assert [event["measurements"]["rows"] for event in ours.events] == list(range(600))
     assert max(len(body["events"]) for body in ours.bodies) <= 500
     assert ours.bodies[0]["tape"]["name"] == "x"
     assert ours.bodies[0]["session_id"] == recorder.run
-    assert ours.bodies[-1]["ledger"]["recorded"] == 1_200
+    assert ours.bodies[-1]["ledger"]["recorded"] == 600
 
 
 def test_what_was_acknowledged_is_not_sent_again_after_a_restart(recorder: Recorder, ours: Door) -> None:
@@ -176,11 +177,11 @@ def test_a_collector_of_ours_learns_what_was_removed_for_lack_of_room_since(reco
 
 def test_a_server_that_ends_each_connection_is_sent_everything(recorder: Recorder, ours: Door) -> None:
     ours.server.RequestHandlerClass.protocol_version = "HTTP/1.0"
-    for _ in range(1_200):
+    for _ in range(600):
         recorder.log("my.event")
     delivered(recorder, ours)
 
-    assert len(ours.events) == 1_200 and len(ours.bodies) > 2
+    assert len(ours.events) == 600 and len(ours.bodies) > 1
     assert not any(place == "delivery" for place, _ in failures())
 
 
@@ -311,6 +312,17 @@ def test_a_line_that_is_longer_than_any_may_be_holds_up_nothing(recorder: Record
     delivered(recorder, ours)
 
     assert ours.names == ["my.first", "my.second"]
+
+
+def test_what_waits_goes_to_a_collector_of_ours_in_large_bodies_that_it_takes(recorder: Recorder, ours: Door) -> None:
+    for number in range(5_000):
+        recorder.record("my.event", {"number": number}, {"padding": f"{number:0200}"}, None)
+    delivered(recorder, ours)
+
+    sizes = [len(json.dumps(body)) for body in ours.bodies]
+    assert len(ours.events) == 5_000
+    assert 500_000 < max(sizes) < BODY_MAX
+    assert len(sizes) <= 5
 
 
 def test_a_compressed_segment_is_decompressed_once(tmp_path: Path, ours: Door, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,7 +198,7 @@ def test_four_processes_at_once_and_a_delivery_send_nothing_twice(tmp_path: Path
 
 
 def test_a_killed_sender_leaves_the_rest_to_the_next_one(tmp_path: Path, ours: Door) -> None:
-    run = a_run(tmp_path, 2_000)
+    run = a_run(tmp_path, 2_000, segment_max=100_000)
     dead: list[int] = []
 
     def answer(body: dict[str, Any]) -> tuple[int, dict[str, str]]:

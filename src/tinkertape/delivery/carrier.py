@@ -38,9 +38,10 @@ _log = logging.getLogger("tinkertape")
 class Delivery:
     """Delivers the tapes of `run_folder`, then the other runs beside it, to the collector at `url`.
 
-    To a collector of ours whole lines go out, 500 events, 256 kB or 1 s at a time; to a foreign server the
-    specification's events, `flush_threshold` events or `flush_interval_s` seconds at a time. Raises `DeliveryError` for
-    an address that cannot be used; later failures are retried for ever, with a growing delay.
+    To a collector of ours whole lines go out, 500 events, 256 kB or 1 s at a time, and 1 MB where more than that waits;
+    to a foreign server the specification's events, `flush_threshold` events or `flush_interval_s` seconds at a time.
+    Raises `DeliveryError` for an address that cannot be used; later failures are retried for ever, with a growing
+    delay.
     """
 
     def __init__(

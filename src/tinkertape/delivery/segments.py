@@ -27,7 +27,7 @@ from tinkertape.tape.hold import hold, let_go
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.refused import Refused, write_refused
 
-READ_AT_ONCE = 1 << 18  # bytes; a batch for a collector of ours is no larger
+READ_AT_ONCE = 1 << 18  # bytes; a batch is no larger, unless more was asked for
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -135,15 +135,17 @@ class Segment:
             return 0
         return os.fstat(self._file).st_size if self._compressed is None else self._compressed_bytes
 
-    def read(self, max_events: int, offset: int, wanted: Wanted | None = None) -> Batch:
-        """The complete lines from `offset` on that are wanted, at most `max_events` and about 256 kB.
+    def read(
+        self, max_events: int, offset: int, wanted: Wanted | None = None, *, max_bytes: int = READ_AT_ONCE
+    ) -> Batch:
+        """The complete lines from `offset` on that are wanted, at most `max_events` and about `max_bytes`.
 
         A bad line is passed over: the collector cannot take it, readers of the tape count it.
         """
         if not self.header:
             self.header = self._read_header()
-        chunk = self._bytes(READ_AT_ONCE, offset)
-        is_large = len(chunk) == READ_AT_ONCE
+        chunk = self._bytes(max_bytes, offset)
+        is_large = len(chunk) == max_bytes
         if is_large and b"\n" not in chunk:
             chunk, max_events = self._bytes(LINE_MAX, offset), 1
             if len(chunk) == LINE_MAX and b"\n" not in chunk:

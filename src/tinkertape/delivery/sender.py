@@ -24,11 +24,12 @@ import msgspec
 
 from tinkertape.delivery.foreign import body, foreign_line, is_for_others
 from tinkertape.delivery.post import Answer, Collector
-from tinkertape.delivery.segments import Batch, Segment
+from tinkertape.delivery.segments import READ_AT_ONCE, Batch, Segment
 from tinkertape.tape.format import End, Header
 from tinkertape.tape.refused import Refused
 
 OURS_MAX_EVENTS = 500
+BACKLOG_EVENTS, BACKLOG_BYTES = 5_000, 1 << 20  # a body where more waits; a collector takes 20,000 and 4 MB
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 REFUSED_IN_A_ROW = 20  # events, each alone, and none accepted: it is not they that are at fault
 REFUSED_BY_A_TAKER = 200  # where the collector took others of the segment, or of this process, before
@@ -101,11 +102,16 @@ class Sender:
         when nobody answers.
         """
         place = self.place(segment.path, segment.acknowledged.offset)
-        wanted = None if self.ours else is_for_others
-        return segment.read(self._batch_max(segment.path), place, wanted) if segment.size > place else _nothing(place)
+        waiting_bytes = segment.size - place
+        if waiting_bytes <= 0:
+            return _nothing(place)
+        if not self.ours:
+            return segment.read(self._batch_max(segment.path, self._threshold), place, is_for_others)
+        if waiting_bytes <= READ_AT_ONCE:
+            return segment.read(self._batch_max(segment.path, OURS_MAX_EVENTS), place)
+        return segment.read(self._batch_max(segment.path, BACKLOG_EVENTS), place, max_bytes=BACKLOG_BYTES)
 
-    def _batch_max(self, segment: Path) -> int:
-        usual = OURS_MAX_EVENTS if self.ours else self._threshold
+    def _batch_max(self, segment: Path, usual: int) -> int:
         hunt = self._hunts.get(segment)
         if hunt is None:
             return usual
