@@ -12,6 +12,8 @@ Bounds   what is settled is forgotten (`live.py`). Above `BUSY` events a period 
          looked at, then every fourth, up to one in 256, then no call at all until there are fewer; pauses, retries and
          failures are heard all the same. So the thread takes half a percent of a core at most. Above `MOST` waiting
          events new ones are counted in `missed`, and the watcher begins anew.
+Told     it takes no `EventType.tell`: which call an event is of, its metadata say, so a busy program would describe
+         each event once for the watcher and once more for the tape.
 """
 
 from __future__ import annotations
