@@ -90,10 +90,13 @@ class SpanIds:
         try:
             return self._own
         except AttributeError:
+            own = _random_bits(64).to_bytes(8).hex()
             with _making:  # a span that was carried into several threads has one id
-                if not hasattr(self, "_own"):
-                    self._own = _random_bits(64).to_bytes(8).hex()
-            return self._own
+                try:
+                    return self._own  # no call before it is set: a signal's handler may ask there
+                except AttributeError:
+                    self._own = own
+                    return own
 
     @property
     def trace(self) -> tuple[str, bool]:
@@ -101,10 +104,13 @@ class SpanIds:
         try:
             return self._trace
         except AttributeError:
+            trace = _random_bits(128).to_bytes(16).hex(), True
             with _making:
-                if not hasattr(self, "_trace"):
-                    self._trace = (_random_bits(128).to_bytes(16).hex(), True)
-            return self._trace
+                try:
+                    return self._trace
+                except AttributeError:
+                    self._trace = trace
+                    return trace
 
     @property
     def trace_id(self) -> str:
@@ -122,14 +128,14 @@ class SpanIds:
         return span
 
 
-_making = threading.Lock()
+_making = threading.RLock()  # a signal's handler may come while its thread holds it
 _random = random.Random()  # not the module's: a program that seeds that one would get the same ids every time
 _random_bits = _random.getrandbits
 
 
 def _start_over() -> None:
     global _making
-    _making = threading.Lock()
+    _making = threading.RLock()
     _random.seed()
 
 

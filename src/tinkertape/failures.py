@@ -1,7 +1,7 @@
 """What is told of handlers that fail: each failure on the bus; in the log once, its repeats at most once a minute.
 
 Threads  any.
-Locks    `_lock`: to count one failure, never while the log is written.
+Locks    `_lock`: to count one failure, never while the log is written. A signal's handler may take it again.
 Fork     a child goes on with its parent's counts; the lock is made anew by the bus (`start_over`).
 """
 
@@ -64,12 +64,12 @@ class FailureLog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._seen: dict[object, tuple[float, int]] = {}  # failure → when it was logged, and how often since
 
     def start_over(self) -> None:
         """In a forked child: the lock may have been held by a thread that is not here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def failed(self, handler_id: object, event: str, outcome: str, error: BaseException) -> None:
         """One failure; `outcome` says what became of the handler."""
@@ -93,7 +93,7 @@ class FailureLog:
                 return None
             self._seen[failure] = (now_s, 0)
             if len(self._seen) > KEPT_MAX:
-                del self._seen[next(iter(self._seen))]
+                self._seen.pop(next(iter(self._seen)), None)
             return repeats
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
 from tests.metrics.interrupted import handled, interrupt, places, some_of
 
 from tinkertape.bus import Bus
+from tinkertape.context import SpanIds
+from tinkertape.failures import FailureLog
 
 
 class Listening:
@@ -59,3 +62,29 @@ def test_who_a_signals_handler_detached_hears_no_more_and_who_it_attached_does(n
         assert program.heard == (["new"] if program.was_interrupted else ["old"]), place
         if program.listening is not None:
             assert program.listening.handlers == program.bus.handlers_of("a.b"), place
+
+
+@pytest.mark.parametrize("name", ["span_id", "trace_id"])
+def test_a_signals_handler_finds_the_ids_of_the_span_that_is_making_them(name: str) -> None:
+    for place in range(places(lambda: getattr(SpanIds(), name))):
+        span, found = SpanIds(), list[str]()
+        with handled(lambda span=span, found=found: found.append(getattr(span, name))):  # type: ignore[misc]
+            interrupt(lambda span=span: getattr(span, name), place)  # type: ignore[misc]
+
+        assert set(found) <= {getattr(span, name)}, place
+
+
+def test_a_signals_handler_may_fail_where_another_failure_is_being_counted(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(log: FailureLog, event: str) -> None:
+        log.failed(event, event, "was kept", ValueError(event))
+
+    caplog.set_level(logging.CRITICAL, "tinkertape")  # writing is the business of `logging`
+    for place in range(places(lambda: fail(FailureLog(), "a.b"))):
+        log = FailureLog()
+        with handled(lambda log=log: fail(log, "c.d")):  # type: ignore[misc]
+            interrupt(lambda log=log: fail(log, "a.b"), place)  # type: ignore[misc]
+        caplog.set_level(logging.ERROR, "tinkertape")
+
+        fail(log, "a.b")
+        assert not caplog.messages, place
+        caplog.set_level(logging.CRITICAL, "tinkertape")
