@@ -1,4 +1,4 @@
-"""Our own sources build nothing for an event that nobody listens to: `if EVENT.handlers: EVENT.execute(…)`, or `tell`."""
+"""Our own sources build nothing for an event that nobody hears: `if EVENT.handlers: EVENT.execute(…)`, or `tell`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ SPAN_PARTS = ("start", "stop", "exception")
 
 
 def cold(node: ast.AST, asked: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Each `X.execute(…)`, `execute(…)` or `EVENT.tell(…)`, outside of an `if` that asks for `X.handlers`, and after none
-    that left.
-    """
+    """Each `X.execute(…)`, `execute(…)` or `X.tell(…)` where no `if` has asked for `X.handlers` before."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         asked = frozenset()  # it runs later
     if isinstance(node, ast.Call):
