@@ -421,6 +421,23 @@ def written(page) -> list[dict]:
     return page.evaluate("said")
 
 
+def test_a_finding_between_two_others_is_named_by_as_much_of_its_cause_as_fits(own, watched):
+    report = sick()
+    pause = next(finding for finding in report["findings"] if finding["cause"] == "capacity-pause")
+    began = pause["evidence"]["began_s"]
+    for cause, from_s, until_s in (("slow-service", 0, began - 9), ("service-errors", began - 9, began)):
+        evidence = {**pause["evidence"], "began_s": from_s, "ended_s": until_s}
+        report["findings"].append({**pause, "cause": cause, "evidence": evidence})
+    own.source.put(report)
+    watched.page.set_viewport_size({"width": 1440, "height": 900})
+    watched.page.goto(f"{own.url}/runs/{SICK}")
+    wait_until(lambda: drawn(watched.page))
+
+    shortened = [word["text"][:-1] for word in written(watched.page) if word["text"].endswith("…")]
+
+    assert any(len(word) >= 6 and "service-errors".startswith(word) for word in shortened), shortened
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_words_on_the_timeline_neither_touch_nor_leave_it(width, own, watched):
     report = sick()

@@ -6,6 +6,7 @@ import { cross, drawable, fitted, paints } from "./paint.js";
 const TOP = 22,
   AXIS = 18,
   BAR = 15;
+const SHORTEST = 6; // letters of a cause that still say which it is
 const EVERY = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400];
 
 /** The lanes for a range. `range` {from, to}; `narrow`: labels stand in their lanes. Returns the drawn boxes, for the pointer. */
@@ -114,14 +115,18 @@ function findings(view, row, y) {
   c.textAlign = "left";
   const said = []; // after all the lines, so that none strikes a label through
   for (const each of drawn) {
-    const wide = c.measureText(each.finding.label).width + 8,
-      at = labelPlaces(view, each, wide).find((from) => isFree(from, from + wide, each, drawn, said));
-    if (at === undefined) continue; // left to the tooltip
+    const placed = (text) => {
+      const wide = c.measureText(text).width + 8;
+      return { text, wide, at: labelPlaces(view, each, wide).find((from) => isFree(from, from + wide, each, drawn, said)) };
+    };
+    const label = wordings(c, each).map(placed).find(({ at }) => at !== undefined);
+    if (!label) continue; // left to the tooltip
+    const { text, wide, at } = label;
     said.push({ from: at, to: at + wide });
     c.fillStyle = bg;
     c.fillRect(at, y, wide, BAR);
     c.fillStyle = each.color;
-    c.fillText(each.finding.label, at + 4, middle);
+    c.fillText(text, at + 4, middle);
   }
   c.font = `11px ${font}`;
 }
@@ -139,6 +144,14 @@ function bracket(c, { color, from, to, left, right }, middle, width) {
     }
   c.stroke();
   c.lineWidth = 1;
+}
+
+/** What may stand for a finding, the longest first: its label, its cause alone, as much of that as its own line holds. */
+function wordings(c, { finding, left, right }) {
+  const cause = finding.label.split(" ")[0];
+  let cut = cause;
+  while (cut.length > SHORTEST && c.measureText(`${cut}…`).width + 14 >= right - left) cut = cut.slice(0, -1);
+  return [finding.label, cause, `${cut}…`];
 }
 
 /** Where a label may begin: in the middle of its line, at either end of it, behind it, before it. */
