@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tinker
-from tests.instrument.watching import MODEL, QUICK, SECRET, Events, adam, run_program, service_client
+from tests.instrument.watching import MODEL, QUICK, SECRET, Events, adam, prompt, run_program, service_client
 
 from tinkertape import bus
 from tinkertape.instrument import tinker as source
@@ -134,3 +134,15 @@ def test_a_broken_sdk_is_passed_over(monkeypatch: pytest.MonkeyPatch, events: Ev
 
     assert tinker.TrainingClient.optim_step.__code__.co_filename.endswith("operations.py")
     assert SECRET not in repr(events)
+
+
+def test_a_client_with_work_under_way_at_uninstall_still_closes(start_service: StartService, events: Events) -> None:
+    service = service_client(start_service(compute_s={**QUICK["compute_s"], "Sample": 0.5}))
+    sampling = service.create_sampling_client(base_model=MODEL).result()
+    for _ in range(20):
+        sampling.sample(prompt(), 1, tinker.SamplingParams(max_tokens=2))
+
+    source.uninstall()
+
+    service.close("success").result(20)
+    assert source.in_flight() == 0 and not events.named("tinker.sampling.sample.stop")
