@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Token
+from contextvars import Context, Token
+from functools import partial
+from operator import is_not
 from time import perf_counter_ns, time_ns
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -28,7 +30,7 @@ PREFIXES_MAX = 1_000  # prefixes whose dispatch is kept: a program that makes pr
 F = TypeVar("F", bound=Callable[..., Any])
 
 _current_get, _current_set, _current_reset = current_span.get, current_span.set, current_span.reset
-_STATE = ("_own", "_trace", "_outer", "_token", "_began_ns", "_carried", "_added")  # of a span that has begun
+_ENDED = Context().run(current_span.set, None)  # the token of a span that has ended; nothing is before it
 _WORDLESS = {  # what ends a span without a message of its own
     "CancelledError": "cancelled",
     "GeneratorExit": "dropped before its end",
@@ -39,7 +41,7 @@ _WORDLESS = {  # what ends a span without a message of its own
 class Span(Protocol):
     """What `span` returns: a context manager, an async context manager, and a decorator.
 
-    Use it once at a time; inside itself it is a span of its own.
+    Each time that it begins it is a span of its own, also inside itself and in other tasks meanwhile.
     """
 
     def __enter__(self) -> Span: ...
@@ -79,16 +81,13 @@ def span(prefix: str | Sequence[str], metadata: Mapping[str, Any] | None = None,
         live = _Live()  # as `_live_of`, one call less
         live._dispatch = dispatch
         live._metadata = metadata
-        live._added = None
+        live._added = live._token = None
         return live
     return _Unheard(dispatch, metadata)
 
 
 class _SpanDispatch:
-    """What runs the handlers of a prefix's three events, None for one that nobody listens to.
-
-    Kept current by the bus.
-    """
+    """What runs the handlers of a prefix's three events, None where nobody listens; the bus keeps it current."""
 
     __slots__ = ("exception", "failed", "heard", "listeners", "start", "stop")
 
@@ -146,23 +145,23 @@ class _Live(SpanIds):
     Written for speed (benchmarks/bench_bus.py): it has no `__init__`, which would cost a call from C into Python.
     """
 
-    __slots__ = ("_added", "_astray", "_began_ns", "_carried", "_dispatch", "_metadata", "_outer", "_token")
+    __slots__ = ("_added", "_again", "_astray", "_began_ns", "_carried", "_dispatch", "_metadata", "_token")
 
     _dispatch: _SpanDispatch
     _metadata: dict[str, Any]  # as given
     _carried: dict[str, Any]  # the start's as it was then, carried into the end
     _added: tuple[dict[str, Any], dict[str, Any]] | None
-    _token: Token[SpanIds | None] | None
+    _token: Token[SpanIds | None] | None  # None: it has not begun
     _began_ns: int
-    _outer: _Live | None  # of a span inside itself: what it was before
+    _again: tuple[_Live, ...]  # what it began as again, and goes on; not there before
     _astray: tuple[str, tuple[str, bool], SpanIds | None]  # of one that ended elsewhere: its ids, the span before it
 
     def __enter__(self) -> _Live:
+        if self._token is not None:
+            return self._begin_again()
         parent = _current_get()
         metadata = self._metadata
         if parent is not None:
-            if parent is self:
-                return self._enter_inside()
             try:
                 parent_id, self._trace = parent._own, parent._trace
             except AttributeError:  # nobody asked for them yet, or it ended elsewhere
@@ -189,6 +188,10 @@ class _Live(SpanIds):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        is_current = _current_get() is self
+        if not is_current and (ending := self._innermost()) is not self:
+            self._again = tuple(filter(partial(is_not, ending), self._again))
+            return ending.__exit__(kind, error, trace)
         now_ns = perf_counter_ns()
         dispatch = self._dispatch
         end = dispatch.stop if error is None else dispatch.exception
@@ -205,10 +208,10 @@ class _Live(SpanIds):
                 except Exception as failure:  # noqa: BLE001  as above
                     dispatch.failed(attachment, name, measurements, metadata, failure)
         finally:
-            if _current_get() is self and self._token is not None:  # as `_leave`, one call less
+            if is_current:  # as `_leave`, one call less
                 try:
-                    _current_reset(self._token)
-                    self._token = None
+                    _current_reset(self._token)  # type: ignore[arg-type]  # it began, or it would not be the current one
+                    self._token = _ENDED
                 except ValueError:
                     self._leave()
             else:
@@ -224,21 +227,26 @@ class _Live(SpanIds):
         self._trace = living.trace
         return {**metadata, "parent_span_id": living.span_id}
 
-    def _enter_inside(self) -> _Live:
-        """The same span inside itself is one more span; what the outer one needs comes back when the inner one ends."""
-        self._own, self._trace, self._outer = self.span_id, self.trace, getattr(self, "_outer", None)
-        outer = _live_of(self._dispatch, self._metadata)
-        outer._become(self)
-        del self._own
-        self._added, self._outer = None, outer
-        _current_set(outer)
-        entered = self.__enter__()
-        self._token = None  # so that its end goes by `_leave`
-        return entered
+    def _begin_again(self) -> _Live:
+        """What begins now, inside it, after it, or elsewhere meanwhile, is one more span."""
+        again = _live_of(self._dispatch, self._metadata)
+        again.__enter__()
+        self._again = (*getattr(self, "_again", ()), again)
+        return again
 
-    def _become(self, other: _Live) -> None:
-        for slot in _STATE:
-            setattr(self, slot, getattr(other, slot))
+    def _innermost(self) -> _Live:
+        """What ends now: the innermost of this context; in another context, what began last."""
+        mine: tuple[_Live, ...] = (self, *getattr(self, "_again", ()))
+        current = _current_get()
+        while len(mine) > 1 and isinstance(current, _Live):
+            if current in mine:
+                return current
+            current = _before(current._token)
+        return mine[-1]
+
+    @property
+    def is_begun(self) -> bool:
+        return self._token not in (None, _ENDED) or getattr(self, "_again", ()) != ()
 
     def _whole(
         self, measurements: dict[str, Any], metadata: dict[str, Any], error: BaseException | None
@@ -255,28 +263,23 @@ class _Live(SpanIds):
         one: it leaves its place to the one after it. One that ends in another context than it began in, by a generator
         that another task closes, is unknown there: where it began it stays the current one, and is nobody's parent.
         """
-        outer: _Live | None = getattr(self, "_outer", None)
-        if outer is not None:
-            self._become(outer)
-            return
-        token, self._token = self._token, None  # it would keep the span before alive, and that one the one before
+        token, self._token = self._token, _ENDED  # it would keep the span before alive, and that one the one before
         current = _current_get()
         if current is self:
             try:
                 _current_reset(token)  # type: ignore[arg-type]  # None: TypeError
-            except (ValueError, TypeError):  # a copy of the context that it began in; the same span inside itself
+            except (ValueError, TypeError):  # a copy of the context that it began in; it had ended
                 _current_set(_before(token))
-                if token is not None:
-                    self._go_astray(token)
+                current = None
         while isinstance(current, _Live) and current is not self:
             if _before(current._token) is self:
                 current._token = token
                 return
             current = _before(current._token)
-        if current is None and token is not None:
+        if current is None and token not in (None, _ENDED):
             self._go_astray(token)
 
-    def _go_astray(self, token: Token[SpanIds | None]) -> None:
+    def _go_astray(self, token: Token[SpanIds | None] | None) -> None:
         """It ended in another context than it began in; the next one that begins there finds no ids, and looks."""
         self._astray = self.span_id, self.trace, _before(token)
         self.__class__ = _Astray
@@ -284,8 +287,9 @@ class _Live(SpanIds):
 
     def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
         """Give the end more measurements and metadata; `duration` and `monotonic_time` stay the span's own."""
-        added = self._added or ({}, {})
-        self._added = ({**added[0], **(measurements or {})}, {**added[1], **(metadata or {})})
+        innermost = self._innermost()
+        added = innermost._added or ({}, {})
+        innermost._added = ({**added[0], **(measurements or {})}, {**added[1], **(metadata or {})})
 
     async def __aenter__(self) -> _Live:
         return self.__enter__()
@@ -303,12 +307,6 @@ class _Astray(_Live):
     """A span that ended in another context than it began in, where it still is the current one."""
 
     __slots__ = ()
-
-    def __enter__(self) -> _Live:
-        if _current_get() is self:
-            _current_set(_living(self))
-        self.__class__ = _Live  # type: ignore[assignment]  # it was one
-        return self.__enter__()
 
     def _leave(self) -> None:
         if _current_get() is self:
@@ -338,16 +336,16 @@ class _Unheard(msgspec.Struct, eq=False, gc=False):
     live: _Live | None = None  # if somebody listens by the time that it begins
 
     def __enter__(self) -> _Unheard | _Live:
-        if self.dispatch.heard:
-            if self.live is None or _current_get() is not self.live:
-                self.live = _live_of(self.dispatch, self.metadata)
-            return self.live.__enter__()
-        return self
+        if not self.dispatch.heard:
+            return self
+        if self.live is None:
+            self.live = _live_of(self.dispatch, self.metadata)
+        return self.live.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.live is not None:
+        if self.live is not None and self.live.is_begun:  # else it began unheard
             self.live.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> _Unheard | _Live:
@@ -359,7 +357,9 @@ class _Unheard(msgspec.Struct, eq=False, gc=False):
         self.__exit__(kind, error, trace)
 
     def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """Nobody will hear of it."""
+        """Nobody will hear of it, if it began unheard."""
+        if self.live is not None:
+            self.live.add(measurements, metadata)
 
     def __call__(self, function: F) -> F:
         return _decorated(function, self.dispatch, self.metadata)
@@ -373,7 +373,8 @@ def _before(token: Token[SpanIds | None] | None) -> SpanIds | None:
 
 def _live_of(dispatch: _SpanDispatch, metadata: dict[str, Any]) -> _Live:
     live = _Live()
-    live._dispatch, live._metadata, live._added = dispatch, metadata, None
+    live._dispatch, live._metadata = dispatch, metadata
+    live._added = live._token = None
     return live
 
 
@@ -382,7 +383,7 @@ def _decorated(function: F, dispatch: _SpanDispatch, metadata: dict[str, Any]) -
         live = _Live()
         live._dispatch = dispatch
         live._metadata = metadata
-        live._added = None
+        live._added = live._token = None
         return live
 
     return traced(function, dispatch, open_span)

@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.bus.hearing import Heard
 
 from tinkertape import spans
 from tinkertape.bus import Bus
-from tinkertape.context import Event, current_span
+from tinkertape.context import Event, SpanIds, current_span
 from tinkertape.errors import EventNameError
 from tinkertape.scopes import carry, scope
 from tinkertape.spans import span
@@ -400,6 +400,75 @@ def test_a_span_inside_itself_is_a_span_of_its_own(bus: Bus, in_time: bool) -> N
     durations = [event[1]["duration"] for event in heard if event[0] == "my.work.stop"]
     assert durations == sorted(durations)
     assert [event[1].get("rows") for event in heard if event[0] == "my.work.stop"] == [3, None, None]
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_span_inside_another_one_that_is_inside_it_is_a_span_of_its_own(bus: Bus, in_time: bool) -> None:
+    heard = Heard()
+    if in_time:
+        bus.attach_all("heard", heard)
+    one, other = span("one", {"a": 1}, bus=bus), span("other", bus=bus)
+    if not in_time:
+        bus.attach_all("heard", heard)
+
+    ids = []
+    for _ in range(2):
+        for each in (one, other, one, one, other, one):
+            ids.append(each.__enter__().span_id)  # type: ignore[attr-defined]
+        for place, each in enumerate((one, other, one, one, other, one)):
+            each.add({"place": place})
+            each.__exit__(None, None, None)
+            assert (current_span.get() is None) == (place == 5)
+
+    starts = [event for event in heard if event[0].endswith(".start")]
+    stops = [event for event in heard if event[0].endswith(".stop")]
+    assert [event[2].get("parent_span_id") for event in starts] == [None, *ids[:5], None, *ids[6:11]]
+    assert len(set(ids)) == 12
+    ends = [(event[0].removesuffix(".stop"), event[2].get("parent_span_id"), event[1]["place"]) for event in stops]
+    names = ["one", "other", "one", "one", "other", "one"]
+    assert (
+        ends[:6]
+        == [(name, parent, 5 - at) for at, (name, parent) in enumerate(zip(names, [None, *ids[:5]], strict=True))][::-1]
+    )
+    began = [event[1]["monotonic_time"] for event in starts]
+    assert [event[1]["monotonic_time"] - event[1]["duration"] for event in stops[:6]] == began[5::-1]
+
+
+def test_one_span_object_in_several_tasks_is_a_span_of_its_own_in_each(bus: Bus, heard: Heard) -> None:
+    mine = span("my.work", bus=bus)
+
+    async def work(number: int, before: asyncio.Event, after: asyncio.Event) -> str:
+        async with mine as here:
+            after.set()
+            await before.wait()
+            mine.add({"number": number})
+            own = cast(SpanIds, here).span_id
+        assert current_span.get() is None
+        return own
+
+    async def run() -> list[str]:
+        began, may_end = asyncio.Event(), asyncio.Event()
+        may_end.set()
+        return await asyncio.gather(work(0, began, asyncio.Event()), work(1, may_end, began))
+
+    ids = asyncio.run(run())
+
+    assert len(set(ids)) == 2
+    assert [event[1]["number"] for event in heard if event[0] == "my.work.stop"] == [1, 0]
+    with mine as again:
+        assert cast(SpanIds, again).span_id not in ids
+
+
+def test_what_began_unheard_ends_unheard_also_where_the_same_span_was_heard_before(bus: Bus) -> None:
+    mine, heard = span("my.work", bus=bus), Heard()
+    for _ in range(2):
+        with mine:
+            bus.attach_all("heard", heard)
+            with mine:
+                pass
+        bus.detach("heard")
+
+    assert heard.names == ["my.work.start", "my.work.stop"] * 2
 
 
 def test_tasks_that_each_make_the_next_inside_a_span_and_a_scope_keep_none_of_those_before(
