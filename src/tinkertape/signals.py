@@ -46,6 +46,10 @@ MAIN_PATIENCE_S = PATIENCE_S + 1.0  # the main thread's, before it does itself w
 FAULTS = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"})  # a thread's own
 SIGTERM = signal.SIGTERM
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
+with contextlib.suppress(
+    OSError
+):  # glibc loads it for a thread that ends with the interpreter: no file left, it aborts
+    ctypes.CDLL("libgcc_s.so.1")
 _raw: Any = import_module("_signal")  # `signal.signal` would take our handler for the SIG_DFL that it is equal to
 
 

@@ -337,3 +337,13 @@ def test_the_page_is_named_only_where_a_collector_answers(tinkertape: Run, direc
 
     assert 'Page     no collector answers at http://127.0.0.1:9: "tinkertape serve"' in ran.stderr
     assert "/runs/" not in ran.stderr
+
+
+def test_a_program_that_leaves_no_file_to_open_ends_as_without_us(tinkertape: Run, directory: Path) -> None:
+    """Its report needs files; and glibc aborts where it finds none for what ends a thread with the interpreter."""
+    no_file = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); print('out')"
+
+    ran = tinkertape("run", script(directory, no_file))
+
+    assert (ran.returncode, ran.stdout) == (0, "out\n"), ran.stderr
+    assert "tinkertape: no report: " in ran.stderr and "libgcc" not in ran.stderr

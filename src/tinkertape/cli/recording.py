@@ -102,9 +102,9 @@ class Recording:
                 self._say(line, always=True)
 
     def _report(self, telemetry: Telemetry) -> None:
-        from tinkertape.cli.ending import print_ending  # noqa: PLC0415  rich is loaded when the program is over
-
         try:
+            from tinkertape.cli.ending import print_ending  # noqa: PLC0415  rich is loaded when the program is over
+
             print_ending(telemetry, self.status, self.exit_status)
         except (TinkertapeError, OSError) as error:
             self._say(f"no report: {error}")
