@@ -46,9 +46,8 @@ MAIN_PATIENCE_S = PATIENCE_S + 1.0  # the main thread's, before it does itself w
 FAULTS = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"})  # a thread's own
 SIGTERM = signal.SIGTERM
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
-with contextlib.suppress(
-    OSError
-):  # glibc loads it for a thread that ends with the interpreter: no file left, it aborts
+# glibc loads it when a thread ends with the interpreter, and aborts where the program may open no more files.
+with contextlib.suppress(OSError):
     ctypes.CDLL("libgcc_s.so.1")
 _raw: Any = import_module("_signal")  # `signal.signal` would take our handler for the SIG_DFL that it is equal to
 
