@@ -229,6 +229,8 @@ def test_a_histogram_in_a_provider_has_no_more_series_than_others(bus: Bus) -> N
         ({"metrics": [counter("a.b.count"), counter("A.b.Count")]}, "both"),
         ({"metrics": [counter("1.2", event_name="e")]}, "no letter"),
         ({"metrics": [], "endpoint": "http://127.0.0.1:9", "meter_provider": MeterProvider()}, "not both"),
+        ({"metrics": [], "headers": {"x-key": "1"}}, "are for an endpoint"),
+        ({"metrics": [], "meter_provider": MeterProvider(), "resource": Resource.create()}, "are for an endpoint"),
         ({"metrics": [], "period_s": 0}, "period_s"),
         ({"metrics": [], "endpoint": "localhost:4318"}, "endpoint"),
         ({"metrics": [], "endpoint": "http://127.0.0.1:9", "resource": {"service.name": "x"}}, "resource"),

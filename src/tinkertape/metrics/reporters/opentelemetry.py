@@ -101,6 +101,8 @@ class OpenTelemetryReporter:
     ) -> None:
         if endpoint is not None and meter_provider is not None:
             raise MetricError("give a meter_provider or an endpoint, not both")
+        if endpoint is None and (headers is not None or resource is not None):
+            raise MetricError("headers and resource are for an endpoint; a meter_provider has its own")
         check_seconds("period_s", period_s)
         check_seconds("timeout_s", timeout_s)
         if endpoint is not None and not str(endpoint).startswith(("http://", "https://")):
