@@ -317,3 +317,11 @@ def test_readers_that_cannot_connect_are_tried_again(store: Store, run, monkeypa
                 store.count(run)
 
     assert store.count(run) == 1
+
+
+def test_the_engine_s_pools_for_reading_hold_few_threads(store: Store) -> None:
+    rows = store._engine.read("SELECT name, value FROM system.server_settings WHERE name LIKE '%threadpool%pool_size'")
+    sizes = dict(rows)
+
+    read = ("prefetch_threadpool_pool_size", "load_marks_threadpool_pool_size", "threadpool_local_fs_reader_pool_size")
+    assert [sizes[name] for name in read] == ["4", "4", "4"]
