@@ -331,17 +331,19 @@ def _switch_on(
     flush_threshold: int,
     flush_interval_s: float,
 ) -> None:
-    if watch:
-        telemetry.watcher = watch_bus(telemetry._bus)
+    with guarded("telemetry.watch"):  # as below: where no thread is to be had, the program goes on without
+        telemetry.watcher = watch_bus(telemetry._bus) if watch else None
     began = {"monotonic_time": telemetry._began_ns, "system_time": time.time_ns()}
     telemetry._bus.execute("telemetry.session.start", began, {"run_name": settings.name or ""})
     telemetry._poller = Poller([], bus=telemetry._bus)
     telemetry._poller.add(clock.ticking(tinker_source.in_flight), name="clock", period_s=clock.BUSY_PERIOD_S)
     if instrument:
-        tinker_source.install()
-        process_source.install(poller=telemetry._poller)
         telemetry._instrumented = True
-    telemetry._poller.start()
+        with guarded("telemetry.instrument"):
+            tinker_source.install()
+            process_source.install(poller=telemetry._poller)
+    with guarded("telemetry.poller"):
+        telemetry._poller.start()
     if settings.url:
         telemetry._delivery = Delivery(
             telemetry.tape,
@@ -350,7 +352,8 @@ def _switch_on(
             flush_threshold=flush_threshold,
             flush_interval_s=flush_interval_s,
         )
-        telemetry._delivery.start()
+        with guarded("telemetry.delivery"):
+            telemetry._delivery.start()
     with guarded("telemetry.sigterm"):
         signals.before_sigterm(lambda: telemetry.end("interrupted", 128 + signals.SIGTERM, timeout_s=DEATH_S))
 

@@ -356,3 +356,22 @@ def test_a_session_has_one_start_and_one_end_however_often_it_is_closed(
     assert [line["event"] for line in ends] == ["SESSION_START", "SESSION_END"]
     assert ends[1]["metadata"]["status"] == status
     assert ends[1]["measurements"]["duration"] > 0
+
+
+def test_where_no_thread_is_to_be_had_the_program_goes_on_and_what_it_logs_is_on_the_tape(directory: Path) -> None:
+    script = """
+import threading
+threading.stack_size(1 << 46)  # no machine has so much: no thread can be started now
+import tinkertape
+from tinkertape.guard import failures
+telemetry = tinkertape.start(url="http://127.0.0.1:9", watch=True)
+telemetry.log("my.event")
+telemetry.close()
+print(sum(number for (_, kind), number in failures().items() if kind == "RuntimeError"), telemetry.tape)
+"""
+    done = run_script(directory, script)
+
+    assert (done.returncode, "the program is not affected" in done.stderr) == (0, True)
+    failed, tape = done.stdout.split()
+    assert int(failed) > 0
+    assert "my.event" in [line.get("event_name") for line in lines_of(Path(tape))]
