@@ -124,6 +124,19 @@ def test_more_refused_ones_in_a_row_than_make_a_server_look_wrong_are_set_aside_
     assert open_tape(recorder.folder).ledger().rejected == 50
 
 
+def test_hundreds_of_refused_ones_in_a_row_stall_nothing_where_the_collector_took_others_and_takes_a_body_without_any(
+    recorder: Recorder, ours: Door
+) -> None:
+    ours.answers = refusing("my.poison")
+    for name in ["my.event"] * 500 + ["my.poison"] * 450 + ["my.event"]:
+        recorder.record(name, {}, {}, None)
+    assert send(recorder, ours)
+
+    assert len(ours.events) == 501
+    ledger = open_tape(recorder.folder).ledger()
+    assert (ledger.recorded, ledger.pending, ledger.rejected) == (951, 501, 450)
+
+
 def test_a_collector_that_was_not_there_yet_when_it_was_first_asked_gets_whole_lines(
     recorder: Recorder, foreign: Door
 ) -> None:

@@ -6,9 +6,9 @@ sent, and that is said once. Not this body (400, 413, 415, 422, or `x-should-ret
 fault, and halving finds it.
 
 An event that is refused alone is set aside only when the collector is seen to take others: one was accepted since the
-first refusal, or one that comes after it is. A collector that refuses everything, since it is another version or no
-collector at all, so loses nothing: after `REFUSED_IN_A_ROW`, or `REFUSED_BY_A_TAKER`, it is left alone for a while, and
-all of it is tried again.
+first refusal, or one that comes after it is, or it took others before and, after `REFUSED_BY_A_TAKER` in a row, a body
+without events. A collector that refuses everything, since it is another version or no collector at all, so loses
+nothing: after `REFUSED_IN_A_ROW`, or `REFUSED_BY_A_TAKER`, it is left alone for a while, and all of it is tried again.
 
 No thread, no lock: whoever sends owns it.
 """
@@ -240,14 +240,22 @@ class Sender:
             self._hunts.pop(segment.path)
             return self._remember(segment, batch.next_offset, 0, [*hunt.aside, *culprits])
         hunt.aside += culprits
+        self._pass_over(segment, batch.next_offset, 0)
         took = self.sent or segment.acknowledged.events
         if len(hunt.aside) >= (REFUSED_BY_A_TAKER if took else REFUSED_IN_A_ROW):
-            self._hunts.pop(segment.path)
-            self._places.pop(segment.path, None)
-            self._say(f"{self.collector.address} refuses every event ({answer.reason}); the tape keeps them")
-            return max(self.back_off(f"{self.collector.address} refuses every event: {answer.reason}"), BACKOFF_MAX_S)
+            return self._many_refused(segment, hunt, answer)
         self.why = f"{self.collector.address} refused it: {answer.reason}"
-        return self._pass_over(segment, batch.next_offset, 0)
+        return 0.0
+
+    def _many_refused(self, segment: Segment, hunt: _Hunt, answer: Answer) -> float:
+        """So many in a row: they are at fault if it took others before, and a body without events now."""
+        if self._takes_others(segment):
+            self._hunts.pop(segment.path)
+            return self._remember(segment, self.place(segment.path, 0), 0, hunt.aside)
+        self._hunts.pop(segment.path)
+        self._places.pop(segment.path, None)
+        self._say(f"{self.collector.address} refuses every event ({answer.reason}); the tape keeps them")
+        return max(self.back_off(f"{self.collector.address} refuses every event: {answer.reason}"), BACKOFF_MAX_S)
 
     def _say(self, line: str) -> None:
         """In the program's log, once."""
