@@ -135,7 +135,7 @@ def test_without_an_address_the_running_collector_is_meant(
 
 
 def test_ctrl_c_ends_it_with_130_and_what_was_sent_stays_sent(directory: Path, door: Door) -> None:
-    record(directory, "long", 2_000)
+    record(directory, "long", 8_000)  # more than one body holds
     door.answers = lambda body: (503, {"Retry-After": "20"}) if door.requests == 2 else (200, {})
     command = [*TINKERTAPE, "push", "--url", door.url]
     with subprocess.Popen(
@@ -149,7 +149,7 @@ def test_ctrl_c_ends_it_with_130_and_what_was_sent_stays_sent(directory: Path, d
     assert (process.returncode, said, complained) == (130, b"", b"")
     assert again.returncode == 0
     numbers = [event["event_data"]["number"] for event in door.events if event["event_name"] == "my.event"]
-    assert numbers == list(range(2_000))
+    assert numbers == list(range(8_000))
 
 
 def test_what_a_collector_refused_is_in_the_ledger_and_no_damage(tinkertape: Run, directory: Path, door: Door) -> None:

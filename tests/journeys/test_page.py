@@ -22,7 +22,7 @@ STEPS = 16
 SCENARIO = Scenario(
     compute_s={**COMPUTE_S, "ForwardBackward": 0.15, "OptimStep": 0.06},
     poll_hold_s=0.5,
-    pauses=(Pause(nth=8, length_s=4.0, text="more runs than machines just now"),),
+    pauses=(Pause(nth=8, length_s=8.0, text="more runs than machines just now"),),
     submit_faults=(SubmitFault(nth=11, status=503, request_type="OptimStep"),),
     future_faults=(FutureFault(nth=5, category="server", message="the worker was lost"),),
 )
