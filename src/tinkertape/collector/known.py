@@ -22,7 +22,7 @@ import msgspec
 
 from tinkertape.collector.identity import ID_MAX, identity
 from tinkertape.redact.keys import added_keys
-from tinkertape.redact.shapes import added_shapes
+from tinkertape.redact.shapes import added_shapes, any_of
 from tinkertape.redact.texts import MARK_WORDS
 
 FORM_MAX = 4_096  # bytes of an event that is remembered
@@ -35,7 +35,7 @@ _ID_CHARS = b'"0123456789abcdef-'
 _HIDDEN = re.compile(rb"\\[u/]|%|[\n\r]")
 _ADDRESS = "://"  # marks what stands between it and an "@"
 _MARKS = re.compile(
-    b"|".join(re.escape(word.lower().encode().translate(DIGITS)) for word in MARK_WORDS if word != _ADDRESS)
+    any_of(word.lower().encode().translate(DIGITS).decode() for word in MARK_WORDS if word != _ADDRESS).encode()
 )
 
 

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterable
 
 from tinkertape.redact.keys import KEEP, added_keys
-from tinkertape.redact.shapes import SHAPES, START, added_shapes
+from tinkertape.redact.shapes import SHAPES, START, added_shapes, any_of
 from tinkertape.redact.texts import PAIR_WORDS, verdict_on
 
 Scalar = str | int | float | bool | None
@@ -45,13 +45,13 @@ def _marks(*, anchored: bool) -> str:
     triggers = [
         word for shape in SHAPES if shape.pattern.pattern.startswith(START) is anchored for word in shape.triggers
     ]
-    return "|".join(re.escape(form_of(trigger.encode()).decode()) for trigger in triggers)
+    return any_of(form_of(trigger.encode()).decode() for trigger in triggers)
 
 
 # a shape that begins at a word's beginning only: a letter before its mark is one before the secret, too
 _MARKS = re.compile(f"(?<![A-Za-z0-9])(?:{_marks(anchored=True)})|{_marks(anchored=False)}".encode())
 _MAY_HOLD_PAIR = re.compile(rb"[:=, <]")
-_PAIR_MARKS = re.compile(b"|".join(form_of(word.encode()) for word in PAIR_WORDS))
+_PAIR_MARKS = re.compile(any_of(form_of(word.encode()).decode() for word in PAIR_WORDS).encode())
 _HIDING = re.compile(rb"[\\%]")  # escapes; what is encoded by "%"
 _OPTION = re.compile(rb"-+[^-]")  # in a list, the next value may be its argument
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 MARK = "[redacted]"
@@ -11,6 +11,16 @@ SHORTEST = 8  # characters: nothing shorter can hold a secret together with what
 
 # where a key may begin: not inside a word, unless the word's end is an escape ("\n", "%3D", "\u0022")
 START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtabfv0])|(?<=%[0-9A-Fa-f]{2})|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
+
+
+def any_of(words: Iterable[str]) -> str:
+    """A pattern for any of these words. It tries only those that begin as the text does: a list would try each."""
+    rests: dict[str, set[str]] = {}
+    for word in words:
+        rests.setdefault(word[:1], set()).add(word[1:])
+    if "" in rests:  # one of them ends here, whatever follows
+        return ""
+    return f"(?:{'|'.join(re.escape(first) + any_of(rest) for first, rest in sorted(rests.items()))})"
 
 
 def looks_random(text: str) -> bool:
@@ -47,7 +57,7 @@ def _encoded_user(match: re.Match[str]) -> str:
 
 
 def _curl_user(match: re.Match[str]) -> str:
-    return match[0] if match[2].isdigit() else f"{match[1]}{MARK}"
+    return match[0] if match[2].isdigit() or match[2].startswith("//") else f"{match[1]}{MARK}"
 
 
 _COLON = re.compile(":|%(?:25)?3[Aa]")
@@ -58,12 +68,28 @@ def _prefixed(*prefixes: str, least: int) -> Shape:
     return Shape(prefixes, re.compile(rf"{START}(?:{names})[A-Za-z0-9_\-]{{{least},}}"))
 
 
+_VENDORS = (
+    *("AGE-SECRET-KEY-1", "AKID", "ATATT3", "CCIPAT_", "GOCSPX-", "LTAI", "NRAK-", "NRII-", "PMAK-", "api_org_"),
+    *("bkua_", "cfut_", "csk-", "dckr_pat_", "doo_v1_", "dor_v1_", "dp.st.", "dt0c01.", "esecret_", "figd_", "figo_"),
+    *("fly0_", "fw_", "glc_", "gldt-", "glptt-", "glrt-", "glsa_", "hvb.", "hvs.", "jina_", "lin_api_", "lsv2_"),
+    *("nfp_", "ntn_", "pcsk_", "phx_", "pplx-", "pscale_", "pul-", "rnd_", "rpa_", "rubygems_", "sb_secret_", "sbp_"),
+    *("sgp_", "shpat_", "shpca_", "shppa_", "shpss_", "sntrys_", "sntryu_", "sq0atp-", "sq0csp-", "tgp_v1_", "tskey-"),
+    *("tvly-", "vercel_blob_rw_", "wandb_v1_", "xkeysib-"),
+)  # what keys begin with; a name of words may, too (`jina_embeddings`), but has not 16 letters and digits in a row
+
 SHAPES: tuple[Shape, ...] = (
     Shape(
-        ("-----BEGIN",),
+        ("-----BEGIN", "---- BEGIN"),
         re.compile(
-            r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,20}-----|\Z)", re.S
+            r"-{4,5} ?BEGIN[A-Z0-9 %+]{0,60}PRIVATE(?:[ +]|%20)KEY.*?"
+            r"(?:-{4,5} ?END[A-Z0-9 %+]{0,60}PRIVATE(?:[ +]|%20)KEY[A-Z0-9 %+]{0,20}-{4,5}|\Z)",
+            re.S,
         ),
+    ),
+    Shape(("LS0tLS1CRUdJTi",), re.compile(r"LS0tLS1CRUdJTi(?!BDRVJU|BQVUJM)[A-Za-z0-9+/=]{16,}")),  # one in base64
+    Shape(
+        _VENDORS,
+        re.compile(rf"{START}{any_of(_VENDORS)}(?=[A-Za-z0-9_\-.]{{0,40}}[A-Za-z0-9]{{16}})(?:\.?[A-Za-z0-9_\-])+"),
     ),
     _prefixed("tml-", least=4),
     Shape(
@@ -75,7 +101,7 @@ SHAPES: tuple[Shape, ...] = (
     _prefixed(
         "sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_", "glpat-", "xai-", "nvapi-", "pypi-AgE", least=10
     ),
-    _prefixed("xoxb-", "xoxa-", "xoxp-", "xoxr-", "xoxs-", "xoxe-", "xapp-", least=8),
+    _prefixed("xoxa-", "xoxb-", "xoxc-", "xoxd-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "xapp-", "xwfp-", least=8),
     _prefixed("AIza", "ya29.", least=30),
     Shape(("SG.",), re.compile(START + r"SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}")),
     Shape(
@@ -109,10 +135,14 @@ SHAPES: tuple[Shape, ...] = (
         ),
         _curl_user,
     ),
+    Shape(("atlasv1.",), re.compile(r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_\-]{20,}")),
+    Shape((":AA",), re.compile(r"(?<![0-9])[0-9]{8,10}:AA[A-Za-z0-9_\-]{33}")),  # a bot of Telegram
+    Shape(("<Cookie ",), re.compile(r"(<Cookie [^\s=]{1,100}=)[^\s>]+"), rf"\1{MARK}"),  # http.cookiejar's repr
     Shape(
-        ("hooks.slack.com/", "/api/webhooks/"),
+        ("hooks.slack.com/", "/api/webhooks/", "webhook.office.com/", "api.telegram.org/"),
         re.compile(
-            r"((?:hooks\.slack\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/webhooks)/)[A-Za-z0-9/_\-]+"
+            r"((?:hooks\.slack\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/webhooks"
+            r"|webhook\.office\.com/webhookb2)/|api\.telegram\.org/(?:file/)?bot)[A-Za-z0-9/_@:\-]+"
         ),
         rf"\1{MARK}",
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinkertape.redact.forms import FORMS, HARMLESS, block_end, replaced
 from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, RENAME, SECRET, added_words, verdict_of, words_of
-from tinkertape.redact.shapes import MARK, SHAPES, SHORTEST, added_shapes, looks_random
+from tinkertape.redact.shapes import MARK, SHAPES, SHORTEST, added_shapes, any_of, looks_random
 
 CACHE_MAX = 8192  # entries; a cache that is full begins anew
 CACHED_CHARS = 120  # longer texts are rarely seen twice
@@ -133,8 +133,8 @@ def form_of(text: str) -> bytes:
     return text.encode().translate(_TO_FORM)
 
 
-_MARKS = re.compile(b"|".join(re.escape(form_of(trigger)) for shape in SHAPES for trigger in shape.triggers))
-_PAIR_MARKS = re.compile(b"|".join(map(form_of, PAIR_WORDS)))
+_MARKS = re.compile(any_of(form_of(trigger).decode() for shape in SHAPES for trigger in shape.triggers).encode())
+_PAIR_MARKS = re.compile(any_of(form_of(word).decode() for word in PAIR_WORDS).encode())
 _MAY_HOLD_PAIR_FORM = re.compile(form_of(_MAY_HOLD_PAIR.pattern))
 
 
@@ -150,7 +150,7 @@ def _is_harmless(form: bytes) -> bool:
     return True
 
 
-_ANY_SHAPE = re.compile("|".join(re.escape(trigger) for shape in SHAPES for trigger in shape.triggers))
+_TRIGGER = re.compile(any_of(trigger for shape in SHAPES for trigger in shape.triggers))
 
 
 def redact_text(text: str) -> str:
@@ -184,9 +184,10 @@ def _redact_fully(text: str) -> str:
 
 def _redact_once(text: str) -> str:
     redacted = text
-    if _ANY_SHAPE.search(text):
+    triggers = set(_TRIGGER.findall(text))
+    if triggers:
         for shape in SHAPES:
-            if any(trigger in redacted for trigger in shape.triggers):
+            if not triggers.isdisjoint(shape.triggers):
                 redacted = shape.pattern.sub(shape.replacement, redacted)
     for pattern in added_shapes:
         redacted = pattern.sub(MARK, redacted)
