@@ -53,3 +53,13 @@ def test_a_period_is_no_none(option: str) -> None:
         if option in options:
             with pytest.raises(MetricError, match=f"{option} is None"):
                 make([counter("a.b.count")], bus=Bus(), **{option: None})
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_what_is_no_list_of_definitions_is_refused_with_what_to_write(make: Callable[..., Any]) -> None:
+    bus = Bus()
+    for wrong in ("a.b.count", counter("a.b.count"), ["a.b.count"], [None], (each for each in ())):
+        with pytest.raises(MetricError, match=r"want (a list of )?counter\(…\)"):
+            make(wrong, bus=bus)
+
+    assert bus.list_handlers() == []

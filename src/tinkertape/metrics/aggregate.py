@@ -29,7 +29,7 @@ from tinkertape.metrics.cells import Cell, new_cell
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.handlers import Cells, make_handler
-from tinkertape.metrics.limits import check_count, check_seconds
+from tinkertape.metrics.limits import check_count, check_metrics, check_seconds
 from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.registry import Registry
 from tinkertape.metrics.shards import Alive, Shard, keys_of, tags_of
@@ -44,9 +44,9 @@ class Aggregate:
     """The state of these metrics, from now on. Detached by `close`, also at the end of a `with`.
 
     A metric has at most `series_max` series; what else comes goes into its overflow series (`values.OVERFLOW`), and is
-    counted in `overflowed`. A series without an event for `idle_s` seconds goes away at the next `collect`, which makes
-    room; if it comes back it begins anew, and says so (`Series.began_ns`). An event that a metric cannot use is counted
-    in `skipped`, and the first of its kind is logged.
+    counted in `overflowed`. A series that was seen unchanged for `idle_s` seconds goes away at the next `collect`,
+    which makes room; if it comes back it begins anew, and says so (`Series.began_ns`). An event that a metric cannot
+    use is counted in `skipped`, and the first of its kind is logged.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Aggregate:
         idle_s: float | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        check_metrics(metrics)
         check_count("series_max", series_max)
         check_seconds("idle_s", idle_s, or_none=True, or_zero=True)
         self._metrics = tuple(metrics)

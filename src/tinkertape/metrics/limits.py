@@ -1,12 +1,23 @@
-"""Numbers that a user gives for how much and how long: one that means nothing is refused where it is given."""
+"""What a user gives an aggregate or a reporter: what means nothing is refused where it is given."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from tinkertape.errors import MetricError
+from tinkertape.metrics.definitions import Metric
 
 SECONDS_MAX = 1e9  # 30 years: more is a mistake, and is no timeout to the system
+
+
+def check_metrics(given: Any) -> None:
+    """Raises `MetricError` for what is no list of definitions."""
+    if isinstance(given, str) or not isinstance(given, Collection):
+        raise MetricError(f"metrics are {given!r}; want a list of counter(…), sum_(…) and so on")
+    for each in given:
+        if not isinstance(each, Metric):
+            raise MetricError(f"{each!r} in metrics is no definition; want counter(…), sum_(…) and so on")
 
 
 def check_count(name: str, given: Any) -> None:

@@ -24,7 +24,7 @@ from tinkertape.bus import Bus
 from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
-from tinkertape.metrics.limits import check_seconds
+from tinkertape.metrics.limits import check_metrics, check_seconds
 from tinkertape.metrics.values import Family, Histogram, Quantiles, Value
 
 SHOWN_MAX = 20  # series of one metric: more than a screen has no reader
@@ -48,6 +48,7 @@ class ConsoleReporter:
         period_s: float = 1.0,
         series_max: int = 1_000,
     ) -> None:
+        check_metrics(metrics)
         check_seconds("period_s", period_s)
         self._console = Console(stderr=True) if console is None else console
         self._aggregate = Aggregate(metrics, bus=bus, series_max=series_max)

@@ -56,7 +56,7 @@ from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.ending import Ending
 from tinkertape.metrics.extraction import Extracted, Skipped, Tags, extractor
-from tinkertape.metrics.limits import check_seconds
+from tinkertape.metrics.limits import check_metrics, check_seconds
 from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.otlp import (
     SCOPE,
@@ -103,6 +103,7 @@ class OpenTelemetryReporter:
             raise MetricError("give a meter_provider or an endpoint, not both")
         if endpoint is None and (headers is not None or resource is not None):
             raise MetricError("headers and resource are for an endpoint; a meter_provider has its own")
+        check_metrics(metrics)
         check_seconds("period_s", period_s)
         check_seconds("timeout_s", timeout_s)
         if endpoint is not None and not str(endpoint).startswith(("http://", "https://")):

@@ -41,7 +41,7 @@ from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.exemplars import Exemplar, Exemplars
 from tinkertape.metrics.extraction import Tags
-from tinkertape.metrics.limits import check_seconds
+from tinkertape.metrics.limits import check_metrics, check_seconds
 from tinkertape.metrics.non_negative import never_negative
 from tinkertape.metrics.processes import SharedStates
 from tinkertape.metrics.values import OVERFLOW, Family, Histogram, Quantiles
@@ -85,6 +85,7 @@ class PrometheusReporter(Collector):
         directory: str | Path | None = None,
     ) -> None:
         bus = default_bus if bus is None else bus
+        check_metrics(metrics)
         check_seconds("idle_s", idle_s, or_none=True)  # after 0 s nothing would be shown
         self._shown = [_Shown(metric) for metric in metrics]
         _refuse_alike(self._shown)

@@ -37,7 +37,7 @@ from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.handlers import Cells
-from tinkertape.metrics.limits import check_count, check_seconds
+from tinkertape.metrics.limits import check_count, check_metrics, check_seconds
 from tinkertape.metrics.statsd.buffer import Buffer
 from tinkertape.metrics.statsd.deltas import Deltas
 from tinkertape.metrics.statsd.lines import Line, Stream, stream_of
@@ -101,6 +101,7 @@ class StatsDReporter:
         destination = destination_of(host, port, socket_path, family)
         self._formatter, self._prefix = _formatter_of(formatter), _prefix_of(prefix)
         self._mtu = _mtu_of(mtu, UDP_MTU if socket_path is None else UNIX_MTU)
+        check_metrics(metrics)
         check_seconds("period_s", period_s)
         check_seconds("resolve_period_s", resolve_period_s, or_none=True)
         check_seconds("idle_s", idle_s, or_none=True)
