@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tinkertape.redact import MARK, redact
+from tinkertape.redact import MARK, redact, redact_text
 
 PATTERNS: dict[str, list[Any]] = json.loads(
     (Path(__file__).parent / "data" / "redaction_contexts.json").read_text(encoding="utf-8")
@@ -77,3 +77,57 @@ def test_what_only_looks_like_it_stays(pattern: Any) -> None:
     data = mapped(pattern, lambda text: filled(text, chance))
 
     assert redact(data) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("os.environ['API_KEY'] = 'k7Q2x9Zw'", f"os.environ['API_KEY'] = '{MARK}'"),
+        ("C(password=Box('k7Q2x9Zw'), n=5)", f"C(password=Box('{MARK}'), n=5)"),
+        ("password: str = 'k7Q2x9Zw'  # x", f"password: str = '{MARK}'  # x"),
+        (
+            "{&quot;password&quot;:&quot;k7Q2&quot;,&quot;n&quot;:5}",
+            f"{{&quot;password&quot;:&quot;{MARK}&quot;,&quot;n&quot;:5}}",
+        ),
+        ("- name: DB_PASSWORD\n  value: k7Q2x9Zw\n- name: n", f"- name: DB_PASSWORD\n  value: {MARK}\n- name: n"),
+        ("https%3A%2F%2Fh%2F%3Fapi_key%3Dk7Q2%26n%3D1", f"https%3A%2F%2Fh%2F%3Fapi_key%3D{MARK}%26n%3D1"),
+        ("the token 'k7Q2x9ZwA1b2' has expired", f"the token '{MARK}' has expired"),
+        ("<Cookie sid=k7Q2x9Zw for h/>", f"<Cookie sid={MARK} for h/>"),
+        ("api_key\n  Wrong [type=x, input_value='k7Q2', input_type=str]", None),
+    ],
+)
+def test_what_stands_around_it_stays(text: str, left: str | None) -> None:
+    assert redact_text(text) == (left or text.replace("k7Q2", MARK))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "api_key=f(" * 30_000,
+        "api_key=a[" * 30_000,
+        "api_key=" + "a." * 100_000 + "(",
+        "password: str " * 30_000,
+        "password: str | " * 30_000 + "=",
+        "&quot;password&quot;:" * 20_000,
+        "\\u0022password\\u0022:\\u0022" * 10_000,
+        "name: password\n" * 30_000 + "value",
+        "name: password " + ", " * 100_000 + "value",
+        "api_key\n" * 30_000 + "input_value",
+        "api_key\n" + "x" * 200_000 + "input_value",
+        "token " * 60_000,
+        "password is " * 30_000,
+        "fly0_" * 40_000,
+        "pplx-a." * 40_000,
+        "<Cookie a" * 30_000,
+        "LS0tLS1CRUdJTi" * 15_000,
+        "----- BEGIN PRIVATE" * 15_000,
+        "----BEGIN" + " " * 100_000 + "PRIVATE KEY",
+        "12345678:AA" * 20_000,
+    ],
+    ids=range(20),
+)
+@pytest.mark.timeout(20)
+def test_hostile_text_cannot_make_a_scan_run_away(text: str) -> None:
+    shown = redact_text(text)
+
+    assert shown == text or MARK in shown

@@ -13,16 +13,20 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tinkertape.redact.keys import BY_VALUE, NOT_COUNTS, SECRET, set_of, verdict_of, words_of
+from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, SECRET, set_of, verdict_of, words_of
 from tinkertape.redact.shapes import MARK, looks_random
 
-HARMLESS = frozenset(
-    {"None", "null", "True", "true", "False", "false", "...", "os.environ[", "os.environ.get(", "os.getenv("}
+QUOTE = r"""(?:\\*["']|&(?:quot|apos|\#3[49]);|\\+u002[27]|\\+x2[27])"""  # of JSON in JSON, of markup
+
+HARMLESS = set_of(
+    "None null True true False false ... os.environ[ os.environ.get( os.getenv( str bytes int bool SecretStr",
+    "YES NO yes no not raise return pass",
 )
 _PROSE = set_of(
     "a an and are argument be but can cannot does flag for from has if in instead is it missing must needs not on",
     "option or required requires should takes the to twice was were when which will with without",
 )  # what stands after an option that is only spoken of
+_MIXED_MIN = 12  # characters
 _NO_SECRET_ENDS = frozenset({"env", "file", "length", "path", "prompt", "stdin"})
 
 Span = tuple[int, int]
@@ -99,34 +103,73 @@ _MARKUP = re.compile(
 )
 _ENCODED = re.compile(
     r"""(?:(?<![\w.\-%])|(?<=%[0-9A-Fa-f]{2})|(?<=%25[0-9A-Fa-f]{2}))(?P<key>[A-Za-z_][\w.\-]{0,100}+)
-        (?:%(?:25)?2[27])?(?:%(?:25)?20|\+)?%(?:25)?3[AaDd](?:%(?:25)?2[027]|\+|[ ]){0,8}
-        (?P<value>(?:[^\s&"'<>%\\]|%(?!(?:25)?(?:2[267]|0[AaDd]|7[Dd])))+)""",
+        (?:%(?:25)?2[27])?(?:%(?:25)?20|\+)?%(?:25)?3[AaDd](?:%(?:25)?2[027]|\+|[ ]){0,8}""",
     re.VERBOSE,
 )
+_ENCODED_VALUE = re.compile(r"(?:[^\s&\"'<>%\\]|%(?!(?:25)?(?:2[267]|0[AaDd]|7[Dd])))+")
+
+
+def _encoded(match: re.Match[str]) -> Span | None:
+    """The value is looked for here, so that an address under another key is searched, too."""
+    if verdict_of(match["key"]) == KEEP:
+        return None
+    value = _ENCODED_VALUE.match(match.string, match.end())
+    return value.span() if value and hides(match["key"], value[0]) else None
+
+
 _NAMED = re.compile(
-    r"""(?P<quote>\\*["'])(?:name|key)(?P=quote)\s{0,4}:\s{0,4}(?P=quote)(?P<key>[\w.\-]{1,100}+)(?P=quote)\s{0,4},\s{0,8}
-        (?P=quote)value(?P=quote)\s{0,4}:\s{0,4}[bB]?(?P=quote)(?P<value>(?:(?!(?P=quote))[^\n])*)""",
+    r"""(?<!\w)(?:name|key)(?:\\*["'])?\s{0,4}[:=]\s{0,4}(?:\\*["'])?(?P<key>[\w.\-]{1,100}+)(?:\\*["'])?
+        (?:[\s,]|\\n){1,16}
+        (?:\\*["'])?(?:value|content)(?:\\*["'])?\s{0,4}[:=]\s{0,4}[bB]?
+        (?:(?P<open>\\*["'])(?P<quoted>(?:(?!(?P=open))[^\n])*)|(?P<bare>[^\s,;"'<>&\\]+))""",
     re.VERBOSE | re.IGNORECASE,
 )
+
+
+def _named(match: re.Match[str]) -> Span | None:
+    group = "bare" if match["quoted"] is None else "quoted"
+    return match.span(group) if hides(match["key"], match[group]) else None
+
+
+_INPUT = re.compile(
+    r"""(?<![\w.\-])(?P<key>[\w.\-]{1,100}+)(?:\\n|\n|:)[ ]{0,4}[^\n\[\\:]{1,200}+\[type=\w{1,60}+,[ ]
+        input_value=(?P<open>\\*["'])(?P<value>(?:(?!(?P=open))[^\n])*)""",
+    re.VERBOSE,
+)  # as pydantic tells what it refused
 _SPOKEN = re.compile(
     r"""(?<![\w\-])(?P<key>(?:(?:api|access|auth|secret)[ _\-]?)?(?:key|token|password|passphrase|secret|credential)s?)
-        (?:[ ](?:provided|given|used|supplied|received|sent|found|is|was|value)){1,3}:\s{0,4}
-        \\*["'`]?(?P<value>[^\s"'`,\\]++)""",
+        (?P<said>(?:[ ](?:provided|given|used|supplied|received|sent|found|is|was|value)){0,3}:?)
+        (?:(?<=:)\s{0,4}|[ ]{1,4})\\*["'`]?(?P<value>[^\s"'`,\\]++)""",
     re.VERBOSE | re.IGNORECASE,
 )
 
 
 def _spoken(match: re.Match[str]) -> Span | None:
     value = match["value"].rstrip(".;)")
-    return (match.start("value"), match.start("value") + len(value)) if looks_random(value) else None
+    is_announced = match["said"].startswith(" ") and match["said"].endswith(":")
+    if not looks_random(value) or not (is_announced or _is_mixed(value)):
+        return None
+    return match.start("value"), match.start("value") + len(value)
+
+
+def _is_mixed(value: str) -> bool:
+    """Letters of both cases and digits, and nothing else: no word of a sentence, no name, no number."""
+    return (
+        len(value) >= _MIXED_MIN
+        and value.isascii()
+        and value.isalnum()
+        and not (value.islower() or value.isupper() or value.isalpha())
+    )
 
 
 FORMS = (
     Form("-", _FLAG, _argument),
     Form("</", _MARKUP, _value),
-    Form("%", _ENCODED, _value),
-    Form("value", _NAMED, _value),
-    Form(":", _SPOKEN, _spoken),
+    Form("%", _ENCODED, _encoded),
+    Form("value", _NAMED, _named),
+    Form("content", _NAMED, _named),
+    Form("input_value", _INPUT, _value),
+    Form(" ", _SPOKEN, _spoken),
 )
 
 _LINE_BEFORE = 2000  # characters before a key in which its line begins

@@ -18,16 +18,22 @@ _SECRET_PARTS = (
     "xamzsignature", "xgoogsignature",
 )  # fmt: skip
 _SECRET_ENDS = ("cookie", "cookies")
-_SECRET_WORDS = frozenset({"pwd", "passkey", "authkey", "otp", "totp"})
+_SECRET_WORDS = frozenset({"pwd", "passkey", "authkey", "otp", "totp", "jsessionid", "phpsessid"})
 _KEYS_OF = set_of(
-    "account api auth consumer decryption deploy encryption hmac license master private secret service shared signing",
-    "ssh storage subscription",
+    "account api application auth client consumer decryption deploy encryption hmac license master private secret",
+    "service shared signing ssh storage subscription",
 )
 _TOKEN_OF = set_of(
     "access admin api auth bearer bot client csrf deploy device github gh gitlab hf hub huggingface id jwt login npm",
     "oauth oauth2 personal private pypi refresh root sas secret security service session signing slack tinker user",
     "vault wandb webhook xsrf",
 )
+_TOKEN_OF_LISTS = set_of(
+    "bos cls continuation cost cursor end eos first image last mask next pad page per prev previous sep space special",
+    "start stop time unk video",
+)  # of tokenizers, and of lists that are read page by page
+_ABOUT = set_of("count enabled endpoint env file found length name path present required type")  # beside a secret
+_ASKS = frozenset({"has", "is", "needs", "use"})
 _TOKENS_OF = set_of("access api auth bearer csrf oauth refresh")
 added_keys: list[re.Pattern[str]] = []  # by `additions.add`: of the words of a key, joined by "-"
 added_words: list[str] = []  # one word of each, in lower case
@@ -47,20 +53,27 @@ def verdict_of(key: str) -> int:
     if added_keys and any(pattern.fullmatch("-".join(words)) for pattern in added_keys):
         return SECRET
     flat, last, before = "".join(words), words[-1], words[-2] if len(words) > 1 else ""
-    if (
+    if before and last in _ABOUT:
+        return KEEP
+    if before and words[0] in _ASKS:
+        return NOT_COUNTS if _is_secret(words[1:]) else KEEP
+    if _is_secret(words):
+        return SECRET
+    if last in ("auth", "jwt", "bearer", "csrf", "xsrf") or (last == "tokens" and before in _TOKENS_OF):
+        return NOT_COUNTS
+    if flat in ("token", "sig", "signature") or last == "pass" or (last == "token" and before not in _TOKEN_OF_LISTS):
+        return BY_VALUE
+    return PAIRED if flat == "value" else KEEP
+
+
+def _is_secret(words: list[str]) -> bool:
+    """Do the words of a key name a secret, whatever its value?"""
+    flat, last, before = "".join(words), words[-1], words[-2] if len(words) > 1 else ""
+    return (
         any(part in flat for part in _SECRET_PARTS)
         or flat.endswith(_SECRET_ENDS)
         or not _SECRET_WORDS.isdisjoint(words)
-    ):
-        return SECRET
-    if (last == "key" and before in _KEYS_OF) or (last == "token" and before in _TOKEN_OF):
-        return SECRET
-    if last == "tokens" and before in _TOKENS_OF:
-        return NOT_COUNTS
-    if ("csrf" in flat or "xsrf" in flat) and flat.endswith("token"):
-        return SECRET
-    if last in ("auth", "jwt", "bearer", "csrf", "xsrf"):
-        return NOT_COUNTS
-    if flat in ("token", "sig", "signature"):
-        return BY_VALUE
-    return PAIRED if flat == "value" else KEEP
+        or (last == "key" and before in _KEYS_OF)
+        or (last == "token" and before in _TOKEN_OF)
+        or (("csrf" in flat or "xsrf" in flat) and flat.endswith("token"))
+    )

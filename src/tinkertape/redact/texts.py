@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tinkertape.redact.forms import FORMS, HARMLESS, block_end, replaced
+from tinkertape.redact.forms import FORMS, HARMLESS, QUOTE, block_end, replaced
 from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, RENAME, SECRET, added_words, verdict_of, words_of
 from tinkertape.redact.shapes import MARK, SHAPES, SHORTEST, added_shapes, any_of, looks_random
 
@@ -42,21 +42,28 @@ def is_secret_key(key: str) -> bool:
     return verdict_on(key) == SECRET
 
 
-_PAIR_WORDS = re.compile(
-    "secret|csrf|xsrf|passw|passph|passc|pwd|credential|auth|cookie|key|token|cf-access|cf_access|jwt|bearer|otp|signature"
+PAIR_WORDS = (
+    *("secret", "csrf", "xsrf", "passw", "passph", "passc", "_pass", "pwd", "credential", "auth", "cookie", "key"),
+    *("token", "cf-access", "cf_access", "jwt", "bearer", "otp", "signature", "sessionid", "phpsessid"),
 )
-PAIR_WORDS = _PAIR_WORDS.pattern.split("|")
 MARK_WORDS = (*PAIR_WORDS, *(trigger for shape in SHAPES for trigger in shape.triggers))
 """A text with none of these in it, in lower case or upper, holds no secret that a text is searched for."""
+_TYPE = r"(?:str|bytes|SecretStr|Any|Final|ClassVar|Optional|Annotated)(?![\w\-])"  # in `password: str = '…'`
 _PAIR = re.compile(
-    r"""(?<![\w.\-])(?P<key>(?:(?:api|access|private|secret|signing|auth)[ ])?[\w.\-]{1,200}+)  # a word is tried once
-        (?P<quote>\\*["'])?\s{0,8}(?P<sign>:|=>|={1,2}|,)\s{0,8}""",
+    rf"""(?<![\w.\-])(?P<key>(?:(?:api|access|private|secret|signing|auth)[ ])?[\w.\-]{{1,200}}+)  # a word once
+        (?:(?P<quote>{QUOTE})(?:\](?=\s{{0,8}}[:=]))?)?\s{{0,8}}(?P<sign>:=?|[=\-]>|={{1,2}}|,)\s{{0,8}}
+        (?:{_TYPE}[\w.\[\],\ |]{{0,60}}+=(?!=)\s{{0,8}})?""",
     re.VERBOSE | re.IGNORECASE,
 )
 _OPENS_PAIR = re.compile(r"[(\[]\s{0,8}[bB]?\\*[\"']\Z")  # what stands before the key in ('x-api-key', 'value')
-_QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*(?:\"\"\"|'''|[\"']))")
+_QUOTE = re.compile(rf"[bBrRuUfF]{{0,2}}(\\*(?:\"\"\"|''')|{QUOTE})")
 _BARE = re.compile(r"(?:[^\s,;&\"'<>)}\]\\]|\\(?![nrt\"'\\]))+")
-_LINE = re.compile(r"(?:[^\r\n\"'\\]|=\\*\"[^\"\r\n]*\"|\\(?![nr\"'\\]))+")
+_LINE = re.compile(r"(?:=\\*\"[^\"\r\n]*\"|[^\r\n\"'\\]|\\(?![nr\"'\\]))+")
+# what a source line has in a secret's place, and is none: a call, something out of a dict, a type, a name filled in
+_CALL = re.compile(r"[A-Za-z_.]{1,80}+\((?=[^\n()]{0,200}+\)(?![^\s,;)}\]\"']))(?:[a-z_]{1,40}+=(?!=))?")
+_CODE = re.compile(rf"[A-Za-z_.]{{1,80}}+\[(?:{QUOTE}[\w.\-]{{1,80}}+{QUOTE}\]|{_TYPE})|{_TYPE}(?=\ [|=])")
+_FILLED_IN = re.compile(r"(?:(?i:bearer|basic|token) )?(?:\$?\{[A-Za-z_][\w.]*\}|\$[A-Z_]{3,}|%s)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_.]*")
 _BRACKET = re.compile(r"[(\[{)\]}]")
 _MAY_HOLD_PAIR = re.compile(r"[:=, %<]")
 
@@ -67,11 +74,33 @@ def _pair_span(match: re.Match[str]) -> tuple[int, int] | None:
     verdict = _text_verdict(text, match)
     if verdict not in (SECRET, BY_VALUE, NOT_COUNTS):
         return None
-    begin, end = _value_span(text, match)
+    call = _CALL.match(text, match.end())
+    begin, end = _value_span(text, match, call.end() if call else match.end())
     value = text[begin:end]
-    if not value or value in HARMLESS:
+    if not value or value in HARMLESS or _FILLED_IN.fullmatch(value) or _is_code(match, call, begin, value):
         return None
     return (begin, end) if verdict == SECRET or value[0] in "([{" or looks_random(value) else None
+
+
+def _is_code(match: re.Match[str], call: re.Match[str] | None, begin: int, value: str) -> bool:
+    """Has a source line this in a secret's place, as in `getpass()`, `form['password']`, `self.api_key`?"""
+    is_quoted = begin > (call or match).end()
+    if is_quoted and not call:
+        return False
+    if (call and call[0] in HARMLESS) or _CODE.match(match.string, begin) or _names(value, match["key"]):
+        return True
+    if is_quoted or looks_random(value):
+        return False
+    return _NAME.fullmatch(value) is not None if call else match["sign"] == "," and value[0].isalpha()
+
+
+def _names(value: str, key: str) -> bool:
+    """Is the value a name that says the same as the key: `api_key=self.api_key`, `password: Password`?"""
+    if not _NAME.fullmatch(value):
+        return False
+    said, name = words_of(value), words_of(key)
+    last = min(len(said), len(name), 2)
+    return last > 0 and said[-last:] == name[-last:]
 
 
 def _text_verdict(text: str, match: re.Match[str]) -> int:
@@ -85,9 +114,8 @@ def _text_verdict(text: str, match: re.Match[str]) -> int:
     return verdict
 
 
-def _value_span(text: str, match: re.Match[str]) -> tuple[int, int]:
+def _value_span(text: str, match: re.Match[str], start: int) -> tuple[int, int]:
     """Where the value after a key begins and ends, quotes left outside; an unfinished one ends with the text."""
-    start = match.end()
     quote = _QUOTE.match(text, start)
     if quote:
         return quote.end(), _closing_quote(text, quote.end(), quote[1])
@@ -96,7 +124,9 @@ def _value_span(text: str, match: re.Match[str]) -> tuple[int, int]:
     block = block_end(text, start, match.start()) if text[start : start + 1] in ("|", ">") else None
     if block is not None:
         return start, block
-    is_header = any(word.endswith(("authorization", "cookie")) for word in words_of(match["key"]))
+    is_header = start == match.end() and any(
+        word.endswith(("authorization", "cookie")) for word in words_of(match["key"])
+    )
     value = (_LINE if is_header else _BARE).match(text, start)
     return (start, value.end()) if value else (start, start)
 
@@ -193,7 +223,7 @@ def _redact_once(text: str) -> str:
         redacted = pattern.sub(MARK, redacted)
     if _MAY_HOLD_PAIR.search(text):
         lower = text.lower()
-        if _PAIR_WORDS.search(lower) or any(word in lower for word in added_words):
+        if any(word in lower for word in PAIR_WORDS) or any(word in lower for word in added_words):
             redacted = replaced(redacted, _PAIR, _pair_span)
             for form in FORMS:
                 if form.trigger in lower:
