@@ -14,7 +14,7 @@ from tests.dashboard.worlds import long_run
 from tinkertape.dashboard.latency_chart import latency, over_time
 from tinkertape.dashboard.loss_chart import loss_chart
 from tinkertape.dashboard.parts import LOOKS, OVER, with_over
-from tinkertape.dashboard.report import Ledger, report_of
+from tinkertape.dashboard.report import Evidence, Finding, Ledger, report_of
 from tinkertape.dashboard.run_page import run_page
 from tinkertape.dashboard.scale import label_every, log_ticks, ticks, time_ticks
 from tinkertape.dashboard.share import share_bar
@@ -100,6 +100,19 @@ def test_cut_bars_side_by_side_leave_the_word_to_the_longest():
         (f"2.3{THIN}s", True),
     ]
     assert [column.cut for column in loss_chart(report).columns if column.cut] == [f"2.3{THIN}s"]
+
+
+@pytest.mark.parametrize(("slow_s", "why"), [(0.44, f"paused 2.3{THIN}s"), (0.56, "")])
+def test_the_bracket_over_slow_steps_stands_on_them_clear_of_the_words_over_a_cut_bar_beside_it(slow_s, why):
+    report = with_walls([0.2] * 12 + [slow_s] * 6 + [2.3] + [0.2] * 11)
+    evidence = Evidence(steps=list(range(13, 19)), figures={"factor": 2.5})
+    report.findings.append(Finding(cause="slow-service", owner="service", evidence=evidence))
+
+    chart = steps_chart(report)
+
+    assert chart.slow is not None and chart.slow.text == "compute 2.5× its usual"
+    assert chart.slow.y == chart.bars[12].top
+    assert [(bar.cut, bar.cut_why) for bar in chart.bars if bar.cut] == [(f"2.3{THIN}s", why)]
 
 
 def test_of_many_steps_the_worst_are_kept():

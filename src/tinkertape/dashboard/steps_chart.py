@@ -22,6 +22,7 @@ BARS = 120
 CUT = 2.8  # times the usual step: a bar above it is cut, so that one pause does not flatten all others
 WIDE = 0.82  # of a slot
 LETTER = 1.8  # per cent of a narrow plot that a letter over a bar takes
+HIGH = 16  # per cent from the top: a bracket above it runs into the words over cut bars
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -58,6 +59,7 @@ class Total(msgspec.Struct, frozen=True):
 
 class Mark(msgspec.Struct, frozen=True):
     x: float
+    y: float
     width: float
     text: str
 
@@ -85,6 +87,8 @@ def steps_chart(report: Report) -> Chart:
     about = report.is_estimate("queue:")
     bars = [_bar(step, bins[at], at, slots, every, grid[-1], about) for at, step in enumerate(shown)]
     bars = _without_crowding(bars)
+    slow = _slow(report.findings, bars)
+    bars = _below(slow, bars)
     lines = [(round(100 - 100 * tick / grid[-1], 3), short(tick) if tick == grid[-1] else f"{tick:g}") for tick in grid]
     dotted = report.usual_step_s and round(100 - 100 * min(report.usual_step_s / grid[-1], 1), 3)
     return Chart(
@@ -93,7 +97,7 @@ def steps_chart(report: Report) -> Chart:
         dotted or None,
         totals(report),
         size if size > 1 else 0,
-        _slow(report.findings, bars),
+        slow,
         _coming(shown, slots),
     )
 
@@ -234,7 +238,17 @@ def _slow(findings: Sequence[Finding], bars: list[Bar]) -> Mark | None:
             text = f"compute {factor:.1f}× its usual" if isinstance(factor, int | float) else "slow-service"
             return Mark(
                 inside[0].x,
+                min((bar.top for bar in inside if not bar.cut), default=0.0),
                 round(inside[-1].x + inside[-1].width - inside[0].x, 3),
                 f"{text} since step {visible(str(evidence[0]))}" if inside[-1] is bars[-1] else text,
             )
     return None
+
+
+def _below(bracket: Mark | None, bars: list[Bar]) -> list[Bar]:
+    """A bar that is cut close to a bracket as high as the words over it says its length, and not why."""
+    if bracket is None or bracket.y >= HIGH:
+        return bars
+    middle, half = bracket.x + bracket.width / 2, max(bracket.width, len(bracket.text) * LETTER / 2) / 2
+    reach = {bar.x for bar in bars if abs(bar.x + bar.width / 2 - middle) < half + len(bar.cut_why) * LETTER / 2}
+    return [msgspec.structs.replace(bar, cut_why="") if bar.cut_why and bar.x in reach else bar for bar in bars]
