@@ -346,3 +346,14 @@ def test_a_run_that_ended_without_an_optim_step_is_told_in_calls():
 
     assert re.search(r"Qwen3-8B \d+ calls ", text)
     assert "no step: no optim_step was called" in text
+
+
+def test_a_run_without_steps_has_no_rate_of_them_in_the_list():
+    lines = [
+        runs_page([row_of({"run": "a", "state": "killed", "wall_s": 4.0, "steps": steps})], datetime.now(UTC))
+        .groups[0]
+        .lines[0]
+        for steps in (0, 2)
+    ]
+
+    assert [(line.steps, line.rate) for line in lines] == [("0", ""), ("2", "0.50 steps/s")]

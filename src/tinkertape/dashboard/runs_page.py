@@ -166,7 +166,7 @@ def _line(row: RunRow, now: datetime) -> Line:
         owner,
         owner_name(owner),
         count(row.steps),
-        rate(row.steps or 0, wall_s),
+        rate(row.steps, wall_s) if row.steps else "",
         _cost(row.finding) if row.finding else "",
         _found(row),
         _answer(row),
