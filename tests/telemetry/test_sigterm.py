@@ -174,7 +174,7 @@ def test_a_program_that_closes_every_file_has_its_signal_back_and_hears_nothing_
 
 FORKS_IN_C = """
 import ctypes, os, signal
-if ctypes.CDLL(None).fork() == 0:
+if ctypes.PyDLL(None).fork() == 0:
     signal.raise_signal(signal.SIGTERM)
 os.wait()
 """
