@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 import tomllib
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -71,8 +72,8 @@ def load_settings(
 ) -> Settings:
     """Settle every setting: argument, else environment, else `[tool.tinkertape]`, else default.
 
-    Raises `ConfigError` for an address that is no http(s) URL, a directory that is a file, or a `pyproject.toml` that
-    cannot be read as one.
+    `url=""` is no collector, whatever the environment says. Raises `ConfigError` for an address that is no http(s) URL,
+    a directory that is a file, or a `pyproject.toml` that cannot be read as one.
     """
     found = _from_pyproject()
     for setting, variable in ENVIRONMENT.items():
@@ -83,8 +84,8 @@ def load_settings(
         if argument is not None:
             found[setting] = str(argument)
     address = found.get("url")
-    if address is not None and not address.startswith(("http://", "https://")):
-        raise ConfigError(f"cannot use {address!r} as a collector's address: it must begin with http:// or https://")
+    if address and not _is_address(address):
+        raise ConfigError(f"cannot use {address!r} as a collector's address: it must be http:// or https:// and a host")
     settings = Settings(
         directory=Path(found["directory"]).expanduser().absolute() if "directory" in found else default_directory(),
         url=address.rstrip("/") if address else None,
@@ -97,6 +98,14 @@ def load_settings(
     if not settings.off:
         _check_folder(settings.tapes)
     return settings
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return text.startswith(("http://", "https://")) and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _check_folder(folder: Path) -> None:

@@ -138,8 +138,8 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line_and_the_program_runs(
 
 
 @pytest.mark.parametrize("options", [(), ("-q",)])
-@pytest.mark.parametrize("setting", ["foo", "ftp://x"])
-def test_a_setting_that_cannot_be_used_is_told_before_the_program_begins(
+@pytest.mark.parametrize("setting", ["foo", "ftp://x", "http://", "http://x:port"])
+def test_an_address_that_is_none_is_told_before_the_program_begins_and_the_tape_waits(
     options: tuple[str, ...], setting: str, tinkertape: Run, directory: Path
 ) -> None:
     begins = "import sys; sys.stderr.write('the program\\n')"
@@ -147,8 +147,10 @@ def test_a_setting_that_cannot_be_used_is_told_before_the_program_begins(
     ran = tinkertape("run", *options, script(directory, begins), TINKERTAPE_URL=setting)
 
     assert ran.returncode == 0
-    first, second = ran.stderr.splitlines()
-    assert first.startswith("tinkertape: not recorded: ") and setting in first and second == "the program"
+    first, second, *_ = ran.stderr.splitlines()
+    assert first.startswith(f"tinkertape: cannot use '{setting}' as a collector's address")
+    assert first.endswith("the tape waits for a collector") and second == "the program"
+    assert "telemetry.session.stop" in tape_text(directory)
 
 
 def test_a_folder_that_goes_away_leaves_one_line_and_no_traceback(tinkertape: Run, directory: Path) -> None:

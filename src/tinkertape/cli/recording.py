@@ -20,7 +20,7 @@ from tinkertape.cli.live_lines import LiveLines
 from tinkertape.cli.program import Program, program_traceback
 from tinkertape.cli.text import escaped
 from tinkertape.config import load_settings
-from tinkertape.errors import TinkertapeError
+from tinkertape.errors import ConfigError, TinkertapeError
 from tinkertape.guard import guarded
 from tinkertape.tape import Ledger
 from tinkertape.telemetry import Status, Telemetry, start
@@ -52,18 +52,27 @@ class Recording:
         recording = cls(quiet=quiet)
         with guarded("cli.run.begin"):
             try:
-                settings = load_settings(name=name)
+                settings = load_settings(name=name, url="")
                 if not settings.off:
                     if not quiet:
                         LiveLines().attach(default_bus)
                     run_name = settings.name or program.name
-                    recording.telemetry = start(run_name, watch=True)
+                    recording.telemetry = recording._started(run_name)
                     recording.telemetry.kept = True  # the report reads the tape
                     follow_spawned(recording.telemetry, run_name)
             except (TinkertapeError, OSError) as error:
                 recording._say(f"not recorded: {error}", always=True)
         atexit.register(recording.finish)
         return recording
+
+    def _started(self, run_name: str) -> Telemetry:
+        """The recording; on the tape alone where the collector's address is none."""
+        try:
+            return start(run_name, watch=True)
+        except ConfigError as error:
+            telemetry = start(run_name, watch=True, url="")
+            self._say(f"{error}; the tape waits for a collector", always=True)
+            return telemetry
 
     def ended(self, ended_by: BaseException | None) -> None:
         """The program's code has ended: remember how, and record an uncaught exception."""
