@@ -42,9 +42,10 @@ class Door:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 packed = self.headers.get("Content-Encoding") == "gzip"
                 body = json.loads(gzip.decompress(raw) if packed else raw)
+                answers = door.answers  # those of now: a test that sees the request come may set others
                 door.requests += 1
                 door.connections.add(self.client_address)
-                status, headers = door.answers(body)
+                status, headers = answers(body)
                 if status == 200:
                     door.bodies.append(body)
                     door.headers.append(dict(self.headers))
