@@ -46,6 +46,8 @@ def test_the_sdks_own_telemetry_is_accepted_by_the_collector_and_stored_whole(
     for event_id, event in sent.items():
         for key in ("event", "event_session_index", "severity", "event_name"):
             assert stored[event_id].get(key) == event.get(key, stored[event_id].get(key)), key
-    [row] = [row for row in collector.runs() if row["run"] == session]
-    assert row["events"] == len(sent)
+    wait_until(  # the list's row is made after the events are stored
+        lambda: [row["events"] for row in collector.runs() if row["run"] == session] == [len(sent)],
+        otherwise=collector.runs,
+    )
     assert not (tmp_path / "none").exists()
