@@ -5,6 +5,9 @@ from __future__ import annotations
 from tinkertape.context import Event
 from tinkertape.diagnosis.records import Failure
 
+UNPAID, GONE = 402, 410  # two statuses that are causes of their own, and so none of what else answers 4xx
+IN_SESSION = ("service", "training", "sampling")  # families of operations; a call of others may be 410 by itself
+
 
 def operation_failure(event: Event, at_ns: int) -> Failure:
     """Of `tinker.<family>.<operation>.exception`."""

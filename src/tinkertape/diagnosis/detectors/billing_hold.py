@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import SETTLED, Book
+from tinkertape.diagnosis.failures import UNPAID
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.losses import is_due
 from tinkertape.diagnosis.parts import SDK_LOOP, SEND, WAIT_LOCAL
@@ -26,7 +27,6 @@ from tinkertape.diagnosis.tallies import Costs
 from tinkertape.diagnosis.words import count, first_line, quoted
 
 LISTENS = ("tinker.submit.exception", "tinker.retry", "clock.tick", "telemetry.session.stop", SETTLED)
-REFUSED = 402
 _DETAIL = re.compile(r"'(?:detail|message)': '([^']+)'")
 SETTLE = "Settle the billing of your Tinker account"
 ADVICE = f"{SETTLE}; the SDK asks again each 5 s, and the run goes on by itself."
@@ -62,7 +62,7 @@ class Detector:
     def detect(self, event: Event) -> Iterator[Finding]:
         """A finding at each answer, growing while the run waits."""
         process = self._book.fold.processes[event.process]
-        is_refused = event.metadata.get("status_code") == REFUSED and event.metadata.get("operation_id") is not None
+        is_refused = event.metadata.get("status_code") == UNPAID and event.metadata.get("operation_id") is not None
         if is_refused and event.name == "tinker.submit.exception":
             self._refused(process, event)
         held = self._held.get(event.process)
@@ -72,7 +72,7 @@ class Detector:
             self._sent_again(held, event, process.last_ns)
         for number in [number for number in held.open if _is_over(process, number)]:
             operation = process.operations[number]
-            held.failed += operation.failure is not None and operation.failure.status_code == REFUSED
+            held.failed += operation.failure is not None and operation.failure.status_code == UNPAID
             _close(held, number, operation.ended_ns or 0)
         if is_refused or event.name == "telemetry.session.stop" or is_due(held.told_ns, held.began_ns, process.last_ns):
             held.told_ns = process.last_ns
@@ -125,7 +125,7 @@ def _finding(held: _Held, now: int) -> Finding:
             ended_ns=None if held.open else held.last_ns,
             process=held.process,
             operations=tuple(name for name, _ in held.names.most_common() if name),
-            figures={"attempts": held.answers, "statuses": {str(REFUSED): held.answers}},
+            figures={"attempts": held.answers, "statuses": {str(UNPAID): held.answers}},
             costs_ns=costs,
             parts=(WAIT_LOCAL, SDK_LOOP, SEND),
         ),

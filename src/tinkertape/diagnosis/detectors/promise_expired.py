@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
+from tinkertape.diagnosis.failures import GONE
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import OperationKey
@@ -24,7 +25,6 @@ from tinkertape.diagnosis.words import count, listed
 EXPIRED = "tinker.request.exception"
 RETRY = "tinker.retry"
 LISTENS = (EXPIRED, RETRY, *OPERATION_FAILS)
-GONE = 410
 SAME_STRETCH_NS = 30_000_000_000
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
-from tinkertape.diagnosis.detectors.session_lost import GONE, IN_SESSION
+from tinkertape.diagnosis.failures import GONE, IN_SESSION
 from tinkertape.diagnosis.findings import Evidence, Finding, FindingOwner
 from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
+from tinkertape.diagnosis.failures import GONE, IN_SESSION
 from tinkertape.diagnosis.findings import Evidence, Finding, FindingOwner
 from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.tallies import Costs
@@ -23,8 +24,6 @@ from tinkertape.diagnosis.words import count, seconds
 
 HEARTBEAT, CREATED, REFUSED = "tinker.session.heartbeat", "tinker.session.create", "tinker.submit.exception"
 LISTENS = (f"{HEARTBEAT}.stop", f"{HEARTBEAT}.exception", CREATED, REFUSED, *OPERATION_FAILS)
-GONE = 410
-IN_SESSION = ("service", "training", "sampling")  # families of operations; a call of others may be 410 by itself
 SILENT_NS = 120_000_000_000
 ADVICE = "Make a new `ServiceClient`, load your last checkpoint, and go on: this session takes nothing more."
 

@@ -23,9 +23,7 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import Book
-from tinkertape.diagnosis.detectors.billing_hold import REFUSED as UNPAID
-from tinkertape.diagnosis.detectors.session_lost import IN_SESSION
-from tinkertape.diagnosis.failures import program_failure
+from tinkertape.diagnosis.failures import IN_SESSION, UNPAID, program_failure
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import Failure
