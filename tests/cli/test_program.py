@@ -293,6 +293,7 @@ def test_a_module_runs_as_with_python(work: Path, directory: Path) -> None:
         ["-m", "package.module", "--name", "x"], work, directory
     )
     assert _recorded(["-m", "package", "-m"], work, directory) == _plain(["-m", "package", "-m"], work, directory)
+    assert _recorded(["-mpackage", "-mx", "-q"], work, directory) == _plain(["-mpackage", "-mx", "-q"], work, directory)
 
 
 def test_a_module_that_does_not_exist_is_told_as_by_python(work: Path, directory: Path) -> None:

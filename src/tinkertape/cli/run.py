@@ -8,6 +8,8 @@ nothing.
 
 from __future__ import annotations
 
+import re
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -19,7 +21,22 @@ def _files(context: click.Context, parameter: click.Parameter, incomplete: str) 
     return [] if context.params.get("module") and parameter.name == "program" else [CompletionItem(incomplete, "file")]
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+class _AsPython(click.Command):
+    """`-mMODULE` is `-m MODULE`, as Python reads it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for place, argument in enumerate(args):
+            if args[place - 1 : place] == ["--name"]:
+                continue
+            if module := re.fullmatch(r"(-q*m)(.*)", argument):
+                args = [*args[:place], *filter(None, module.groups()), *args[place + 1 :]]
+                break
+            if not argument.startswith("-"):
+                break  # the program, and what follows is its own
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_AsPython, context_settings={"allow_interspersed_args": False})
 @click.option("-m", "module", is_flag=True, help="PROGRAM is a module's name, as in python -m.")
 @click.option(
     "--name", metavar="NAME", help="What the run is called; without it TINKERTAPE_NAME, else the script's name."

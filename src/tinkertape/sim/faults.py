@@ -45,13 +45,14 @@ class Allowed(msgspec.Struct, frozen=True):
             raise ValueError(f"{key} is {value!r}; allowed is {kind} of at least {self.least}{upper}")
 
 
+YEAR_S = 31_536_000.0  # beyond it a time is a mistake, and no clock counts its nanoseconds
 ALLOWED = {  # by key, in whichever part it stands; times are seconds
     **dict.fromkeys(("nth", "first", "last", "times", "max_datum_tokens", "max_body_bytes"), Allowed(1)),
     **dict.fromkeys(("samples_at_once", "metadata_from_bytes"), Allowed(0)),
-    **dict.fromkeys(("length_s", "after_s", "retry_after_s", "one_way_s", "from_s", "until_s"), Allowed(0.0)),
-    **dict.fromkeys(("poll_hold_s", "latency_s", "seq_gap_s"), Allowed(0.0)),
+    **dict.fromkeys(("length_s", "after_s", "retry_after_s", "one_way_s", "from_s", "until_s"), Allowed(0.0, YEAR_S)),
+    **dict.fromkeys(("poll_hold_s", "latency_s", "seq_gap_s"), Allowed(0.0, YEAR_S)),
     **dict.fromkeys(("upload_bytes_per_s", "download_bytes_per_s"), Allowed(0.0)),
-    "factor": Allowed(0.0),
+    "factor": Allowed(0.0, 1_000_000.0),
     "jitter": Allowed(0.0, 1.0),
     "share": Allowed(0.0, 1.0),
     "status": Allowed(400, 599),
@@ -82,6 +83,11 @@ class Latency(Part, frozen=True, kw_only=True):
     path: str = "/"
     distribution: Literal["fixed", "uniform", "exponential"] = "fixed"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.path.startswith("/"):
+            raise ValueError(f"path is {self.path!r}; allowed is a route after /api/v1, as in '/optim_step'")
+
     def draw_s(self, rng: random.Random) -> float:
         if self.distribution == "uniform":
             return rng.uniform(0.0, 2 * self.one_way_s)
@@ -106,6 +112,8 @@ class Slow(Part, frozen=True, kw_only=True):
         super().__post_init__()
         if self.last is not None and self.last < self.first:
             raise ValueError(f"last is {self.last}; allowed is a whole number of at least first, which is {self.first}")
+        if self.until_s is not None and self.until_s <= self.from_s:
+            raise ValueError(f"until_s is {self.until_s}; allowed is a number above from_s, which is {self.from_s}")
 
     def holds(self, request_type: str, nth: int, at_s: float) -> bool:
         numbered = self.first <= nth and (self.last is None or nth <= self.last)

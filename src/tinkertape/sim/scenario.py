@@ -40,6 +40,7 @@ import msgspec
 
 from tinkertape.sim.errors import SimError
 from tinkertape.sim.faults import (
+    YEAR_S,
     Allowed,
     ConnectionFault,
     Expiry,
@@ -115,7 +116,10 @@ class Scenario(Part, frozen=True):
         super().__post_init__()
         for key in ("compute_s", "compute_per_token_s"):
             for request_type, seconds in getattr(self, key).items():
-                Allowed(0.0).check(f"{key}.{request_type}", seconds)
+                Allowed(0.0, YEAR_S).check(f"{key}.{request_type}", seconds)
+        for key in ("upload_bytes_per_s", "download_bytes_per_s"):
+            if getattr(self, key):
+                Allowed(1.0).check(key, getattr(self, key))
 
     def usual_s(self, request_type: str, nth: int, tokens: int = 0) -> float:
         """Compute time of the nth request of a type when nothing is slow: base, tokens and jitter. The same for the
