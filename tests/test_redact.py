@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkertape.redact import MARK, redact, redact_bytes, redact_text, texts
+from tinkertape.redact import MARK, redact, redact_bytes, redact_text, shapes, texts
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\nq0nM4vPq\n-----END RSA PRIVATE KEY-----"
@@ -244,14 +244,22 @@ def test_a_shaped_secret_survives_in_no_surrounding(text: str) -> None:
         "api " * 50_000 + ":",
         "Bearer " * 30_000,
         "secret=[" * 3_000,
+        "mysql x " * 20_000,
+        "curl -b '" * 20_000,
+        "form-data; name=password" + "\\r\\n" * 50_000,
     ],
-    ids=range(11),
+    ids=range(14),
 )
 @pytest.mark.timeout(20)
 def test_hostile_text_cannot_make_a_scan_run_away(text: str) -> None:
     shown = redact_text(text)
 
     assert shown == text or MARK in shown
+
+
+@pytest.mark.parametrize("trigger", [trigger for shape in shapes.SHAPES for trigger in shape.triggers])
+def test_no_shape_hides_behind_a_trigger_of_another(trigger: str) -> None:
+    assert texts.TRIGGER.findall(trigger) == [trigger]
 
 
 def test_a_source_line_that_ends_a_quote_after_a_secret_key_hides_no_other_line() -> None:

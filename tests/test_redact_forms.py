@@ -31,6 +31,11 @@ DATA_FORMS: list[Any] = [
     {"_csrf": "VALUE"},
     {"csrfmiddlewaretoken": "VALUE"},
     {"X-XSRF-TOKEN": "VALUE"},
+    {"X-Hub-Signature-256": "sha256=VALUE"},
+    {"client-key-data": "VALUE"},
+    ["curl", "-b", "sid=VALUE; theme=dark", "http://h"],
+    {"set-cookie2": "sid=VALUE"},
+    {"kaggle_key": "VALUE"},
 ]
 TEXT_FORMS = [
     "train.py --api-key VALUE --steps 5",
@@ -73,6 +78,22 @@ TEXT_FORMS = [
     "Incorrect API key provided: VALUE. You can find yours at the console.",
     "incorrect api key provided: 'VALUE'",
     "the password given is: VALUE",
+    'OAuth oauth_nonce="n", oauth_signature="VALUE%3D"',
+    "users:\n- name: u\n  user:\n    client-key-data: VALUE\n",
+    "curl -b sid=VALUE http://h",
+    "curl -sb 'theme=dark; sid=VALUE' http://h",
+    "sshpass -p VALUE ssh h",
+    "Command '['sshpass', '-p', 'VALUE', 'ssh', 'h']' returned non-zero exit status 5.",
+    "mysql -u root -pVALUE db",
+    "redis-cli -h h -a VALUE ping",
+    "docker login -u u -p VALUE registry",
+    "CREATE USER u IDENTIFIED BY 'VALUE'",
+    "    auth=HTTPBasicAuth('u', 'VALUE'),",
+    "<SimpleCookie: sid='VALUE'>",
+    "https://outlook.office.com/webhook/VALUE@VALUE/IncomingWebhook/VALUE",
+    'Content-Disposition: form-data; name="password"\r\n\r\nVALUE\r\n--b0--',
+    "form-data; name=api_key\nContent-Type: text/plain\n\nVALUE\n--b0",
+    r"""b'--b0\r\nContent-Disposition: form-data; name=\"access_token\"\r\n\r\nVALUE\r\n--b0'""",
 ]
 PLAIN_DATA: list[Any] = [
     ["train.py", "--max-tokens", "5", "--tokens", "100", "--key-length", "3"],
@@ -85,6 +106,8 @@ PLAIN_DATA: list[Any] = [
     {"Name": "Accept", "Value": "x"},
     {"csrf": True},
     {"tokens": 5},
+    ["curl", "-b", "cookies.txt", "http://h?x=1"],
+    {"method_signature": "f(x)", "key_data": "loss", "signature_version": "s3v4"},
 ]
 PLAIN_TEXTS = """
 train.py --max-tokens 5 --tokens 100 --key-length 3
@@ -102,6 +125,13 @@ docker run -u www-data:www-data image
 the password was: wrong
 API key provided: none
 csrf: failed
+curl -b 'cookies.txt' http://h?x=1
+git diff -b a=b
+mysql -u root -p db
+docker run -p 8080:80 image
+    cookies: CookieTypes | None = None,
+the key-value store, its path and the SKU
+Content-Disposition: form-data; name="max_tokens"
 https://slack.com/services/T123/B456
 50% of the tokens = 5, 100% of the keys
 {"name": "Accept", "value": "text/html", "tokens": 1}

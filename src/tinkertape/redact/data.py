@@ -145,8 +145,10 @@ def _redact_argument(flag: str, value: Any, redacted: Any, values: list[Any] | t
     if is_secret_flag(flag) and is_argument(value):
         return MARK
     user, colon, password = value.partition(":")
-    if flag in _USER_FLAGS and colon and not password.isdigit() and any(_is_curl(word) for word in values):
-        return f"{user}:{MARK}"
+    is_user = flag in _USER_FLAGS and colon and not password.isdigit()
+    is_cookie = flag == "-b" and "=" in value
+    if (is_user or is_cookie) and any(_is_curl(word) for word in values):
+        return MARK if is_cookie else f"{user}:{MARK}"
     return redacted
 
 

@@ -131,6 +131,12 @@ def _named(match: re.Match[str]) -> Span | None:
     return match.span(group) if hides(match["key"], match[group]) else None
 
 
+_NEWLINE = r"(?:\r?\n|(?:\\+r)?\\+n)"
+_PART = re.compile(
+    rf"""form-data;[ ]name=(?:\\*["'])?(?P<key>[\w.\-]{{1,100}}+)(?:\\*["'])?
+        (?:{_NEWLINE}[^\r\n\\]{{1,200}}+)?{_NEWLINE}{{2}}(?P<value>(?:[^\r\n\\]|\\(?![rn]))+)""",
+    re.VERBOSE,
+)  # of a form that was sent in parts
 _INPUT = re.compile(
     r"""(?<![\w.\-])(?P<key>[\w.\-]{1,100}+)(?:\\n|\n|:)[ ]{0,4}[^\n\[\\:]{1,200}+\[type=\w{1,60}+,[ ]
         input_value=(?P<open>\\*["'])(?P<value>(?:(?!(?P=open))[^\n])*)""",
@@ -169,6 +175,7 @@ FORMS = (
     Form("value", _NAMED, _named),
     Form("content", _NAMED, _named),
     Form("input_value", _INPUT, _value),
+    Form("form-data", _PART, _value),
     Form(" ", _SPOKEN, _spoken),
 )
 

@@ -15,13 +15,14 @@ def set_of(*lines: str) -> frozenset[str]:
 _SECRET_PARTS = (
     "secret", "password", "passwd", "passphrase", "passcode", "credential", "authorization", "authorisation", "apikey",
     "accesskey", "privatekey", "cfaccess", "csrftoken", "xsrftoken", "authtoken", "accesstoken", "refreshtoken",
-    "xamzsignature", "xgoogsignature",
+    "xamzsignature", "xgoogsignature", "oauthsignature",
 )  # fmt: skip
-_SECRET_ENDS = ("cookie", "cookies")
+_SECRET_ENDS = ("cookie", "cookies", "setcookie2")
 _SECRET_WORDS = frozenset({"pwd", "passkey", "authkey", "otp", "totp", "jsessionid", "phpsessid"})
+_SIGNED = frozenset({"x", "stripe"})  # headers that prove who sends: `X-Hub-Signature-256`
 _KEYS_OF = set_of(
     "account api application auth client consumer decryption deploy encryption hmac license master private secret",
-    "service shared signing ssh storage subscription",
+    "service shared signing ssh storage subscription anthropic kaggle openai wandb",
 )
 _TOKEN_OF = set_of(
     "access admin api auth bearer bot client csrf deploy device github gh gitlab hf hub huggingface id jwt login npm",
@@ -75,5 +76,7 @@ def _is_secret(words: list[str]) -> bool:
         or not _SECRET_WORDS.isdisjoint(words)
         or (last == "key" and before in _KEYS_OF)
         or (last == "token" and before in _TOKEN_OF)
+        or (last == "data" and before == "key" and _is_secret(words[:-1]))  # `client-key-data` of a kubeconfig
+        or (words[0] in _SIGNED and "signature" in words)
         or (("csrf" in flat or "xsrf" in flat) and flat.endswith("token"))
     )

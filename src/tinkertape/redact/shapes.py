@@ -70,12 +70,43 @@ def _prefixed(*prefixes: str, least: int) -> Shape:
 
 _VENDORS = (
     *("AGE-SECRET-KEY-1", "AKID", "ATATT3", "CCIPAT_", "GOCSPX-", "LTAI", "NRAK-", "NRII-", "PMAK-", "api_org_"),
-    *("bkua_", "cfut_", "csk-", "dckr_pat_", "doo_v1_", "dor_v1_", "dp.st.", "dt0c01.", "esecret_", "figd_", "figo_"),
-    *("fly0_", "fw_", "glc_", "gldt-", "glptt-", "glrt-", "glsa_", "hvb.", "hvs.", "jina_", "lin_api_", "lsv2_"),
+    *(
+        "bkua_",
+        "cfut_",
+        "csk-",
+        "dapi",
+        "dckr_pat_",
+        "doo_v1_",
+        "dor_v1_",
+        "dp.st.",
+        "dt0c01.",
+        "esecret_",
+        "figd_",
+        "figo_",
+    ),
+    *(
+        "fly0_",
+        "fm2_",
+        "fw_",
+        "glc_",
+        "gldt-",
+        "glptt-",
+        "glrt-",
+        "glsa_",
+        "hvb.",
+        "hvs.",
+        "jina_",
+        "lin_api_",
+        "lsv2_",
+    ),
     *("nfp_", "ntn_", "pcsk_", "phx_", "pplx-", "pscale_", "pul-", "rnd_", "rpa_", "rubygems_", "sb_secret_", "sbp_"),
     *("sgp_", "shpat_", "shpca_", "shppa_", "shpss_", "sntrys_", "sntryu_", "sq0atp-", "sq0csp-", "tgp_v1_", "tskey-"),
     *("tvly-", "vercel_blob_rw_", "wandb_v1_", "xkeysib-"),
 )  # what keys begin with; a name of words may, too (`jina_embeddings`), but has not 16 letters and digits in a row
+
+_NEXT = r"""(?:\\*["'],\s{0,4}\\*["']|\s{1,4})"""  # between two words of a command, or of its list
+_WORDS = rf"""[^\n]{{0,80}}?{_NEXT}"""
+_QUOTED = r"""['\"][^'\"\n]{0,100}['\"]"""
 
 SHAPES: tuple[Shape, ...] = (
     Shape(
@@ -101,6 +132,7 @@ SHAPES: tuple[Shape, ...] = (
     _prefixed(
         "sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_", "glpat-", "xai-", "nvapi-", "pypi-AgE", least=10
     ),
+    _prefixed("secret_", least=40),
     _prefixed("xoxa-", "xoxb-", "xoxc-", "xoxd-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "xapp-", "xwfp-", least=8),
     _prefixed("AIza", "ya29.", least=30),
     Shape(("SG.",), re.compile(START + r"SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}")),
@@ -135,14 +167,37 @@ SHAPES: tuple[Shape, ...] = (
         ),
         _curl_user,
     ),
+    Shape(
+        ("curl",),
+        re.compile(
+            r"""((?<![\w\-])-[A-Za-z]{0,6}b(?:\\*["'],\s{0,4}|[\s=]{0,4})(?:(\\*["'])(?=[^\n"'\\]*=)|(?=[^\s=:"'\\]{1,100}+=)))"""
+            r"""(?(2)(?:(?!\2)[^\n])*|[^\s"'\\]+)"""
+        ),
+        rf"\1{MARK}",
+    ),
+    Shape(
+        ("sshpass", "redis-cli", "mysql", "docker"),
+        re.compile(
+            rf"""((?<![\w\-])(?:sshpass{_NEXT}-p|redis-cli{_WORDS}-a|mysql(?:dump|admin)?{_WORDS}-p(?=[^\s"'])"""
+            rf"""|docker{_NEXT}login{_WORDS}-p)(?:{_NEXT}|(?<=-p)))[^\s"'\\]+"""
+        ),
+        rf"\1{MARK}",
+    ),
+    Shape(
+        ("asicAuth(",), re.compile(rf"(BasicAuth\(\s{{0,8}}{_QUOTED}\s{{0,4}},\s{{0,4}}['\"])[^'\"\n]+"), rf"\1{MARK}"
+    ),
+    Shape(("DENTIFIED BY ", "dentified by "), re.compile(r"(?i)(identified by ['\"])[^'\"\n]+"), rf"\1{MARK}"),
+    Shape(("SimpleCookie: ",), re.compile(r"(SimpleCookie: )[^>\n]+"), rf"\1{MARK}"),
+    Shape(("key-",), re.compile(START + r"key-[0-9a-f]{32}(?![0-9a-z])")),  # of Mailgun
+    Shape(("SK",), re.compile(START + r"SK[0-9a-f]{32}(?![0-9a-z])")),  # of Twilio
     Shape(("atlasv1.",), re.compile(r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_\-]{20,}")),
     Shape((":AA",), re.compile(r"(?<![0-9])[0-9]{8,10}:AA[A-Za-z0-9_\-]{33}")),  # a bot of Telegram
     Shape(("<Cookie ",), re.compile(r"(<Cookie [^\s=]{1,100}=)[^\s>]+"), rf"\1{MARK}"),  # http.cookiejar's repr
     Shape(
-        ("hooks.slack.com/", "/api/webhooks/", "webhook.office.com/", "api.telegram.org/"),
+        ("hooks.slack.com/", "/api/webhooks/", "webhook.office.com/", "office.com/webhook/", "api.telegram.org/"),
         re.compile(
             r"((?:hooks\.slack\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/webhooks"
-            r"|webhook\.office\.com/webhookb2)/|api\.telegram\.org/(?:file/)?bot)[A-Za-z0-9/_@:\-]+"
+            r"|(?:webhook|outlook)\.office\.com/webhook(?:b2)?)/|api\.telegram\.org/(?:file/)?bot)[A-Za-z0-9/_@:\-]+"
         ),
         rf"\1{MARK}",
     ),

@@ -61,7 +61,11 @@ _BARE = re.compile(r"(?:[^\s,;&\"'<>)}\]\\]|\\(?![nrt\"'\\]))+")
 _LINE = re.compile(r"(?:=\\*\"[^\"\r\n]*\"|[^\r\n\"'\\]|\\(?![nr\"'\\]))+")
 # what a source line has in a secret's place, and is none: a call, something out of a dict, a type, a name filled in
 _CALL = re.compile(r"[A-Za-z_.]{1,80}+\((?=[^\n()]{0,200}+\)(?![^\s,;)}\]\"']))(?:[a-z_]{1,40}+=(?!=))?")
-_CODE = re.compile(rf"[A-Za-z_.]{{1,80}}+\[(?:{QUOTE}[\w.\-]{{1,80}}+{QUOTE}\]|{_TYPE})|{_TYPE}(?=\ [|=])")
+_CODE = re.compile(
+    rf"""[A-Za-z_.]{{1,80}}+\[(?:{QUOTE}[\w.\-]{{1,80}}+{QUOTE}\]|{_TYPE})
+        |{_TYPE}(?=[ ][|=])|[A-Za-z_.]{{1,80}}+(?=[ ]\|[ ]None)""",
+    re.VERBOSE,
+)
 _FILLED_IN = re.compile(r"(?:(?i:bearer|basic|token) )?(?:\$?\{[A-Za-z_][\w.]*\}|\$[A-Z_]{3,}|%s)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_.]*")
 _BRACKET = re.compile(r"[(\[{)\]}]")
@@ -180,7 +184,7 @@ def _is_harmless(form: bytes) -> bool:
     return True
 
 
-_TRIGGER = re.compile(any_of(trigger for shape in SHAPES for trigger in shape.triggers))
+TRIGGER = re.compile(any_of(trigger for shape in SHAPES for trigger in shape.triggers))
 
 
 def redact_text(text: str) -> str:
@@ -214,7 +218,7 @@ def _redact_fully(text: str) -> str:
 
 def _redact_once(text: str) -> str:
     redacted = text
-    triggers = set(_TRIGGER.findall(text))
+    triggers = set(TRIGGER.findall(text))
     if triggers:
         for shape in SHAPES:
             if not triggers.isdisjoint(shape.triggers):
