@@ -129,6 +129,13 @@ class SpanIds:
 
 
 _making = threading.RLock()  # a signal's handler may come while its thread holds it
+
+
+def making() -> threading.RLock:
+    """Held while something of a span is made that all its threads share, for no longer than that takes."""
+    return _making
+
+
 _random = random.Random()  # not the module's: a program that seeds that one would get the same ids every time
 _random_bits = _random.getrandbits
 

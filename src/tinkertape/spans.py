@@ -13,8 +13,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, Token
-from functools import partial
-from operator import is_not
 from time import perf_counter_ns, time_ns
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -22,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from tinkertape.bus import Attachment, Bus, Call, Dispatch, default_bus, prefix_name
-from tinkertape.context import SpanIds, current_span
+from tinkertape.context import SpanIds, current_span, making
 from tinkertape.guard import message_of
 from tinkertape.traced import traced
 
@@ -68,8 +66,7 @@ def span(prefix: str | Sequence[str], metadata: Mapping[str, Any] | None = None,
 
     `with span(prefix, metadata) as s: s.add({"rows": 3}, {"path": p})`, `async with …`, or `@span(prefix)` on a
     function, coroutine function, generator function or async generator function; `span(prefix)(function)(…)` calls one.
-    Raises `EventNameError` for a prefix that is no event name, and `TypeError` for metadata that are no mapping. The
-    handlers run in the caller's thread.
+    Raises `EventNameError` for a prefix that is no event name, `TypeError` for metadata that are no mapping.
     """
     try:
         dispatch = _dispatches[prefix] if bus is None else bus.span_dispatch[prefix]
@@ -153,12 +150,13 @@ class _Live(SpanIds):
     _added: tuple[dict[str, Any], dict[str, Any]] | None
     _token: Token[SpanIds | None] | None  # None: it has not begun
     _began_ns: int
-    _again: tuple[_Live, ...]  # what it began as again, and goes on; not there before
+    _again: dict[_Live, None]  # what it began as again, and goes on; not there before
     _astray: tuple[str, tuple[str, bool], SpanIds | None]  # of one that ended elsewhere: its ids, the span before it
 
     def __enter__(self) -> _Live:
         if self._token is not None:
             return self._begin_again()
+        self._token = _ENDED  # at once: another thread that begins it begins it again
         parent = _current_get()
         metadata = self._metadata
         if parent is not None:
@@ -190,7 +188,7 @@ class _Live(SpanIds):
     ) -> None:
         is_current = _current_get() is self
         if not is_current and (ending := self._innermost()) is not self:
-            self._again = tuple(filter(partial(is_not, ending), self._again))
+            self._again.pop(ending, None)
             return ending.__exit__(kind, error, trace)
         now_ns = perf_counter_ns()
         dispatch = self._dispatch
@@ -229,24 +227,25 @@ class _Live(SpanIds):
 
     def _begin_again(self) -> _Live:
         """What begins now, inside it, after it, or elsewhere meanwhile, is one more span."""
-        again = _live_of(self._dispatch, self._metadata)
-        again.__enter__()
-        self._again = (*getattr(self, "_again", ()), again)
+        with making():
+            self._again = getattr(self, "_again", {})
+        again = _live_of(self._dispatch, self._metadata).__enter__()
+        self._again[again] = None
         return again
 
     def _innermost(self) -> _Live:
         """What ends now: the innermost of this context; in another context, what began last."""
-        mine: tuple[_Live, ...] = (self, *getattr(self, "_again", ()))
+        again: Mapping[_Live, None] = getattr(self, "_again", {})
         current = _current_get()
-        while len(mine) > 1 and isinstance(current, _Live):
-            if current in mine:
+        while again and isinstance(current, _Live):
+            if current is self or current in again:
                 return current
             current = _before(current._token)
-        return mine[-1]
+        return [self, *again][-1]  # in one go: another thread may begin it
 
     @property
     def is_begun(self) -> bool:
-        return self._token not in (None, _ENDED) or getattr(self, "_again", ()) != ()
+        return self._token not in (None, _ENDED) or getattr(self, "_again", {}) != {}
 
     def _whole(
         self, measurements: dict[str, Any], metadata: dict[str, Any], error: BaseException | None
@@ -259,9 +258,9 @@ class _Live(SpanIds):
     def _leave(self) -> None:
         """Be the current span no longer.
 
-        A span that ends before one that began inside it, by a generator that was left in its midst, is not the current
-        one: it leaves its place to the one after it. One that ends in another context than it began in, by a generator
-        that another task closes, is unknown there: where it began it stays the current one, and is nobody's parent.
+        One that ends before one that began inside it, by a generator left in its midst, is not the current one: it
+        leaves its place to the one after it. One that ends in another context than it began in, by a generator that
+        another task closes, is unknown there: where it began it stays the current one, and is nobody's parent.
         """
         token, self._token = self._token, _ENDED  # it would keep the span before alive, and that one the one before
         current = _current_get()
@@ -339,7 +338,8 @@ class _Unheard(msgspec.Struct, eq=False, gc=False):
         if not self.dispatch.heard:
             return self
         if self.live is None:
-            self.live = _live_of(self.dispatch, self.metadata)
+            with making():
+                self.live = self.live or _live_of(self.dispatch, self.metadata)
         return self.live.__enter__()
 
     def __exit__(

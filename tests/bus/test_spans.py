@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -517,6 +518,29 @@ def test_one_span_carried_into_many_threads_has_one_id_and_one_trace(bus: Bus, h
         for _ in range(50):
             with span("my.work", bus=bus):
                 assert len({found.result() for found in [pool.submit(carry(ask)) for _ in range(8)]}) == 1
+
+
+def test_threads_that_begin_the_same_span_object_have_each_their_own(bus: Bus, heard: Heard) -> None:
+    mine = span("my.work", bus=bus)
+    interval = sys.getswitchinterval()
+
+    def work() -> int:
+        left = 0
+        for _ in range(1_000):
+            with mine:
+                pass
+            left += traceparent() is not None
+        return left
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            left = [found.result() for found in [pool.submit(work) for _ in range(4)]]
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert left == [0, 0, 0, 0]
+    assert heard.names.count("my.work.stop") == heard.names.count("my.work.start") == 4_000
 
 
 # --- generators ---
