@@ -11,8 +11,9 @@ A killed process said no more than stands at the end of its earlier segments. Wh
 lost for a reason nobody wrote down (`unknown`), a line cut short at the end is one more event (`torn`), and what it had
 only in memory is in no count.
 
-Who removes a segment for lack of room (`space`) counts as lost what nobody said to have. A collector may have had it
-all the same, and not been able to say so: what arrived is not lost. Pure.
+Who removes a segment for lack of room (`space`) counts as lost what nobody said to have, and a process counts what was
+in files of its own that somebody deleted (`deleted`). A collector may have had it all the same, and not been able to
+say so: what arrived is not lost. Pure.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+GONE = ("space", "deleted")  # what was on the tape before it was lost: somebody may have it all the same
 UNEXPLAINED = frozenset({"damaged", "unknown"})  # what was lost for no reason that its process gave
 
 
@@ -82,17 +84,19 @@ def ledger_of(count: ProcessCount, *, whole: bool = False) -> Ledger:
     """The ledger of one process. `whole`: every line that its tape has was counted, so what is missing is lost."""
     read = count.pending + count.stored + count.refused - count.repeated
     said, known = count.said or count.said_before or (0, {})
-    dropped = {reason: number for reason, number in known.items() if reason != "space"}
+    dropped = {reason: number for reason, number in known.items() if reason not in GONE}
     recorded = said
     if count.said is None:
         recorded = max(count.top_index + 1, said) + count.torn
         if count.torn:
             dropped["torn"] = count.torn
     missing = recorded - read - sum(dropped.values())
-    space = min(max(count.space, known.get("space", 0)), max(missing, 0))  # what is read after all is not lost
-    if space:
-        dropped["space"] = space
-        missing -= space
+    for reason in GONE:
+        number = max(known.get(reason, 0), count.space if reason == "space" else 0)
+        lost = min(number, max(missing, 0))  # what is read after all is not lost
+        if lost:
+            dropped[reason] = lost
+            missing -= lost
     rejected = min(count.set_aside, max(missing, 0))  # a bad line beyond that never was an event
     if missing > rejected and (whole or count.said is None):
         reason = "unknown" if count.said is None else "damaged"

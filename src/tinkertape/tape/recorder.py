@@ -18,7 +18,6 @@ no room has used its index and is counted: by the disk's reason while the disk r
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import re
 import threading
@@ -40,7 +39,7 @@ from tinkertape.signals import before_sigterm, held, unsignalled
 from tinkertape.tape.format import End, Header, encode_line
 from tinkertape.tape.headers import new_header, next_header, redacted_header, renewed, segment_path
 from tinkertape.tape.ledger import Ledger
-from tinkertape.tape.removal import SPACE, removed_in
+from tinkertape.tape.removal import gone_from
 from tinkertape.tape.segment import DISK, FileSystem, SegmentFile
 from tinkertape.tape.snapshot import (
     SNAPSHOT_MAX,
@@ -278,17 +277,15 @@ class Recorder:
 
     def dropped(self) -> dict[str, int]:
         """What this process lost so far, by reason."""
-        total = Counter({reason: tally.value() for reason, tally in list(self._drops.items())})
-        total.update(self._writer.lost)
-        total.update(self._removed())
-        return dict(total)
+        return dict(self._unwritten() + self._gone())
 
-    def _removed(self) -> dict[str, int]:
-        """What was on the tape and went with a segment for which there was no space."""
-        with contextlib.suppress(OSError):
-            lost = sum(removed.dropped for removed in removed_in(self.folder, self.process).values())
-            return {SPACE: lost} if lost else {}
-        return {}
+    def _unwritten(self) -> Counter[str]:
+        tallies = Counter({reason: tally.value() for reason, tally in list(self._drops.items())})
+        return tallies + self._writer.lost
+
+    def _gone(self) -> Counter[str]:
+        """What was on the tape, and is no more."""
+        return gone_from(self.folder, self.process, self._writer.written_to)
 
     @property
     def trouble(self) -> str | None:
@@ -302,13 +299,13 @@ class Recorder:
         """The count of this process: what is in memory and what is in the file is pending. Exact when nothing is being
         recorded or written meanwhile; `flush` first.
         """
-        dropped, writer = self.dropped(), self._writer
+        writer, unwritten, gone = self._writer, self._unwritten(), self._gone()
         unnumbered = sum(tally.value() for tally in list(self._drops.values())) - self._drops_numbered
         waiting = len(self._queue)
         return Ledger(
             recorded=writer.taken + waiting + unnumbered,
-            pending=writer.written + writer.made + waiting - dropped.get(SPACE, 0),
-            dropped=dropped,
+            pending=writer.written + writer.made + waiting - gone.total(),
+            dropped=dict(unwritten + gone),
         )
 
     def close(self, status: str = "success", timeout_s: float = 2.0) -> bool:

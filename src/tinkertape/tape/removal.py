@@ -10,7 +10,9 @@ that somebody holds (`hold`) stays, since what is being sent is neither lost nor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tinkertape.tape.reader import Reader
 from tinkertape.tape.refused import refused_in
 
 SPACE = "space"
+DELETED = "deleted"  # by somebody else: the file is not there, and no mark says why
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -154,6 +157,24 @@ def removed_in(folder: Path, process: str = "*") -> dict[Path, Removed]:
         except msgspec.ValidationError:
             continue  # damaged: the indices that are missing say that something is gone
     return found
+
+
+def gone_from(folder: Path, process: str, written_to: Mapping[str, int]) -> Counter[str]:
+    """How many events of a process were on the tape and are lost since, by reason; `written_to` says how many it wrote
+    to which segment.
+    """
+    gone: Counter[str] = Counter()
+    with contextlib.suppress(OSError):
+        gone[SPACE] = sum(removed.dropped for removed in removed_in(folder, process).values())
+    for segment, events in list(written_to.items()):
+        if not any(place.exists() for place in _places_of(Path(segment))):
+            gone[DELETED] += events
+    return +gone
+
+
+def _places_of(segment: Path) -> tuple[Path, ...]:
+    """Where something of it is, in the order in which one comes to be before another goes."""
+    return segment, compressed_path(segment), mark_path(segment, REMOVED)
 
 
 def closed_segments(folder: Path, current: Path, is_over: Iterable[str]) -> list[Path]:

@@ -17,7 +17,7 @@ class FileSystem(Protocol):
     """What a segment needs of the disk; a test passes one in that tears writes or refuses them."""
 
     def open(self, path: Path) -> int: ...
-    def identity(self, file: int) -> object: ...
+    def identity(self, file: int | Path) -> object: ...
     def size(self, file: int) -> int: ...
     def ends_line(self, file: int) -> bool: ...
     def write(self, file: int, data: bytes) -> int: ...
@@ -34,8 +34,8 @@ class Disk:
         private_folder(path.parent)
         return open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
 
-    def identity(self, file: int) -> object:
-        status = os.fstat(file)
+    def identity(self, file: int | Path) -> object:
+        status = file.stat() if isinstance(file, Path) else os.fstat(file)
         return status.st_dev, status.st_ino
 
     def size(self, file: int) -> int:
@@ -137,6 +137,21 @@ class SegmentFile:
 
     def _is_ours(self) -> bool:
         return _is_still(self._disk, self._file, self._identity)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Does its path still lead to it? False: somebody deleted it, or moved it away."""
+        try:
+            return self._disk.identity(self.path) == self._identity
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # nobody can say just now
+
+    @property
+    def ends_line(self) -> bool:
+        """Is what was appended made of whole lines?"""
+        return self._at_line_start
 
     def abandon(self) -> None:
         """The rest of a torn append will not come: the next one begins on a line of its own."""

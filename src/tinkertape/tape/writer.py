@@ -8,6 +8,8 @@ Fork     `start_over`: new locks, an empty queue, no file, no thread; the record
 Exit     `close` takes as long as it was given; what is then unwritten is lost, and counted with the reason "exit".
          The end line, which says so, has a block of the disk of its own.
 
+A file that was deleted or moved away meanwhile is noticed before the next write: it goes on in the next segment.
+
 The queue has many who append and, under `_file_lock`, one who takes. Lines are numbered when they are taken, so a
 file's order is the order of the indices. A write that the system cuts short is gone on with from that byte. While the
 disk refuses, nothing is taken from the queue: what does not fit into memory then is the disk's loss, by its reason.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import threading
 import time
 from collections import Counter, deque
@@ -25,6 +28,7 @@ from typing import Literal
 
 from tinkertape.guard import count_failure, guarded
 from tinkertape.signals import held
+from tinkertape.tape.removal import DELETED
 from tinkertape.tape.segment import SegmentFile as SegmentFile
 from tinkertape.tape.snapshot import Taken
 
@@ -46,6 +50,8 @@ REASONS = {
     errno.EIO: "disk_error",
 }
 
+_log = logging.getLogger("tinkertape")
+
 
 class Writer:
     """Takes snapshots from a queue, makes lines of them and appends them to a segment.
@@ -55,7 +61,8 @@ class Writer:
     `after_taking` is shown what was taken, and answers how many indices to leave out, for events that found no room.
     A segment of `segment_max` bytes is closed by the line that `end` makes, `open_next` opens the one that follows, and
     `after_closing` is told; without `open_next` a segment grows for ever.
-    Read under no lock, for the ledger: `taken`, the indices given so far; `written`, the lines in the file; `lost`.
+    Read under no lock, for the ledger: `taken`, the indices given so far; `written`, the lines brought to a file, and
+    `written_to`, by segment; `lost`.
     """
 
     def __init__(
@@ -101,12 +108,14 @@ class Writer:
         self._rest = b""  # lines made, not yet in the file
         self._head_pending = False
         self._unsynced = False
+        self._has_left = False  # a file that was deleted
         self._retry_at, self._retry_s = 0.0, RETRY_S
         self._closing = False
         self.asleep = True  # who appends to the queue calls `wake` when this is set
         self.trouble: str | None = None  # why the disk refuses, while it does
         self.taken = 0
         self.written = 0
+        self.written_to: Counter[str] = Counter()  # the segment's path, as text
         self.lost: Counter[str] = Counter()
 
     # --- the thread ---
@@ -199,19 +208,21 @@ class Writer:
 
     def _write_rest(self) -> bool:
         """Append what is made; False: the disk refused, and the rest waits for the next turn. Under `_file_lock`."""
-        if self._segment is None:
-            try:
-                self._segment = self._open_segment()
-            except OSError as error:
-                return self._refused(error)
-            self._rest = self._head() + self._rest
-            self._head_pending = True
+        try:
+            if self._segment is None:
+                self._begin_segment(self._open_segment())
+            elif self._open_next is not None and not self._segment.is_in_place:
+                self._leave(self._segment, self._open_next)
+        except OSError as error:
+            return self._refused(error)
+        assert self._segment is not None
         done = self._segment.append(self._rest)
         if done:
             lines = self._rest.count(b"\n", 0, done)
             if lines and self._head_pending:
                 self._head_pending, lines = False, lines - 1
             self.written += lines
+            self.written_to[str(self._segment.path)] += lines
             self._rest = self._rest[done:]
             self._unsynced = self._durability == "power"
         if self._rest:
@@ -220,6 +231,24 @@ class Writer:
         if self._segment.size >= self._segment_max and not self._closing and self._open_next is not None:
             self._rotate(self._segment, self._open_next)
         return True
+
+    def _begin_segment(self, segment: SegmentFile) -> None:
+        self._segment, self._rest, self._head_pending = segment, self._head() + self._rest, True
+
+    def _leave(self, gone: SegmentFile, open_next: Callable[[], SegmentFile]) -> None:
+        """Go on in the next segment. What was in this one is lost, with the line of which only a part was. Raises
+        `OSError`. Under `_file_lock`.
+        """
+        following = open_next()
+        if self._head_pending or not gone.ends_line:
+            self.lost[DELETED] += not self._head_pending
+            self._rest = self._rest.partition(b"\n")[2]
+        gone.close()
+        self._after_closing()
+        self._begin_segment(following)
+        if not self._has_left:
+            _log.warning("tinkertape: %s was deleted or moved away: its events are counted as lost", gone.path)
+        self._has_left = True
 
     def _rotate(self, full: SegmentFile, open_next: Callable[[], SegmentFile]) -> None:
         """Close the segment and go on in the next. Where the disk refuses, it goes on in this one, and tries again.
@@ -242,7 +271,7 @@ class Writer:
             full.sync()
         full.close()
         self._after_closing()
-        self._segment, self._rest, self._head_pending = following, self._head(), True
+        self._begin_segment(following)
 
     def _refused(self, error: OSError | None) -> bool:
         code = error.errno if error is not None else None
