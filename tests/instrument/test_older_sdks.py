@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from tests.instrument.watching import Events
 from tinkertape import bus
 from tinkertape.guard import failures, forget_failures
 from tinkertape.instrument.patches import Patches
-from tinkertape.instrument.tinker import base_models, claims, in_flight, operations, submissions
+from tinkertape.instrument.tinker import base_models, claims, importlib_bootstrap, in_flight, submissions
 
 
 class OwnFuture:
@@ -85,17 +86,36 @@ class OldClient:
     def create_lora_training_client(self, base_model: str) -> OldClient:
         return self
 
+    def save_weights_and_get_sampling_client(self) -> OldClient:
+        warnings.warn("takes no name", DeprecationWarning, stacklevel=2)
+        return self
+
+    async def save_weights_and_get_sampling_client_async(self) -> OldClient:
+        warnings.warn("takes no name", DeprecationWarning, stacklevel=2)
+        return self
+
 
 @pytest.fixture
 def client(events: Events) -> Iterator[OldClient]:
     patches = Patches()
-    operations.put_on(OldClient, "training", patches)
+    importlib_bootstrap.put_on(OldClient, "training", patches)
     claims.put_on(OwnFuture, patches)
     claims.put_on(CombinedFuture, patches)
     submissions.put_on(Holder, patches)
     yield OldClient()
     base_models.forget()
     patches.restore()
+
+
+def test_what_a_method_warns_of_is_told_at_the_line_that_called_it(client: OldClient) -> None:
+    async def sample() -> None:
+        await client.save_weights_and_get_sampling_client_async()
+
+    with pytest.warns(DeprecationWarning) as told:
+        client.save_weights_and_get_sampling_client()
+        asyncio.run(sample())
+
+    assert [each.filename for each in told] == [__file__, __file__]
 
 
 def test_a_future_without_a_state_is_done_with_its_last_part(client: OldClient, events: Events) -> None:

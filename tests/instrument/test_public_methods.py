@@ -10,8 +10,8 @@ import pytest
 import tinker
 from tests.instrument.watching import Events
 
-from tinkertape.instrument.tinker import operations
-from tinkertape.instrument.tinker.operations import NO_OPERATIONS
+from tinkertape.instrument.tinker import importlib_bootstrap
+from tinkertape.instrument.tinker.importlib_bootstrap import NO_OPERATIONS
 
 CLIENTS = sorted(name for name in tinker.__all__ if name.endswith("Client"))
 
@@ -25,7 +25,7 @@ def functions(member: Any) -> Iterator[Any]:
 
 
 def is_recorded(member: Any) -> bool:
-    return any(function.__code__.co_filename == operations.__file__ for function in functions(member))
+    return any(function.__code__.co_filename == importlib_bootstrap.__file__ for function in functions(member))
 
 
 def public(client: str) -> list[tuple[str, Any]]:

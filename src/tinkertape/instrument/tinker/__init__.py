@@ -4,6 +4,7 @@
     flight.py        what is under way, and what belongs to what
 
     operations.py    the public calls begin       endings.py      and end      claims.py     your code waits
+    importlib_bootstrap.py   what stands in the place of the SDK's methods
     submissions.py   handed over, accepted        attempts.py     one HTTP exchange
     requests.py      one API future               polls.py        is it ready? queue.py      paused, and why
     retries.py       back-offs of the HTTP client sessions.py     heartbeats   sdk_events.py what the SDK logs itself

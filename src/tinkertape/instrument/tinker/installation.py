@@ -23,8 +23,8 @@ from tinkertape.instrument.tinker import (
     attempts,
     base_models,
     claims,
+    importlib_bootstrap,
     loop,
-    operations,
     requests,
     retries,
     sdk_events,
@@ -105,7 +105,7 @@ def _patch(module: ModuleType) -> None:
 
 
 def _operations_of(family: str) -> Callable[[Any, Patches], None]:
-    return lambda client_class, patches: operations.put_on(client_class, family, patches)
+    return lambda client_class, patches: importlib_bootstrap.put_on(client_class, family, patches)
 
 
 _Seam = tuple[str, Callable[[Any, Patches], None]]

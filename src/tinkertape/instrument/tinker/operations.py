@@ -1,8 +1,8 @@
 """The public calls: every public method of the SDK's clients (seam 4 of facts/sdk.md §4).
 
-The outermost call counts: what a public method calls in turn is part of it. Deprecated methods are wrapped below their
-warning, so that it still names the user's line. What comes back is handed on unchanged; its innermost concurrent future
-tells when the operation is done, on the SDK's loop.
+The outermost call counts: what a public method calls in turn is part of it. What comes back is handed on unchanged; its
+innermost concurrent future tells when the operation is done, on the SDK's loop. The functions that stand in the
+methods' places are in importlib_bootstrap.py.
 
 Threads  an operation begins in the thread that calls, and ends where its future is completed or cancelled.
 """
@@ -11,122 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import threading
 import time
-from collections.abc import Callable
 from contextvars import Token
-from types import FunctionType
 from typing import Any
 
-from tinkertape.events import SpanEvents, operation_events
+from tinkertape.events import SpanEvents
 from tinkertape.guard import guard
-from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import claims, content, endings, waits
 from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, current_operation
 from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, instance_dict, is_future
 
-Method = Callable[..., Any]
-
 _unseen_claims: dict[Operation, claims.Claim | None] = {}  # of coroutines that await a bare future
-
-NO_OPERATIONS = {
-    "get_telemetry": "the SDK calls it itself, for every exception",
-    "on_queue_state_change": "the SDK calls it itself, for every poll",
-    "get_console_url": "a piece of text",
-    "create": "of SamplingClient: the SDK's own way to make one, inside create_sampling_client",
-    "holder": "no method: the SDK's own object",
-}
-"""Public names of the clients that are no operation, and why."""
-
-
-def put_on(client_class: type, family: str, patches: Patches) -> None:
-    """Watch the public methods that a client class defines itself, static ones too."""
-    for name, member in list(vars(client_class).items()):
-        if name.startswith("_") or name in NO_OPERATIONS or not isinstance(member, (FunctionType, staticmethod)):
-            continue
-        operation = name.removesuffix("_async")
-        wrap = functools.partial(_watched, events=operation_events(family, operation), name=operation)
-        if isinstance(member, staticmethod):
-            patches.replace(client_class, name, functools.partial(_watched_static, client_class, wrap))
-        elif hasattr(member, "__deprecated__"):
-            _put_below_warning(member, wrap, patches)
-        else:
-            patches.replace(client_class, name, wrap)
-
-
-def _put_below_warning(deprecated: FunctionType, wrap: Callable[[Method], Method], patches: Patches) -> None:
-    """`deprecated` warns a fixed number of frames up, so it stays outermost and calls ours in place of the method."""
-    if "arg" in deprecated.__code__.co_freevars:  # the name in PEP 702's wrapper, as the SDK itself relies on it
-        patches.replace_in_cell(deprecated, "arg", wrap)
-
-
-def _watched_static(
-    client_class: type, wrap: Callable[[Method], Method], original: staticmethod[..., Any]
-) -> staticmethod[..., Any]:
-    """A method without a client: the class stands for one."""
-    function = original.__func__
-
-    @functools.wraps(function)
-    def without_client(_class: type, *args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
-
-    watched = wrap(without_client)
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return watched(client_class, *args, **kwargs)
-
-    return staticmethod(call)
-
-
-def _watched(method: Method, events: SpanEvents, name: str) -> Method:
-    if inspect.iscoroutinefunction(inspect.unwrap(method)):
-
-        @functools.wraps(method)
-        async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            begun = _began(events, name, self, args, kwargs, is_coroutine=True)
-            if begun is None:
-                return await method(self, *args, **kwargs)
-            operation, token = begun
-            try:
-                result = await method(self, *args, **kwargs)
-            except BaseException as error:
-                _awaited(operation, error)
-                _raised(operation, error)
-                raise
-            finally:
-                _leave(operation, token)
-            _awaited(operation, None)
-            _returned(operation, result)
-            return result
-
-        return call_async
-
-    @functools.wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        begun = _began(events, name, self, args, kwargs, is_coroutine=False)
-        if begun is None:
-            result = method(self, *args, **kwargs)
-            _adopt(name, result)
-            return result
-        operation, token = begun
-        try:
-            result = method(self, *args, **kwargs)
-        except BaseException as error:
-            _raised(operation, error)
-            raise
-        finally:
-            _leave(operation, token)
-        _returned(operation, result)
-        return result
-
-    return call
 
 
 @guard("instrument.tinker.call")
-def _began(
+def began(
     events: SpanEvents, name: str, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_coroutine: bool
 ) -> tuple[Operation, Token[Operation | None]] | None:
     """None: a call inside another one, or ours is off."""
@@ -169,14 +70,14 @@ def _describe(operation: Operation, client: Any, args: tuple[Any, ...], kwargs: 
 
 
 @guard("instrument.tinker.leave")  # a place of its own: what was entered is left, even when nothing is entered any more
-def _leave(operation: Operation, token: Token[Operation | None]) -> None:
+def leave(operation: Operation, token: Token[Operation | None]) -> None:
     if not operation.is_coroutine:
         waits.uncover(operation.called_by)
     current_operation.reset(token)
 
 
 @guard("instrument.tinker.call")
-def _adopt(name: str, result: Any) -> None:
+def adopt(name: str, result: Any) -> None:
     """A coroutine of the SDK awaits its own plain form in the user's task: that future is its operation's.
 
     A call by another name is a part of it: up to 0.36 a custom loss goes on after its forward, and a client made from a
@@ -188,20 +89,20 @@ def _adopt(name: str, result: Any) -> None:
     if operation.called_by != threading.get_ident() or not is_future(result):
         return
     operation.adopted = True
-    _returned(operation, result)
+    returned(operation, result)
     future = concurrent_future(result)
     if future is not None and not claims.is_claimable(result):  # a bare future, up to 0.36
         _unseen_claims[operation] = claims.begin(operation, future)
 
 
-def _awaited(operation: Operation, error: BaseException | None) -> None:
+def awaited(operation: Operation, error: BaseException | None) -> None:
     claim = _unseen_claims.pop(operation, None)
     if claim is not None:
         claims.end(claim, error)
 
 
 @guard("instrument.tinker.call")
-def _returned(operation: Operation, result: Any) -> None:
+def returned(operation: Operation, result: Any) -> None:
     """The method came back: c1. A future says later when it is done; a value is all there is."""
     if operation.returned_ns is None:
         operation.returned_ns = time.perf_counter_ns()
@@ -221,7 +122,7 @@ def _returned(operation: Operation, result: Any) -> None:
 
 
 @guard("instrument.tinker.call")
-def _raised(operation: Operation, error: BaseException) -> None:
+def raised(operation: Operation, error: BaseException) -> None:
     now = time.perf_counter_ns()
     operation.returned_ns = operation.returned_ns or now
     endings.failed(operation, now, error)
