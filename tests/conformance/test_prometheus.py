@@ -116,10 +116,12 @@ def test_P11_a_sum_is_a_counter_or_on_demand_a_gauge(bus: Bus, report: Any) -> N
     assert types_of(reporter) == {"a_b_x_total": "counter", "a_b_y": "gauge"}
 
 
-@pytest.mark.conformance("P12")
+@pytest.mark.conformance("P12", beat="checked where the definition is written")
 def test_P12_another_type_is_refused(report: Any) -> None:
     with pytest.raises(MetricError, match="'counter' or 'gauge'"):
-        report(sum_("a.b.x", reporter_options={"prometheus_type": "histogram"}))
+        sum_("a.b.x", reporter_options={"prometheus_type": "histogram"})
+    [shown] = report(sum_("a.b.x", reporter_options={"prometheus_type": None})).describe()
+    assert shown.type == "counter"
 
 
 @pytest.mark.conformance("P13", beat="a sum that is a counter takes no negative value: it is skipped and counted")

@@ -370,7 +370,7 @@ def test_S26_a_sampled_value_says_its_rate(formatter):
 @pytest.mark.parametrize("rate", [0.0, 2.0, -1, True, "1", float("nan")])
 def test_S26_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(MetricError, match="sampling_rate of"):
-        StatsDReporter([summary("a.b.c", reporter_options={"sampling_rate": rate})], bus=Bus())
+        summary("a.b.c", reporter_options={"sampling_rate": rate})
 
 
 @item("S26")

@@ -13,7 +13,7 @@ from tests.test_exports import loaded_by
 
 from tinkertape import metrics
 from tinkertape.errors import MetricError
-from tinkertape.metrics import definitions, distribution, exponential_buckets, sum_, summary
+from tinkertape.metrics import definitions, distribution, exponential_buckets, reporter_options, sum_, summary
 from tinkertape.metrics.definitions import arity
 
 OPTION = re.compile(r'reporter_options\.get\("(\w+)"')
@@ -98,11 +98,31 @@ def test_a_slip_in_reporter_options_is_an_error_with_the_right_name(given, meant
         summary("a.b.c", reporter_options={given: 1})
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *[("prometheus_type", value) for value in ("guage", "histogram", True, ["gauge"])],
+        *[("quantiles", value) for value in ([], [2], [-0.1], ["0.5"], [True], 0.5, "01", [float("nan")])],
+        *[("sampling_rate", value) for value in (0, 0.0, 2.0, -1, True, "1", float("nan"))],
+        *[("report_as", value) for value in ("gauge", True, "")],
+        *[("monotonic", value) for value in (0, 1, "no")],
+    ],
+)
+@pytest.mark.parametrize("kind", [sum_, summary])
+def test_a_value_that_no_reporter_could_use_is_refused_where_it_is_written(kind, option, value):
+    with pytest.raises(MetricError, match=f"{option} of 'a.b.c' is .*; (use|give|want)"):
+        kind("a.b.c", reporter_options={option: value})
+
+
+def test_a_reporter_option_that_is_None_is_left_out():
+    assert sum_("a.b.c", reporter_options={"prometheus_type": None}).reporter_options == {}
+
+
 def test_every_option_that_a_reporter_of_ours_reads_is_known():
     room = Path(definitions.__file__).parent
     read = {name for file in room.rglob("*.py") for name in OPTION.findall(file.read_text())}
 
-    assert read == set(definitions.REPORTER_OPTIONS)
+    assert read == set(reporter_options.VALUES)
 
 
 def test_all_options_are_told_once_where_none_is_near():

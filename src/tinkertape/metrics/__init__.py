@@ -7,6 +7,7 @@ values.py       what a reporter is given                 exemplars.py   the last
 reporters/      a file a system                          otlp.py        series as OpenTelemetry has them
 notices.py      what is said once in the log             statsd/        lines, packets and sockets of StatsD
 limits.py       how much and how long, refused where they mean nothing
+reporter_options.py   what our own reporters take, likewise
 """
 
 from __future__ import annotations

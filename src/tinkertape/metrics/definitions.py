@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
 import msgspec
 
 from tinkertape.errors import MetricError
+from tinkertape.metrics.reporter_options import read_reporter_options
 from tinkertape.metrics.units import BYTES, IDENTITY, NO_UNIT, TIMES, Conversion, read_unit
 
 Kind = Literal["counter", "sum", "last_value", "summary", "distribution"]
@@ -35,8 +36,6 @@ BYTE_BUCKETS = tuple(1_000 * 4**power for power in range(11))  # 1 kB to 1 GB
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 LARGEST = sys.float_info.max
-REPORTER_OPTIONS = ("prometheus_type", "quantiles", "sampling_rate", "report_as", "monotonic")
-"""Those of our own reporters; others may have more, but none that is so near to one of these."""
 
 _NAME = re.compile(r"[^\s.]+(\.[^\s.]+)*\Z")  # what the bus takes as the name of an event
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -171,7 +170,7 @@ def _define(kind: type[M], name: str | Sequence[str], options: Mapping[str, Any]
         conversion=conversion,
         description=_description(options.get("description", ""), metric_name),
         buckets=_buckets(options.get("buckets"), unit, metric_name) if kind is Distribution else None,
-        reporter_options=_reporter_options(options.get("reporter_options", _NOTHING), metric_name),
+        reporter_options=read_reporter_options(options.get("reporter_options", _NOTHING), metric_name),
     )
 
 
@@ -308,20 +307,6 @@ def _description(given: object, name: str) -> str:
     except UnicodeEncodeError as error:
         raise MetricError(f"the description of {name!r} is no UTF-8: {error.reason}") from error
     return given
-
-
-def _reporter_options(given: object, name: str) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
-        raise MetricError(f"the reporter_options of {name!r} are a mapping with strings as keys, got {given!r}")
-    if "buckets" in given:
-        raise MetricError(f"buckets of {name!r} are an option of their own, not one of reporter_options")
-    for option in given:
-        nearest = difflib.get_close_matches(option, REPORTER_OPTIONS, n=1, cutoff=0.8)
-        if nearest and option not in REPORTER_OPTIONS:
-            raise MetricError(
-                f"unknown option {option!r} in reporter_options of {name!r}; did you mean {nearest[0]!r}?"
-            )
-    return MappingProxyType(dict(given))
 
 
 def _buckets(given: Iterable[Any] | None, unit: str, name: str) -> tuple[int | float, ...]:

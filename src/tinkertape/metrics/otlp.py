@@ -55,7 +55,7 @@ def shown_as(metric: Metric) -> Metric:
 
 def is_monotonic(metric: Metric) -> bool:
     """Does it only go up?"""
-    return metric.kind == "counter" or metric.reporter_options.get("monotonic", True) is not False
+    return metric.kind == "counter" or bool(metric.reporter_options.get("monotonic", True))
 
 
 def names_of(metrics: Sequence[Metric]) -> dict[str, str]:

@@ -197,8 +197,6 @@ def test_a_sum_that_is_a_counter_never_goes_down_and_one_that_is_a_gauge_may(bus
         ([counter("a.b.x"), last_value("a.b.x")], "both"),
         ([summary("a.b.x"), counter("a.b.x.count", event_name="a.b")], "both"),
         ([counter("a.b.count", tags=["x-y", "x_y"])], "become the label 'x_y'"),
-        ([sum_("a.b.x", reporter_options={"prometheus_type": "histogram"})], "use 'counter' or 'gauge'"),
-        ([summary("a.b.x", reporter_options={"quantiles": [2]})], "from 0 to 1"),
         ([counter("é.é")], "no letter or digit"),
     ],
 )

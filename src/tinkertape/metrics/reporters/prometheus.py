@@ -69,8 +69,7 @@ class PrometheusReporter(Collector):
     keeps the last trace id of each bucket and counter, for spans only, and OpenMetrics shows it. `series_max` and
     `idle_s` are the `Aggregate`'s. `directory` is a folder that all processes of one program share: each scrape then
     shows the metrics of all of them (`processes.py`); empty it before the program starts. Raises `MetricError` for
-    names that become alike, or are in the registry, for unknown types and quantiles in `reporter_options`, and a folder
-    that cannot be written.
+    names that become alike, or are in the registry, and a folder that cannot be written.
     """
 
     def __init__(
@@ -177,7 +176,7 @@ class _Shown:
         self.name = name.removesuffix("_total") or name  # a counter's samples get it, and nobody else's may have it
         self.help = metric.description or _described(metric)
         self._total = f"{self.name}_total"
-        self._wanted = _quantiles_of(metric)
+        self._wanted = tuple(map(float, metric.reporter_options.get("quantiles", QUANTILES)))
         self._ends = [*(_number(bound) for bound in metric.buckets or ()), "+Inf"]
         self._labels: dict[Tags, dict[str, str]] = {}
         if not callable(metric.tags):
@@ -238,23 +237,7 @@ class _Shown:
 def _type_of(metric: Metric) -> str:
     if metric.kind != "sum":
         return _TYPES[metric.kind]
-    wanted = metric.reporter_options.get("prometheus_type", "counter")
-    if wanted not in ("counter", "gauge"):
-        raise MetricError(f"prometheus_type of {metric.name!r} is {wanted!r}; use 'counter' or 'gauge'")
-    return str(wanted)
-
-
-def _quantiles_of(metric: Metric) -> tuple[float, ...]:
-    given = metric.reporter_options.get("quantiles", QUANTILES)
-    if metric.kind != "summary":
-        return ()
-    try:
-        quantiles = tuple(float(each) for each in given)
-    except (TypeError, ValueError):
-        quantiles = ()
-    if not quantiles or not all(0 <= each <= 1 for each in quantiles):
-        raise MetricError(f"quantiles of {metric.name!r} are {given!r}; give some from 0 to 1")
-    return quantiles
+    return str(metric.reporter_options.get("prometheus_type", "counter"))
 
 
 def _described(metric: Metric) -> str:

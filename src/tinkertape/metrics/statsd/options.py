@@ -7,7 +7,6 @@ reporter_options  "sampling_rate"  of summaries and distributions, whose values 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -28,21 +27,18 @@ _TYPES: Mapping[Formatter, Mapping[Kind, Type]] = {
 
 
 def type_of(metric: Metric, formatter: Formatter) -> Type:
-    """The letters of its type. Raises `MetricError` for a `report_as` that is none."""
-    report_as = metric.reporter_options.get("report_as")
-    if report_as not in (None, "counter"):
-        raise MetricError(f"report_as of {metric.name!r} is {report_as!r}; use 'counter', or leave it out")
-    return "c" if metric.kind == "sum" and report_as else _TYPES[formatter][metric.kind]
+    """The letters of its type."""
+    if metric.kind == "sum" and metric.reporter_options.get("report_as"):
+        return "c"
+    return _TYPES[formatter][metric.kind]
 
 
 def sampling_rate_of(metric: Metric, formatter: Formatter) -> float:
     """The share of its values that is sent, above 0 and up to 1; of a counter always 1.
 
-    Raises `MetricError` for a rate that is none, and for a gauge: a part of a gauge means nothing (facts/beam.md S26).
+    Raises `MetricError` for a gauge: a part of a gauge means nothing (facts/beam.md S26).
     """
     given = metric.reporter_options.get("sampling_rate", 1)
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= 1 or not math.isfinite(given):
-        raise MetricError(f"sampling_rate of {metric.name!r} is {given!r}; want a number above 0 and up to 1")
     if given < 1 and type_of(metric, formatter) == "g":
         raise MetricError(f"{metric.name!r} is a gauge, which cannot be sampled; leave out its sampling_rate")
     return float(given) if metric.kind in SINGLE else 1.0
