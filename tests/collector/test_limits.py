@@ -71,6 +71,15 @@ def test_a_body_too_large_in_pieces_is_refused(served: Served):
             assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(
+    "headers", [b"Content-Length: 99000000000", b"Content-Length: 4000001\r\nExpect: 100-continue"]
+)
+def test_a_body_that_is_announced_too_large_is_not_waited_for(served: Served, headers):
+    head = b"POST /api/v1/telemetry HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n\r\n" % (served.port, headers)
+
+    assert raw_exchange(served, head).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_body_that_ends_too_early_harms_nobody(served: Served, session):
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
         connection.sendall(

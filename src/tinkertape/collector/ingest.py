@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from tinkertape.collector.counters import Counters
 from tinkertape.collector.inbox import Inbox, InboxFull, Introduction, Place
 from tinkertape.collector.intake import BadBody, Intake, TooManyEvents, take_in
-from tinkertape.collector.limits import Flight, Refused, Share, gunzip, is_packed, read_body
+from tinkertape.collector.limits import Flight, Refused, Share, check_length, gunzip, is_packed, read_body
 from tinkertape.collector.stored import NotStored, Stored
 from tinkertape.wire import ACCEPTED
 
@@ -48,6 +48,7 @@ class Ingest:
     async def _answer(self, scope: Scope, receive: Receive, share: Share) -> Response:
         try:
             self._inbox.must_have_room()
+            check_length(Headers(scope=scope))
             body = await read_body(receive, share)
             intake, size = await self._taken(body, is_packed(Headers(scope=scope)))
             written = self.put(intake)

@@ -140,6 +140,16 @@ async def read_body(receive: Receive, share: Share) -> bytes:
         raise Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {BODY_TIME_S:.0f} s") from None
 
 
+def check_length(headers: Headers) -> None:
+    """Raise `Refused` for a body that is announced so large, or of which the sender asks first, that none of it need be
+    received.
+    """
+    announced = int(headers.get("content-length", "0"))  # the parser took it for a number
+    asks_first = headers.get("expect", "").strip().lower() == "100-continue"
+    if announced > (BODY_MAX if asks_first else PASSING_MAX):
+        raise _too_large()
+
+
 def is_packed(headers: Headers) -> bool:
     """Is the body gzip? Raises `Refused` when it is packed in a way that is not known."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
