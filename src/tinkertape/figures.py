@@ -6,7 +6,7 @@ usual one, for a terminal has one width. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 THIN = "\u202f"
 UNKNOWN = "–"
@@ -70,6 +70,15 @@ def marked_as(quality: str, value: float, least: float | None, most: float | Non
 def marked(figure: str, quality: str) -> str:
     """The figure with its quality: ≈ inferred, ≤ bounded."""
     return f"{MARKS.get(quality, '')}{figure}"
+
+
+def sum_marked_as(summands: Iterable[tuple[float, str]]) -> str:
+    """The quality whose mark is true of a sum: one that a tenth or more of it has, ≈ before ≤."""
+    had: dict[str, float] = {}
+    for value, quality in summands:
+        had[quality] = had.get(quality, 0.0) + value
+    least = 0.1 * sum(had.values())
+    return next((quality for quality in MARKS if had.get(quality, 0.0) >= least > 0), "measured")
 
 
 def plain(figure: str) -> str:

@@ -181,7 +181,7 @@ def test_labels_stand_at_round_numbers():
 def test_a_pause_between_bounds_carries_its_mark_in_the_bar_and_on_the_timeline():
     bar = share_bar({"compute": 8.0, "queue:capacity": 2.0}, 0.0, {"queue:capacity": "bounded", "compute": "bounded"})
 
-    assert [piece.figure for piece in bar.pieces] == ["8.0\u202fs", "≈\u202f2.0\u202fs"]
+    assert [piece.figure for piece in bar.pieces] == ["≈\u202f8.0\u202fs", "≈\u202f2.0\u202fs"]
     assert bar.lost is not None and bar.lost.text.startswith("≈\u202f2.0\u202fs lost to Tinker")
     labels = [line[1] for line in json.loads(run_page(report_of(sick()), Ledger(), []).data_markup)["findings"]]
     assert "capacity-pause ≈\u202f47.0\u202fs" in labels

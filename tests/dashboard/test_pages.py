@@ -316,6 +316,19 @@ def test_the_page_of_a_run_that_only_the_sdk_told_of_says_what_it_cannot_say():
         assert words not in text.partition("Tape")[0], words
 
 
+def test_what_an_owner_had_carries_the_mark_of_its_parts():
+    report = made_run("about")
+    text = figures.plain(text_of(page_of(report)))
+    for part in report["parts"]:
+        part["quality"] = "measured" if part["owner"] == "network" else "inferred"
+    marked = figures.plain(text_of(page_of(report)))
+
+    assert "Tinker ≈" not in text
+    assert "Tinker ≈" in marked
+    assert "You ≈" in marked
+    assert "Network ≈" not in marked
+
+
 def test_a_run_of_several_models_says_how_many_steps_each_took():
     models = [{"model_id": "a", "steps": 30, "is_main": True}, {"model_id": "b", "steps": 12, "is_main": False}]
     report = made_run("two")

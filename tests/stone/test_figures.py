@@ -72,3 +72,18 @@ def test_a_figure_that_is_not_measured_says_so() -> None:
 )
 def test_at_most_is_said_of_an_upper_bound_only(value: float, least: float, most: float, mark: str) -> None:
     assert figures.marked_as("bounded", value, least, most) == mark
+
+
+@pytest.mark.parametrize(
+    ("summands", "quality"),
+    [
+        ([(9.0, "measured"), (1.0, "inferred")], "inferred"),
+        ([(9.2, "measured"), (0.8, "inferred")], "measured"),
+        ([(1.0, "bounded"), (1.0, "inferred")], "inferred"),
+        ([(9.0, "measured"), (0.5, "bounded"), (0.5, "bounded")], "bounded"),
+        ([(0.0, "inferred")], "measured"),
+        ([], "measured"),
+    ],
+)
+def test_a_sum_is_as_well_known_as_what_a_tenth_of_it_is(summands: list[tuple[float, str]], quality: str) -> None:
+    assert figures.sum_marked_as(summands) == quality

@@ -191,14 +191,8 @@ def _parts(report: Report, width: int) -> Padding:
 
 
 def _owner_mark(report: Report, owner: str) -> str:
-    """≈ or ≤ where a tenth or more of what an owner had is no measurement; ≈ where any of that may be more."""
-    mine = [part for part in report.parts if part.owner == owner]
-    least = 0.1 * sum(part.seconds for part in mine)
-
-    def had(quality: str) -> float:
-        return sum(part.seconds for part in mine if _marked_as(part) == quality)
-
-    return next((mark for quality, mark in MARKS.items() if had(quality) >= least > 0), "")
+    mine = [(part.seconds, _marked_as(part)) for part in report.parts if part.owner == owner]
+    return MARKS.get(figures.sum_marked_as(mine), "")
 
 
 def _part_name(part: Part) -> str:

@@ -18,7 +18,7 @@ from tinkertape.dashboard.share import Bar, share_bar
 from tinkertape.dashboard.steps_chart import Chart, explained, steps_chart
 from tinkertape.dashboard.tape_lines import TapeLine, tape_line
 from tinkertape.dashboard.timeline import Row, bounds_of, page_data, timeline_rows
-from tinkertape.figures import THIN, between, marked, models, percent, seconds
+from tinkertape.figures import THIN, between, marked, models, percent, seconds, sum_marked_as
 
 STATES = {
     "running": "Running",
@@ -211,11 +211,9 @@ def owner_lines(report: Report) -> list[OwnerLine]:
         if owner.seconds is None:
             found.append(OwnerLine(css, owner_name(css), "–", "", "", False, owner.say or "no data"))
             continue
-        found.append(
-            OwnerLine(
-                css, owner_name(css), seconds(owner.seconds), percent(owner.share), role, owner.role == "cause", say
-            )
-        )
+        quality = sum_marked_as((part.seconds, part.marked_as) for part in report.parts if part.owner == owner.owner)
+        figure = marked(seconds(owner.seconds), quality)
+        found.append(OwnerLine(css, owner_name(css), figure, percent(owner.share), role, owner.role == "cause", say))
     return found
 
 

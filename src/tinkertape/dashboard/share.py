@@ -54,10 +54,10 @@ class Bar(msgspec.Struct, frozen=True):
 def share_bar(
     parts: dict[str, float], over_s: float, qualities: Mapping[str, str] | None = None, yours: Collection[str] = ()
 ) -> Bar:
-    """Cut the run's parts into pieces: an owner's parts in one, the service's apart. A pause that is not measured by
-    `qualities` carries ≈; one that is of `yours` was not lost to Tinker.
+    """Cut the run's parts into pieces: an owner's parts in one, the service's apart. One of the service's that is not
+    measured by `qualities` carries ≈; a pause that is of `yours` was not lost to Tinker.
     """
-    about = {part for part, quality in (qualities or {}).items() if quality != "measured" and part.startswith("queue:")}
+    about = {part for part, quality in (qualities or {}).items() if quality != "measured"}
     amounts: dict[str, float] = {}
     for part, amount in with_over(parts, over_s).items():
         look = look_of(part)
