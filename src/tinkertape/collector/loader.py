@@ -144,7 +144,10 @@ class Loader:
         with self._lock:
             self._find()
             files = [tape for tape in self._files.values() if run is None or tape.inbox or tape.run == run]
-            return pending_of(files, self._sessions, run)
+            found = pending_of(files, self._sessions, run)
+            rows = self._removals.untold(found.left)
+            found.declared.update({(row.run, row.process): row for row in rows if run in (None, row.run)})
+            return found
 
     def is_loading(self, run: str) -> bool:
         """Is a tape of this run on this machine closed, and not loaded to its end yet? Any thread, without a lock."""

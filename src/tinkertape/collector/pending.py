@@ -26,13 +26,14 @@ _CREATES_SESSION = f'"{SESSION_CREATE}"'.encode()
 
 class Pending(msgspec.Struct):
     """By (run, process): the identities that wait, the lines that will be set aside, what was declared in between, and
-    last lines that are not complete.
+    last lines that are not complete. `left`: the folders of files that were not there any more.
     """
 
     identities: dict[Key, set[Identity]]
     rejected: Counter[Key]
     declared: dict[Key, LedgerRow]
     torn: Counter[Key]
+    left: set[Path]
 
 
 class _Glance(msgspec.Struct):
@@ -48,11 +49,13 @@ _glance = msgspec.json.Decoder(_Glance).decode
 
 def pending_of(files: Iterable[TapeFile], sessions: Sessions, run: str | None = None) -> Pending:
     """Read the rest of these files. Under the loader's lock."""
-    found = Pending({}, Counter(), {}, Counter())
+    found = Pending({}, Counter(), {}, Counter(), set())
     for tape in files:
         try:
             if tape.size() != tape.progress.offset:
                 _read_rest(tape, found, sessions, run)
+        except FileNotFoundError:
+            found.left.add(tape.path.parent)
         except (OSError, TapeError):
             continue  # the loader says so
     return found

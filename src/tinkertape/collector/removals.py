@@ -48,18 +48,26 @@ class Removals:
             self._finder.changed.discard(str(folder))
         return told
 
+    def untold(self, folders: Iterable[Path]) -> list[LedgerRow]:
+        """What processes would say of themselves, of which something was removed from these folders or from those that
+        changed, and the store was not told yet."""
+        changed = {Path(folder) for folder in self._finder.changed}
+        return [row for folder in {*folders, *changed} for _project, row in self._new(folder)]
+
     def _tell(self, folder: Path) -> bool:
+        new = self._new(folder)
+        for project, row in new:
+            self._store.note_ledgers(project, [row])
+            self._space[row.run, row.process] = row.dropped[SPACE]
+        return bool(new)
+
+    def _new(self, folder: Path) -> list[tuple[str, LedgerRow]]:
         try:
             words = last_words(folder)
         except (OSError, TapeError):
-            return False  # removed, or not ours to read; the loader says so
-        new = [
-            (process, said)
+            return []  # removed, or not ours to read; the loader says so
+        return [
+            (said.header.project, LedgerRow(folder.name, process, said.end.recorded, said.end.dropped, said.end.status))
             for process, said in words.items()
             if said.space > self._space.get((folder.name, process), 0)
         ]
-        for process, said in new:
-            row = LedgerRow(folder.name, process, said.end.recorded, dict(said.end.dropped), said.end.status)
-            self._store.note_ledgers(said.header.project, [row])
-            self._space[folder.name, process] = said.space
-        return bool(new)
