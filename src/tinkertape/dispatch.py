@@ -58,11 +58,16 @@ it is that handler itself, and whoever calls it guards it; with more, a function
 _DO_NOTHING = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
+def does_nothing(function: Callable[..., object]) -> bool:
+    """Does calling it run none of it, as its result is to be awaited or gone through?"""
+    return any(is_such(body) for is_such in _DO_NOTHING for body in (function, type(function).__call__))
+
+
 def check_handler(handler_id: object, function: HandlerFunction) -> None:
     """Raises `TypeError` for what cannot be called as a handler is, if it says so, or would do nothing when called."""
     if not callable(function):
         raise TypeError(f"cannot attach {handler_id!r}: {function!r} is not callable")
-    if any(does_nothing(body) for does_nothing in _DO_NOTHING for body in (function, type(function).__call__)):
+    if does_nothing(function):
         raise TypeError(
             f"cannot attach {handler_id!r}: a handler is called and not awaited or gone through: {function!r}"
         )

@@ -60,17 +60,18 @@ class scope_from:
 
     def __init__(self, traceparent: str | bytes | None) -> None:
         self._remote = parse_traceparent(traceparent)
-        self._before: list[SpanIds | None] = []
+        self._before: dict[SpanIds, SpanIds | None] = {}  # by who stands for the remote span in this block
 
     def __enter__(self) -> Self:
-        self._before.append(current_span.get())
         if self._remote is not None:
-            current_span.set(self._remote)
+            here = SpanIds.known(*self._remote.trace, self._remote.span_id)  # others may be inside meanwhile
+            self._before[here] = current_span.get()
+            current_span.set(here)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        before = self._before.pop()
-        if current_span.get() is self._remote:
-            current_span.set(before)
+        here = current_span.get()
+        if here in self._before:
+            current_span.set(self._before.pop(here))

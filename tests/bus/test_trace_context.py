@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -107,6 +108,24 @@ def test_a_trace_goes_through_a_header_from_one_program_to_another(bus: Bus) -> 
 
     assert events["server.start"].trace_id == events["client.start"].trace_id
     assert events["server.start"].metadata["parent_span_id"] == events["client.start"].span_id
+
+
+def test_one_object_may_be_entered_by_several_tasks_and_inside_itself(bus: Bus, heard: Heard) -> None:
+    remote = scope_from(HEADER)
+
+    async def answer() -> set[str | None]:
+        with span("my.work", bus=bus) as mine:
+            with remote, remote:
+                await asyncio.sleep(0)
+                inside = traceparent()
+            await asyncio.sleep(0)
+            assert current_span.get() is mine
+        return {inside, traceparent()}
+
+    async def main() -> list[set[str | None]]:
+        return await asyncio.gather(*(answer() for _ in range(3)))
+
+    assert asyncio.run(main()) == [{HEADER, None}] * 3
 
 
 def test_a_trace_that_came_in_is_carried_into_a_thread(bus: Bus) -> None:

@@ -127,7 +127,7 @@ def test_L8_what_cannot_be_measured_is_refused_in_the_caller_and_changes_nothing
     for wrong in ({"name": ""}, {"name": 3}, {"period_s": "1"}):
         with pytest.raises(PollerError):
             poller.add(failing, **wrong)
-    with pytest.raises(PollerError, match="it is a coroutine function"):
+    with pytest.raises(PollerError, match="is called, and not awaited"):
         poller.add(coroutine)
 
     assert len(poller.list()) == 1

@@ -217,9 +217,13 @@ class Awaited:
         pass
 
 
-@pytest.mark.parametrize("function", [lambda wanted: None, lambda *, wanted: None, Awaited()])
+def gone_through():
+    yield "my.queue", {"length": 3}
+
+
+@pytest.mark.parametrize("function", [lambda wanted: None, lambda *, wanted: None, Awaited(), gone_through])
 def test_what_a_call_without_arguments_does_not_run_is_refused(function):
-    with pytest.raises(PollerError, match=r"without arguments|coroutine function"):
+    with pytest.raises(PollerError, match=r"without arguments|is called, and not"):
         Poller([function])
 
 

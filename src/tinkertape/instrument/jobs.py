@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tinkertape.dispatch import does_nothing
 from tinkertape.errors import PollerError
 from tinkertape.events import EventType
 from tinkertape.instrument import measurements as builtin
@@ -91,8 +92,8 @@ def function_of(measurement: object) -> Measurement:
         raise PollerError(f"unknown measurement {measurement!r}; {hint}")
     if not callable(measurement):
         raise PollerError(f"cannot poll {measurement!r}: give a function without arguments, or a builtin's name")
-    if inspect.iscoroutinefunction(measurement) or inspect.iscoroutinefunction(type(measurement).__call__):
-        raise PollerError(f"cannot poll {measurement!r}: it is a coroutine function; give one that runs in a thread")
+    if does_nothing(measurement):
+        raise PollerError(f"cannot poll {measurement!r}: a measurement is called, and not awaited or gone through")
     try:
         signature = inspect.signature(measurement)
     except (TypeError, ValueError):  # written in C: it does not say
