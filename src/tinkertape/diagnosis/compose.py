@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from tinkertape.diagnosis import words
-from tinkertape.diagnosis.detectors.user_error import code_line
 from tinkertape.diagnosis.done import failed_calls
 from tinkertape.diagnosis.findings import OWN, WAITED_BY, Finding, evidence_json
 from tinkertape.diagnosis.fold import Fold
@@ -40,6 +39,7 @@ from tinkertape.diagnosis.tables import (
     span_rows,
     step_rows,
 )
+from tinkertape.diagnosis.tracebacks import code_line
 from tinkertape.diagnosis.verdict import REASONS, Facts, verdict
 from tinkertape.diagnosis.view import View
 from tinkertape.diagnosis.waited import Cost

@@ -58,6 +58,9 @@ KIND_WORDS: dict[Kind, str] = {
     "timeout": "not answered in time",
     "silent": "not answered yet",
 }
+BREAKS_MIN = 2  # of a spell in which the service is unreachable
+UNREACHABLE_MIN_NS = 1_000_000_000
+BROKEN_OFF_MIN_NS = 10_000_000_000  # each is made, and breaks: flaky, if others are answered
 UNREACHABLE_KINDS = frozenset({"refused", "name", "connect", "timeout", "silent"})
 
 
@@ -121,6 +124,11 @@ class Spell:
 
     def length_ns(self, now_ns: int) -> int:
         return (now_ns if self.answered_ns is None else self.answered_ns) - self.began_ns
+
+    def is_unreachable(self, now_ns: int) -> bool:
+        """Did nothing get through, or did connections only break?"""
+        least = UNREACHABLE_MIN_NS if UNREACHABLE_KINDS & set(self.kinds) else BROKEN_OFF_MIN_NS
+        return self.breaks >= BREAKS_MIN and self.length_ns(now_ns) >= least
 
 
 @dataclass(slots=True, eq=False)

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import SETTLED, Book
 from tinkertape.diagnosis.connections import KIND_WORDS, Kind, Spell
-from tinkertape.diagnosis.detectors.unreachable import is_unreachable
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.losses import NETWORK, is_due, is_settled, lost_ns, touched
 from tinkertape.diagnosis.process import Process
@@ -130,7 +129,7 @@ class Detector:
             if spell.answered_ns is None and not is_over:
                 break
             self._read[process.id] = spell.number + 1
-            if not is_unreachable(spell, process.last_ns):
+            if not spell.is_unreachable(process.last_ns):
                 self._add(process, spell)
                 grown = True
         return grown

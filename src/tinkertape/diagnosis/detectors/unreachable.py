@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from tinkertape.context import Event
 from tinkertape.diagnosis.book import SETTLED, Book
-from tinkertape.diagnosis.connections import KIND_WORDS, UNREACHABLE_KINDS, Spell
+from tinkertape.diagnosis.connections import KIND_WORDS, Spell
 from tinkertape.diagnosis.findings import Evidence, Finding
 from tinkertape.diagnosis.losses import NETWORK, is_due, is_settled, lost_ns, touched
 from tinkertape.diagnosis.process import Process
@@ -28,9 +28,6 @@ from tinkertape.diagnosis.records import OperationKey
 from tinkertape.diagnosis.words import count, listed, seconds
 
 LISTENS = ("tinker.http.request.exception", "tinker.retry", "clock.tick", "telemetry.session.stop", SETTLED)
-BREAKS_MIN = 2
-LENGTH_MIN_NS = 1_000_000_000
-BROKEN_OFF_MIN_NS = 10_000_000_000  # each is made, and breaks: flaky, if others are answered
 ADVICE = "Check the address, this machine's connection and proxy, and whether Tinker is up; the SDK goes on trying."
 
 
@@ -67,17 +64,11 @@ class Detector:
             now, spell = process.last_ns, each.spell
             is_over = is_settled(process, [spell])
             ended = event.name == "telemetry.session.stop" or is_over or spell.answered_ns != each.answered_ns
-            if is_unreachable(spell, now) and (ended or is_due(each.told_ns, spell.began_ns, now)):
+            if spell.is_unreachable(now) and (ended or is_due(each.told_ns, spell.began_ns, now)):
                 each.told_ns, each.answered_ns = now, spell.answered_ns
                 yield _finding(self._book, process, spell)
             if is_over:
                 watched.remove(each)
-
-
-def is_unreachable(spell: Spell, now_ns: int) -> bool:
-    """Did nothing get through, or did connections only break?"""
-    least = LENGTH_MIN_NS if UNREACHABLE_KINDS & set(spell.kinds) else BROKEN_OFF_MIN_NS
-    return spell.breaks >= BREAKS_MIN and spell.length_ns(now_ns) >= least
 
 
 def _finding(book: Book, process: Process, spell: Spell) -> Finding:

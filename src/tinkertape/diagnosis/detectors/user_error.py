@@ -12,12 +12,10 @@ Wrong if  a 4xx is the service's own mistake (a 404 of a checkpoint that exists)
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
 import msgspec
 
@@ -29,6 +27,7 @@ from tinkertape.diagnosis.fold import OPERATION_FAILS
 from tinkertape.diagnosis.records import Failure
 from tinkertape.diagnosis.sdk_faults import NAMES, SDK_KEY, SdkFault
 from tinkertape.diagnosis.tallies import Costs, RequestIds
+from tinkertape.diagnosis.tracebacks import code_line
 from tinkertape.diagnosis.words import first_line, quoted
 from tinkertape.faults import INTERRUPTIONS
 
@@ -36,9 +35,6 @@ EXCEPTION, STOP = "telemetry.exception", "telemetry.session.stop"
 LISTENS = (*OPERATION_FAILS, EXCEPTION, STOP, *NAMES)
 KINDS_MAX = 200  # messages may have ids in them
 CANCELLED = INTERRUPTIONS | {"TimeoutError"}
-_HEAD = re.compile(r"^([ |+]*)(?:Exception Group )?Traceback \(most recent call last\):$", re.MULTILINE)
-_FRAME = re.compile(r'^[ |]*File "([^"]+)", line (\d+)', re.MULTILINE)
-_FOREIGN = ("site-packages", "/tinkertape/", "/lib/python", "<frozen", "<string>")
 
 
 @dataclass
@@ -167,29 +163,6 @@ def is_yours(event: Event) -> bool:
     if owner in ("user", "client") or metadata.get("error_category") == "user":
         return True
     return isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
-
-
-def code_line(traceback: str, message: str = "") -> str:
-    """`train.py:41`: the innermost line of a traceback that is your own, or nothing.
-
-    The exception's `message` stands at its end, and may say anything, frames too: it is never read for one.
-    """
-    for path, line in reversed(_FRAME.findall(_frames(traceback, message.strip()))):
-        if not any(foreign in path for foreign in _FOREIGN):
-            return f"{PurePath(path).name}:{line}"
-    return ""
-
-
-def _frames(traceback: str, message: str) -> str:
-    """The frames of the last exception: what is indented below its head, before the part "Type: message"."""
-    at = traceback.rfind(message) if message else -1
-    text = traceback[:at] if at > 0 else traceback
-    head = next(reversed(list(_HEAD.finditer(text))), None)
-    if head is None:  # cut short
-        return text
-    indent = head[1].replace("+", "|") + "  "
-    lines = text[head.end() :].lstrip("\n").split("\n")
-    return "\n".join(itertools.takewhile(lambda line: line.startswith(indent), lines))
 
 
 def _finding(same: _Same, key: str, duration: int) -> Finding:
