@@ -26,7 +26,14 @@ from tinkertape.tape.snapshot import LineMaker, encode_snapshot
 OFTEN = 3  # times; from the third on an event's form may be known
 SIBLINGS = 3
 DIGITS = HEX.decode()
-PLAIN = {"operation": "sample", "request_id": "2098ac9b-e462-4024-86f1-b055ca7ac23f", "error": None, "tries": 1}
+PLAIN = {
+    "operation": "sample",
+    "request_id": "2098ac9b-e462-4024-86f1-b055ca7ac23f",
+    "url_path": "/api/v1/retrieve_future",
+    "transport": "AsyncPyqwestTransport",
+    "error": None,
+    "tries": 1,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +100,7 @@ def test_a_secret_is_found_in_an_event_whose_form_is_that_of_harmless_ones(entry
         ({"text": r"\dntml-wxyz"}, {"text": r"\ntml-wxyz"}),
         ({"text": "pssw: hunter"}, {"text": "passwd: hunter"}),
         ({"pssw": "hunter"}, {"passwd": "hunter"}),
+        ({"path": "/api/v1/sessions/"}, {"path": "/dapi0123456789abcdef0123456789abcdef/v1/sessions/"}),
     ],
 )
 def test_what_makes_a_secret_of_a_harmless_form_is_seen(harmless: dict[str, Any], secret: dict[str, Any]) -> None:
