@@ -26,7 +26,7 @@ def value_of(metric, measurements, metadata=None):
     return found.value if isinstance(found, Extracted) else found
 
 
-@item("M1")
+@item("M1", differs="what is not given is None or empty; a `tag_values` of None is the identity")
 def test_M1_a_name_alone_says_event_and_measurement(define):
     metric = define("http.request.latency")
 
@@ -124,7 +124,7 @@ def test_M12_any_other_character_may_be_in_a_segment(define):
         define("my.event value")
 
 
-@item("M13")
+@item("M13", differs="a key is a string")
 def test_M13_a_measurement_is_a_key_kept_as_it_is(define):
     assert define("a.b.c", measurement="x").measurement == "x"
     with pytest.raises(MetricError, match="is a key or a function, got 3"):
@@ -153,7 +153,7 @@ def test_M15_a_measurement_may_be_a_function_of_measurements_and_metadata():
     assert value_of(metric, {"size": 3}, {"weight": 5}) == 15
 
 
-@item("M16")
+@item("M16", differs="a tag's key is a string, and none is listed twice")
 @pytest.mark.parametrize("tags", [1, "path", {"path"}, ["path", 1], [""], ["a", "a"], lambda: {}])
 def test_M16_tags_are_a_list_or_a_function_of_the_metadata(define, tags):
     assert define("a.b.c", tags=["x"]).tags == ("x",)

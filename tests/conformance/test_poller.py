@@ -45,7 +45,7 @@ def failing() -> None:
     raise ValueError("no figure")
 
 
-@item("L1")
+@item("L1", differs="a poller is an object and needs no name; its measurements have names")
 def test_L1_a_measurement_has_a_name_and_is_found_by_it():
     poller = Poller([failing])
 
@@ -69,7 +69,7 @@ def test_L3_several_pollers_run_side_by_side(bus, heard, pollers):
     assert all(poller.running for poller in pollers)
 
 
-@item("L4")
+@item("L4", differs="in seconds, 10 by default, fractions too; raises `PollerError`")
 @pytest.mark.parametrize("period_s", ["1", 0, -1, True, None, float("nan"), float("inf")])
 def test_L4_a_period_that_is_no_number_above_zero_is_refused(period_s):
     with pytest.raises(PollerError, match=r"cannot poll with period_s=.*: it must be a number of seconds above 0"):
@@ -78,7 +78,7 @@ def test_L4_a_period_that_is_no_number_above_zero_is_refused(period_s):
         Poller([]).add(failing, period_s=0)
 
 
-@item("L5")
+@item("L5", differs="in seconds, fractions too; raises `PollerError`")
 @pytest.mark.parametrize("init_delay_s", ["1", -1, False])
 def test_L5_a_first_delay_that_is_no_number_is_refused(init_delay_s):
     with pytest.raises(PollerError, match="cannot poll with init_delay_s="):
@@ -99,7 +99,10 @@ def test_L6_the_first_measurement_comes_after_the_delay_and_never_inside_start(p
     assert measured[0][1] != threading.get_ident()
 
 
-@item("L7")
+@item(
+    "L7",
+    differs="any function without arguments will do, a lambda too; for a builtin's name misspelt the nearest is said",
+)
 @pytest.mark.parametrize("measurements", ["memory", 7, {"memory": 1}])
 def test_L7_measurements_that_are_no_list_are_refused(measurements):
     with pytest.raises(PollerError, match="measurements must be a list of functions and builtin names"):
@@ -120,7 +123,7 @@ async def coroutine() -> None:
     pass
 
 
-@item("L8")
+@item("L8", differs="no process is asked by its name; a measurement's function, name and period are checked")
 def test_L8_what_cannot_be_measured_is_refused_in_the_caller_and_changes_nothing():
     poller = Poller([failing])
 
@@ -133,7 +136,7 @@ def test_L8_what_cannot_be_measured_is_refused_in_the_caller_and_changes_nothing
     assert len(poller.list()) == 1
 
 
-@item("L9")
+@item("L9", differs="a function takes the place of module, name and arguments; what it returns is executed, too")
 def test_L9_a_function_is_called_each_period_and_its_events_are_heard_as_it_gave_them(bus, heard, pollers):
     def counts() -> None:
         bus.execute("my.queue", {"length": 3}, {"name": "work"})
@@ -155,7 +158,7 @@ def test_L9_what_a_measurement_returns_becomes_its_events(bus, heard):
     assert list(heard) == [("b", {"n": 2}, {"k": "v"}), ("a", {"n": 1}, {}), ("b", {"n": 2}, {"k": "v"})]
 
 
-@item("L10")
+@item("L10", differs="each with its period, its state, and how often it ran, failed and was skipped")
 def test_L10_list_says_the_measurements_in_order_with_what_became_of_their_ticks(bus):
     poller = Poller(["memory", failing], period_s=2.5, bus=bus)
     poller.collect()
@@ -201,7 +204,7 @@ def test_L11_a_measurement_that_raises_or_exits_stays_and_is_told_and_tried_agai
     assert pollers[0].list()[0].state != "failing"
 
 
-@item("L12")
+@item("L12", differs="`process.memory`: what the whole process has, `rss`, `peak` and `uss`")
 def test_L12_memory_says_how_much_the_process_has(bus, heard):
     Poller(["memory"], bus=bus).collect()
 
@@ -210,7 +213,10 @@ def test_L12_memory_says_how_much_the_process_has(bus, heard):
     assert heard[0].metadata == {}
 
 
-@item("L13")
+@item(
+    "L13",
+    differs="`process.run_queue`: `io` is what waits in event loops, `cpu` threads that want a processor",
+)
 def test_L13_run_queue_says_what_is_ready_and_waits(bus, heard):
     Poller(["run_queue"], bus=bus).collect()
 
@@ -218,7 +224,7 @@ def test_L13_run_queue_says_what_is_ready_and_waits(bus, heard):
     assert measured["total"] == measured["cpu"] + measured["io"]
 
 
-@item("L14")
+@item("L14", differs="`process.counts`: threads and open files, and how many there may be")
 def test_L14_counts_says_what_is_open_and_what_may_be(bus, heard):
     Poller(["counts"], bus=bus).collect()
 
@@ -227,7 +233,7 @@ def test_L14_counts_says_what_is_open_and_what_may_be(bus, heard):
     assert 3 <= measured["open_files"] <= measured["open_files_max"]
 
 
-@item("L16")
+@item("L16", differs="what is to be asked is a function of the program's; one that has nothing to say returns None")
 def test_L16_a_measurement_that_has_nothing_to_say_is_silent_and_stays(bus, heard):
     poller = Poller([lambda: None], bus=bus)
 
@@ -237,7 +243,9 @@ def test_L16_a_measurement_that_has_nothing_to_say_is_silent_and_stays(bus, hear
     assert poller.list()[0].failures == 0
 
 
-@item("L17")
+@item(
+    "L17", differs="`tinkertape.start()` has one, which `instrument=False` leaves without the process; each ten seconds"
+)
 def test_L17_start_polls_the_clock_and_the_process_by_itself_and_can_be_told_not_to(tmp_path, monkeypatch):
     def polled(**settings):
         with tinkertape.start("run", directory=tmp_path, **settings) as telemetry:

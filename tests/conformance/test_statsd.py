@@ -55,7 +55,7 @@ def only(metric, *values, **options):
 # --- mapping ---
 
 
-@item("S1")
+@item("S1", differs="a negative last value is set to 0 first (S6)")
 @pytest.mark.parametrize(
     ("metric", "value", "text"),
     [
@@ -262,7 +262,7 @@ def test_S19_tags_may_be_a_function():
 # --- options ---
 
 
-@item("S20")
+@item("S20", differs="raises `MetricError`; a missing or an unknown argument is Python's own TypeError")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -555,7 +555,7 @@ def test_S36_ipv6_end_to_end(options):
         assert receiver.read() == [b"a.b.c:1|c"]
 
 
-@item("S37")
+@item("S37", differs="`close`, the end of a `with` and the end of the program take the place of exit signals")
 def test_S37_after_close_nothing_is_attached_and_nothing_sent():
     bus = Bus()
     with reporting([kind("a.b.c") for kind in KINDS], bus) as (reporter, receiver):
