@@ -10,9 +10,10 @@ Threads  any; setting a mark is one atomic step.
 from __future__ import annotations
 
 import os
+import signal
 import traceback
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from tinkertape.faults import INTERRUPTIONS, fault_metadata
 from tinkertape.guard import attempt, message_of
@@ -28,6 +29,22 @@ def is_failure(error: object) -> bool:
     if not isinstance(error, BaseException):
         return False
     return INTERRUPTIONS.isdisjoint(kind.__name__ for kind in type(error).__mro__)
+
+
+def status_of(error: BaseException | None) -> Literal["success", "errored", "interrupted"]:
+    """How a program, a worker or a block ended that this exception left; None: by itself."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "success"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "errored"
+
+
+def exit_status_of(error: BaseException | None) -> int:
+    """What a shell sees of the process that ends by this."""
+    if error is None or (isinstance(error, SystemExit) and error.code is None):
+        return 0
+    if not isinstance(error, SystemExit):
+        return 128 + signal.SIGINT if type(error) is KeyboardInterrupt else 1
+    return error.code & 0xFF if isinstance(error.code, int) else 1
 
 
 def first_passing(error: BaseException, event: str) -> bool:

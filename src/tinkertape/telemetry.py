@@ -34,7 +34,7 @@ from tinkertape.delivery import Delivery
 from tinkertape.diagnosis import Watcher
 from tinkertape.diagnosis import watch as watch_bus
 from tinkertape.errors import EventNameError, HandlerNotFound, TapeError
-from tinkertape.exception_record import exception_metadata, first_fatal, is_failure
+from tinkertape.exception_record import exception_metadata, exit_status_of, first_fatal, is_failure, status_of
 from tinkertape.guard import guarded
 from tinkertape.instrument import clock
 from tinkertape.instrument import process as process_source
@@ -42,6 +42,7 @@ from tinkertape.instrument import tinker as tinker_source
 from tinkertape.instrument.poller import Poller
 from tinkertape.tape import Ledger, Recorder
 from tinkertape.wire import SEVERITIES, SEVERITY_RANK
+from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker, what_ends_this_worker
 
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
@@ -162,7 +163,7 @@ class Telemetry:
             self._take, self._our_handlers = _refuse, 0
             if _current is self:
                 _current = None
-                atexit.unregister(_close_at_exit)
+                atexit.unregister(close_at_exit)
                 if os.environ.get("TINKERTAPE_RUN") == self.run:
                     del os.environ["TINKERTAPE_RUN"]
         if self._recorder is not None:
@@ -201,7 +202,7 @@ class Telemetry:
             return
         if error is not None:
             self.record_fatal(error)
-        self.close(_status_of(error))
+        self.close(status_of(error))
 
     def record_fatal(self, error: BaseException) -> None:
         """Record an exception that ends the program, once; UNHANDLED_EXCEPTION on the wire. The session goes on.
@@ -274,7 +275,8 @@ def start(
             _switch_on(telemetry, settings, instrument, watch, flush_threshold, flush_interval_s)
         _current = telemetry
         os.environ["TINKERTAPE_RUN"] = run
-        atexit.register(_close_at_exit)
+        atexit.register(close_at_exit)
+        at_the_end_of_this_worker(close_at_exit)
     telemetry.flush(BEGINNING_S)  # a program that is gone at once, by `os._exit` or another's image, was there
     return telemetry
 
@@ -384,17 +386,15 @@ def get_telemetry() -> Telemetry | None:
     return _current
 
 
-def _close_at_exit() -> None:
+def close_at_exit(timeout_s: float | None = None) -> None:
+    """Close what is being recorded, with how the program or the worker ended."""
     telemetry = _current
     if telemetry is None:
         return
-    error = getattr(sys, "last_value", None)  # set by the interpreter when an exception ended the program
+    error = what_ends_this_worker() or getattr(sys, "last_value", None)  # which the interpreter set as it died
     if error is not None:
         telemetry.record_fatal(error)
-    telemetry.end(_status_of(error), None if error is None else 130 if isinstance(error, KeyboardInterrupt) else 1)
+    telemetry.end(status_of(error), None if error is None else exit_status_of(error), timeout_s=timeout_s)
 
 
-def _status_of(error: BaseException | None) -> Status:
-    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return "success"
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else "errored"
+at_the_end_of_forked_workers(close_at_exit)

@@ -1,8 +1,8 @@
 """The begin and the end of a worker of `multiprocessing`: it ends by `os._exit`, past `atexit`, after multiprocessing's
 own finalizers.
 
-A worker first forgets the finalizers of its parent, then calls its hooks: only there can one of ours be made. A bare
-`os._exit` is not seen.
+A worker first forgets the finalizers of its parent, then calls its hooks: only there can one of ours be made. One that
+is spawned without a forkserver does neither: a finalizer is made before it. A bare `os._exit` is not seen.
 
 Threads  any; in practice where modules are imported and objects are made.
 Fork     what was asked for holds in every child.
@@ -28,16 +28,15 @@ def at_the_begin_of_forked_workers(function: Callable[[], object]) -> None:
 
 
 def at_the_end_of_forked_workers(function: Callable[[], object]) -> None:
-    """Call this at the end of every worker that is forked from this process."""
-    _functions.append(function)
+    """Call this at the end of every worker that is forked from this process; what was asked for last comes first."""
+    _functions.insert(0, function)
 
 
 def at_the_end_of_this_worker(function: Callable[[], object]) -> None:
     """Call this at the end of this process, if it is a worker, forked or not; else never."""
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
-        with guarded("workers"):
-            util.Finalize(None, function, exitpriority=_LAST)
+        _finalize_by(function)
 
 
 def at_the_end_of_the_worker_to_be(function: Callable[[], object]) -> None:
@@ -45,6 +44,19 @@ def at_the_end_of_the_worker_to_be(function: Callable[[], object]) -> None:
     _first_functions.clear()  # it is no forked one
     _functions.insert(0, function)
     _expect_worker()
+    if "multiprocessing.util" in sys.modules:
+        _finalize_by(function)
+
+
+def what_ends_this_worker() -> BaseException | None:
+    """The exception that is ending this worker, for a function that is called at its end. None: it ends by itself.
+
+    One that is merely being handled where it was forked is not its own.
+    """
+    process, error = sys.modules.get("multiprocessing.process"), sys.exception()
+    if process is None or error is None or error.__traceback__ is None:
+        return None
+    return error if error.__traceback__.tb_frame.f_code is process.BaseProcess._bootstrap.__code__ else None
 
 
 def _expect_worker() -> None:
@@ -53,13 +65,18 @@ def _expect_worker() -> None:
     util = sys.modules.get("multiprocessing.util")
     if util is not None and not _is_hooked:
         with guarded("workers"):
-            util.register_after_fork(_end, _finalize_by)
+            util.register_after_fork(_end, _begin)
             _is_hooked = True
 
 
-def _finalize_by(end: Callable[[], None]) -> None:
+def _begin(end: Callable[[], None]) -> None:
     _call(_first_functions)
-    sys.modules["multiprocessing.util"].Finalize(None, end, exitpriority=_LAST)
+    _finalize_by(end)
+
+
+def _finalize_by(function: Callable[[], object]) -> None:
+    with guarded("workers"):
+        sys.modules["multiprocessing.util"].Finalize(None, function, exitpriority=_LAST)
 
 
 def _end() -> None:

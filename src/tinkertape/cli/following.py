@@ -20,7 +20,7 @@ from typing import Any
 
 from tinkertape.guard import guarded
 from tinkertape.instrument.patches import Patches
-from tinkertape.telemetry import DEATH_S, Telemetry, start
+from tinkertape.telemetry import DEATH_S, Telemetry, close_at_exit, start
 from tinkertape.workers import at_the_end_of_the_worker_to_be
 
 _BEGIN = """
@@ -62,5 +62,5 @@ def join(run: str, name: str, directory: str) -> None:
     with guarded("cli.run.join"):
         os.environ["TINKERTAPE_RUN"] = run
         telemetry = start(name, directory=directory)
-        at_the_end_of_the_worker_to_be(lambda: telemetry.end("success", timeout_s=DEATH_S))
+        at_the_end_of_the_worker_to_be(lambda: close_at_exit(DEATH_S))
         follow_spawned(telemetry, name)

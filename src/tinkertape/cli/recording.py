@@ -21,6 +21,7 @@ from tinkertape.cli.program import Program, program_traceback
 from tinkertape.cli.text import escaped
 from tinkertape.config import load_settings
 from tinkertape.errors import ConfigError, TinkertapeError
+from tinkertape.exception_record import exit_status_of, status_of
 from tinkertape.guard import guarded
 from tinkertape.tape import Ledger
 from tinkertape.telemetry import Status, Telemetry, start
@@ -31,6 +32,7 @@ DISK_REFUSES = {  # the recorder's reasons, for people
     "read_only": "the disk can only be read",
     "no_permission": "the tape may not be written",
     "write_failed": "the tape cannot be written",
+    "deleted": "the tape's file was deleted",
 }
 
 
@@ -145,22 +147,6 @@ def lost_to_the_disk(ledger: Ledger) -> Iterator[str]:
         number = ledger.dropped.get(reason, 0)
         if number:
             yield f"{said}: {number:,} event{'s were' if number > 1 else ' was'} not recorded".replace(",", " ")
-
-
-def status_of(ended_by: BaseException | None) -> Status:
-    """How the run ended, in the tape's words."""
-    if ended_by is None or (isinstance(ended_by, SystemExit) and ended_by.code in (None, 0)):
-        return "success"
-    return "interrupted" if isinstance(ended_by, KeyboardInterrupt) else "errored"
-
-
-def exit_status_of(ended_by: BaseException | None) -> int:
-    """What a shell sees of the process that ends by this."""
-    if ended_by is None or (isinstance(ended_by, SystemExit) and ended_by.code is None):
-        return 0
-    if not isinstance(ended_by, SystemExit):
-        return 128 + signal.SIGINT if type(ended_by) is KeyboardInterrupt else 1
-    return ended_by.code & 0xFF if isinstance(ended_by.code, int) else 1
 
 
 def die_by_sigint() -> None:

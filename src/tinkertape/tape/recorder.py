@@ -117,6 +117,7 @@ class Recorder:
             after_closing=self._after_closing,
         )
         self._begin(new_header(run, header))
+        self._maker = os.getpid()
         _recorders.add(self)
         at_the_end_of_this_worker(partial(_flush, weakref.ref(self)))
 
@@ -335,8 +336,6 @@ class Recorder:
         self._writer.start_over()
         if closed:
             self._room = self._told.room = -1
-        else:
-            atexit.register(_close, weakref.ref(self))  # whoever made the recorder closes it in its own process only
 
 
 class _Tally:
@@ -361,16 +360,16 @@ class _Tally:
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()  # a fork hook cannot be removed: one a module
 
 
-def _close(recorder: weakref.ref[Recorder]) -> None:
-    here = recorder()
-    if here is not None:
-        with guarded("tape.recorder.close"), held():  # a pool tells its workers to end twice, then by SIGTERM
-            here.close()
+def _close(recorder: Recorder) -> None:
+    with guarded("tape.recorder.close"), held():  # a pool tells its workers to end twice, then by SIGTERM
+        recorder.close()
 
 
-def _close_all() -> None:
+def _close_all(but_of: int | None = None) -> None:
+    """In a child, at its end; but not those that the process `but_of` made: who made one here closes it here."""
     for recorder in list(_recorders):
-        _close(weakref.ref(recorder))
+        if recorder._maker != but_of:
+            _close(recorder)
 
 
 def _close_before_sigterm() -> None:
@@ -393,5 +392,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(lambda: _close_all(but_of=os.getpid()))
 at_the_begin_of_forked_workers(_close_before_sigterm)
 at_the_end_of_forked_workers(_close_all)
