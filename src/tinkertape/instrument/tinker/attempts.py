@@ -10,9 +10,9 @@ Threads  the SDK's loop.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
-import itertools
 import time
 import weakref
 from collections.abc import Callable, Coroutine
@@ -25,57 +25,35 @@ from tinkertape.events import HTTP_REQUEST
 from tinkertape.guard import guard, message_of
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
-from tinkertape.instrument.tinker.flight import Operation, SubmitAttempt, call_of, current_operation, request_of
-from tinkertape.instrument.tinker.polls import Poll
+from tinkertape.instrument.tinker.flight import Attempt as Attempt
+from tinkertape.instrument.tinker.flight import SubmitAttempt, current_operation, request_of
 from tinkertape.instrument.tinker.routes import Route, route_of
 from tinkertape.instrument.tinker.sessions import Heartbeat
 from tinkertape.spans import failure_of
 
 Send = Callable[..., Coroutine[Any, Any, Any]]
 
+TARGETS_MAX = 1_024  # of one client
 _ANSWER_MAX = 65_536  # bytes; what names a request is far smaller, what is larger is a result
-_numbers = itertools.count(1)
 
 
-class Attempt:
-    """One HTTP exchange: its stamps (ns of perf_counter), sizes, and whose it is."""
+class Client(msgspec.Struct, eq=False):
+    """One of the SDK's HTTP clients: where it sends to."""
 
-    operation: Operation | None = None
-    submit: SubmitAttempt | None = None
-    poll: Poll | None = None
-    heartbeat: Heartbeat | None = None
-    asked_id: str | None = None  # of the request, as it is known when the exchange begins
-    request_id: str | None = None  # and when it ends
-    headers_ns: int | None = None
-    status_code: int | None = None
-    error_type: str | None = None
-    received_bytes: int | None = None
-    began_ns = began_at_ns = ended_ns = 0
-    waited_ns: int | None = None  # for a processor, by the threads of the exchanges, until it began
-    starved_ns: int | None = None  # the same, from its begin to its end
+    origin: tuple[str, int | None]
+    transport: str
+    targets: dict[Any, tuple[str, Route | None]] = {}  # paths that it has sent to; None: none of the service's
 
-    def __init__(self, route: Route, url_path: str, method: str, number: int, transport: str, body: bytes) -> None:
-        self.id = next(_numbers)
-        self.route = route
-        self.url_path = url_path
-        self.method = method
-        self.number = number
-        self.transport = transport
-        self.request_bytes = len(body)
-
-    def metadata(self) -> dict[str, Any]:
-        """What its events say of it."""
-        return {
-            "http_id": self.id,
-            **call_of(self.operation),
-            "submission_id": self.submit.submission.id if self.submit is not None else None,
-            "request_id": self.asked_id,
-            "method": self.method,
-            "path": self.route.path,
-            "url_path": self.url_path,
-            "pool": self.route.pool,
-            "transport": self.transport,
-        }
+    def target_of(self, url: Any) -> tuple[str, Route | None]:
+        """The path of a URL, and the endpoint. Remembered: httpx takes its URLs apart anew each time it is asked."""
+        key = getattr(url, "_uri_reference", url)
+        found = self.targets.get(key)
+        if found is None:
+            path = url.path
+            if len(self.targets) >= TARGETS_MAX:
+                self.targets.clear()
+            found = self.targets[key] = path, route_of(path) if (url.host, url.port) == self.origin else None
+        return found
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("tinkertape_attempt", default=None)
@@ -136,14 +114,13 @@ def _unwatch_clients() -> None:
 
 def _watched_send(client: Any, set_by_others: Send | None, base_url: Any) -> Send:
     """The client's own `send`, stamped. Holds it weakly: a client still goes when its last user lets go."""
-    transport = type(client._transport).__name__
-    origin = (base_url.host, base_url.port)
+    target = Client((base_url.host, base_url.port), type(client._transport).__name__)
     method: Send = set_by_others or type(client).send
     of_client = weakref.ref(client)
 
     @functools.wraps(method)
     async def send(request: Any, **kwargs: Any) -> Any:
-        attempt = _began(request, origin, transport)
+        attempt = _began(request, target)
         to = (request,) if set_by_others else (of_client(), request)
         if attempt is None:
             return await method(*to, **kwargs)
@@ -169,37 +146,33 @@ async def _note_headers(response: Any) -> None:
 
 
 @guard("instrument.tinker.send")
-def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Attempt | None:
-    url = request.url
-    url_path = url.path
-    route = route_of(url_path) if (url.host, url.port) == origin else None
+def _began(request: Any, client: Client) -> Attempt | None:
+    url_path, route = client.target_of(request.url)
     if route is None:
         return None
     headers = _headers(request)
     body: bytes = getattr(request, "_content", b"")  # `.content` raises where the body is a stream
-    number = _whole(headers.get(b"x-stainless-retry-count"))
-    attempt = Attempt(route, url_path, request.method, number, transport, body)
+    retries = headers.get(b"x-stainless-retry-count", b"")
+    number = int(retries) if retries.isdigit() else 0
+    attempt = Attempt(route, url_path, request.method, number, client.transport, len(body))
     kind = route.kind
     if kind == "poll":
-        poll = attempt.poll = Poll.asked(body, headers)
-        attempt.asked_id = attempt.request_id = poll.request.request_id
-        attempt.operation = poll.request.operation
+        polls.asked(attempt, body, headers)
     elif kind == "heartbeat":
         attempt.heartbeat = Heartbeat(body)
     elif kind != "background":
         attempt.operation = current_operation.get()
-        if kind == "call":
-            attempt.submit = submissions.sending(route.path, attempt.method, attempt.operation)
-    loop.watch_running("sdk")
+    if asyncio._get_running_loop() is not loop.newest_sdk_loop():
+        loop.watch_running("sdk")
     attempt.waited_ns = starvation.waited_ns()
     attempt.began_ns = time.perf_counter_ns()
-    if attempt.submit is not None:
-        submissions.sent(attempt.submit, attempt.began_ns, attempt.request_bytes)
     attempt.began_at_ns = time.time_ns()
+    if kind == "call":
+        submissions.sent(attempt)
     if HTTP_REQUEST.start.handlers:
         HTTP_REQUEST.start.tell(_asked, attempt)
     if attempt.poll is not None:
-        polls.began(attempt.poll, attempt.began_ns, attempt.began_at_ns)
+        polls.began(attempt, attempt.poll)
     elif attempt.heartbeat is not None:
         sessions.heartbeat_began(attempt.heartbeat, _begin(attempt))
     return attempt
@@ -208,19 +181,18 @@ def _began(request: Any, origin: tuple[str, int | None], transport: str) -> Atte
 @guard("instrument.tinker.send")
 def _raised(attempt: Attempt, error: BaseException) -> None:
     global last
-    now = time.perf_counter_ns()
+    now = attempt.ended_ns = time.perf_counter_ns()
     attempt.starved_ns = starvation.since(attempt.waited_ns, now - attempt.began_ns)
     last = attempt
     attempt.error_type = type(error).__name__
     if HTTP_REQUEST.exception.handlers:
         HTTP_REQUEST.exception.execute(
-            _measured(attempt, now), {**attempt.metadata(), **failure_of(error), "error": message_of(error)}
+            _measured(attempt), {**attempt.metadata(), **failure_of(error), "error": message_of(error)}
         )
     if attempt.submit is not None:
-        submissions.answered(attempt.submit, now, attempt.starved_ns, None, None, error)
+        submissions.answered(attempt, attempt.submit, error)
     elif attempt.poll is not None:
-        attempt.poll.starved_ns = attempt.starved_ns
-        polls.raised(attempt.poll, attempt.began_ns, now, error)
+        polls.raised(attempt, attempt.poll, error)
     elif attempt.heartbeat is not None:
         sessions.heartbeat_raised(attempt.heartbeat, attempt.began_ns, now, error)
     elif attempt.route.kind == "session_create":
@@ -232,23 +204,23 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
 @guard("instrument.tinker.send")
 def _answered(attempt: Attempt, response: Any) -> None:
     global last
-    now = time.perf_counter_ns()
+    now = attempt.ended_ns = time.perf_counter_ns()
     attempt.starved_ns = starvation.since(attempt.waited_ns, now - attempt.began_ns)
     last = attempt
     status = attempt.status_code = response.status_code
     content: bytes | None = getattr(response, "_content", None)  # unread while it is streamed
-    if attempt.submit is not None and status < 300:
+    submit, poll = attempt.submit, attempt.poll
+    if submit is not None and status < 300:
         attempt.request_id = _request_id(content)
         if attempt.request_id is not None:
-            _accepted(attempt, attempt.submit, now)
+            _accepted(attempt, submit, attempt.request_id)
     if HTTP_REQUEST.stop.handlers:
-        attempt.ended_ns, attempt.received_bytes = now, _received(response, content)
+        attempt.received_bytes = response.num_bytes_downloaded or len(content or b"")
         HTTP_REQUEST.stop.tell(_answer, attempt)
-    if attempt.submit is not None:
-        submissions.answered(attempt.submit, now, attempt.starved_ns, status, attempt.request_id, None)
-    elif attempt.poll is not None:
-        attempt.poll.starved_ns = attempt.starved_ns
-        polls.answered(attempt.poll, attempt.began_ns, attempt.headers_ns or now, now, response, content)
+    if submit is not None:
+        submissions.answered(attempt, submit, None)
+    elif poll is not None:
+        polls.answered(attempt, poll, status, content)
     elif attempt.heartbeat is not None:
         sessions.heartbeat_answered(attempt.heartbeat, attempt.began_ns, now, status)
     elif attempt.route.kind == "session_create":
@@ -257,13 +229,12 @@ def _answered(attempt: Attempt, response: Any) -> None:
         sessions.finished(attempt.began_ns, now, attempt.route.session_id, ok=status < 300)
 
 
-def _accepted(attempt: Attempt, submit: SubmitAttempt, now_ns: int) -> None:
+def _accepted(attempt: Attempt, submit: SubmitAttempt, request_id: str) -> None:
     """The service took the request: from here on it goes by its id."""
-    assert attempt.request_id is not None
-    request = request_of(attempt.request_id, attempt.operation)
+    request = request_of(request_id, attempt.operation)
     request.submission = submit.submission
     request.submitted_ns = submit.began_ns
-    request.accepted_ns = now_ns
+    request.accepted_ns = attempt.ended_ns
     request.late_ns = attempt.starved_ns or 0
     request.data_size = attempt.request_bytes
 
@@ -284,13 +255,13 @@ def _answer(attempt: Attempt) -> tuple[dict[str, int], dict[str, Any]]:
     told["request_id"] = attempt.request_id
     told["status"] = "success" if ok else "error"
     told["status_code"] = status
-    return _measured(attempt, attempt.ended_ns), told
+    return _measured(attempt), told
 
 
-def _measured(attempt: Attempt, now_ns: int) -> dict[str, int]:
+def _measured(attempt: Attempt) -> dict[str, int]:
     measured = {
-        "duration": now_ns - attempt.began_ns,
-        "monotonic_time": now_ns,
+        "duration": attempt.ended_ns - attempt.began_ns,
+        "monotonic_time": attempt.ended_ns,
         "request_bytes": attempt.request_bytes,
         "attempt": attempt.number,
     }
@@ -319,10 +290,6 @@ def _request_id(content: bytes | None) -> str | None:
         return None
 
 
-def _received(response: Any, content: bytes | None) -> int:
-    return response.num_bytes_downloaded or len(content or b"")
-
-
 def _headers(request: Any) -> dict[bytes, bytes]:
     """By their names in lower case, as httpx keeps them: five of its functions run to look up one."""
     kept = getattr(request.headers, "_list", None)
@@ -330,7 +297,3 @@ def _headers(request: Any) -> dict[bytes, bytes]:
         return {name.lower(): value for name, value in request.headers.raw}
     _, names, values = zip(*kept, strict=True)
     return dict(zip(names, values, strict=True))
-
-
-def _whole(text: bytes | None) -> int:
-    return int(text) if text is not None and text.isdigit() else 0

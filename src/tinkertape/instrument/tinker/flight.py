@@ -21,36 +21,47 @@ import weakref
 from asyncio import Task
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from tinkertape.events import SpanEvents
+from tinkertape.instrument.tinker.routes import Route
+from tinkertape.instrument.tinker.sessions import Heartbeat
 
 REQUESTS_MAX = 20_000  # requests remembered; the oldest are forgotten first, as their future was never made
+Outcome = Literal["pending", "ready", "failed", "metadata", "error"]
 
 
-class Operation:
+class Operation(msgspec.Struct, eq=False):
     """One public call: its stamps (ns of perf_counter), and what was counted under it."""
 
+    name: str
+    events: SpanEvents
+    began_ns: int
+    called_by: int  # ident of the calling thread
+    is_coroutine: bool
+    call: dict[str, Any] = {}  # what everything is joined by
+    metadata: dict[str, Any] = {}  # of the call
+    measured: dict[str, Any] = {}  # in its arguments
+    request_ids: list[str] = []
+    began_at_ns: int = 0  # by the wall's clock
     returned_ns: int | None = None
-    began_at_ns = ended_ns = call_ns = 0  # the first by the wall's clock; how long the call itself took
-    adopted = False  # a nested call's future stands for this operation
-    retry_count = poll_count = payload_bytes = 0
-    pause_ns = 0  # paused, counted once however many of its requests are
-    paused = paused_since_ns = 0
-    result_names: Mapping[str, Any] = {}
-    result_counts: Mapping[str, Any] = {}
+    ended_ns: int = 0
+    call_ns: int = 0  # how long the call itself took
+    adopted: bool = False  # a nested call's future stands for this operation
+    retry_count: int = 0
+    poll_count: int = 0
+    payload_bytes: int = 0
+    pause_ns: int = 0  # paused, counted once however many of its requests are
+    paused: int = 0
+    paused_since_ns: int = 0
+    result_names: dict[str, Any] = {}
+    result_counts: dict[str, Any] = {}
 
-    def __init__(self, name: str, events: SpanEvents, began_ns: int, called_by: int, *, is_coroutine: bool) -> None:
-        self.id = next(_operation_numbers)
-        self.name = name
-        self.events = events
-        self.began_ns = began_ns
-        self.called_by = called_by  # ident of the calling thread
-        self.is_coroutine = is_coroutine
-        self.call: dict[str, Any] = {"operation_id": self.id, "operation": name}  # what everything is joined by
-        self.metadata = self.call.copy()  # of the call
-        self.measured: dict[str, Any] = {}  # in its arguments
-        self.request_ids: list[str] = []
+    def __post_init__(self) -> None:
+        self.call = {"operation_id": next(_operation_numbers), "operation": self.name}
+        self.metadata = self.call.copy()
         _open.add(self)
 
     @property
@@ -78,98 +89,140 @@ class Operation:
             self.pause_ns += at_ns - self.paused_since_ns
 
 
-class Failure:
+class Failure(msgspec.Struct, eq=False):
     """Why the last attempt of a submission was not accepted, until the next one tells."""
 
-    __slots__ = ("at_ns", "attempt", "call", "error_type", "status_code")
-
-    def __init__(self, at_ns: int, attempt: int, call: object, error_type: str, status_code: int | None) -> None:
-        self.at_ns = at_ns
-        self.attempt = attempt
-        self.call = call
-        self.error_type = error_type
-        self.status_code = status_code
+    at_ns: int
+    attempt: int
+    call: object
+    error_type: str
+    status_code: int | None
 
 
-class Submission:
+class Submission(msgspec.Struct, eq=False):
     """One API request on its way to acceptance: all outer attempts of one asyncio task share it."""
 
-    attempts = 0
+    operation: Operation | None
+    function: str
+    task: weakref.ref[Task[Any]] | None
+    id: int = msgspec.field(default_factory=itertools.count(1).__next__)
+    attempts: int = 0
     attempt: SubmitAttempt | None = None  # the one under way
     failure: Failure | None = None
 
-    def __init__(self, operation: Operation | None, function: str, task: Task[Any] | None) -> None:
-        self.id = next(_submission_numbers)
-        self.operation = operation
-        self.function = function
-        self.task = weakref.ref(task) if task is not None else None
 
-
-class SubmitAttempt:
+class SubmitAttempt(msgspec.Struct, eq=False):
     """One outer attempt: handed over (e), encoded, sent (s), answered (x)."""
 
-    began_at_ns = 0  # by the wall's clock
+    submission: Submission
+    call: object
+    number: int
+    began_ns: int
+    began_at_ns: int = 0  # by the wall's clock
     suspended_ns: int | None = None  # another submission began on the same loop: this one was put aside
     serialised_ns: int | None = None
     answered_ns: int | None = None
-    ended_ns = 0
+    ended_ns: int = 0
     starved_ns: int | None = None  # how long the threads of its exchanges waited for a processor
-    http_attempts = request_bytes = 0
+    http_attempts: int = 0
+    request_bytes: int = 0
     request_id: str | None = None
     status_code: int | None = None
 
-    def __init__(self, submission: Submission, call: object, began_ns: int) -> None:
-        submission.attempts += 1
-        submission.attempt = self
-        self.submission = submission
-        self.call = call
-        self.number = submission.attempts
-        self.began_ns = began_ns
 
-
-class Pause:
+class Pause(msgspec.Struct, eq=False):
     """A request's queue is held."""
 
-    __slots__ = ("last_late_ns", "last_ns", "reason", "reason_text", "seen_ns", "since_late_ns", "since_ns")
-
-    def __init__(self, reason: str, reason_text: str | None, since_ns: int, seen_ns: int) -> None:
-        self.reason = reason
-        self.reason_text = reason_text
-        self.since_ns = since_ns
-        self.seen_ns = seen_ns
-        self.last_ns = seen_ns  # the last answer that said so
-        self.since_late_ns = self.last_late_ns = 0  # by how much those two stamps may be late
+    reason: str
+    reason_text: str | None
+    since_ns: int
+    seen_ns: int
+    last_ns: int  # the last answer that said so
+    since_late_ns: int  # by how much those two stamps may be late
+    last_late_ns: int
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One accepted API request, until its result is decoded."""
 
+    request_id: str
+    operation: Operation | None
     submission: Submission | None = None
     request_type: str | None = None
     model_id: str | None = None
     submitted_ns: int | None = None  # e of the attempt that was accepted
     accepted_ns: int | None = None  # a
-    began_ns = began_at_ns = done_ns = 0  # the future was made, also by the wall's clock; its result was decoded
+    began_ns: int = 0  # the future was made
+    began_at_ns: int = 0  # the same by the wall's clock
+    done_ns: int = 0  # its result was decoded
     answered_ns: int | None = None  # headers of the newest poll's answer
-    late_ns = 0  # by how much that stamp, or a, may be late: its threads waited for a processor
+    late_ns: int = 0  # by how much that stamp, or a, may be late: its threads waited for a processor
     read_ns: int | None = None  # its body was read
     failed_poll: Failure | None = None
-    iterations = data_size = 0
+    iterations: int = 0
+    data_size: int = 0
     pause: Pause | None = None
-
-    def __init__(self, request_id: str, operation: Operation | None) -> None:
-        self.request_id = request_id
-        self.operation = operation
 
     def metadata(self) -> dict[str, Any]:
         """What every event of this request carries."""
         return {**call_of(self.operation), "request_id": self.request_id, "request_type": self.request_type}
 
 
+class Poll(msgspec.Struct, eq=False):
+    """One question whether a request is ready, and what the answer said."""
+
+    request: Request
+    iteration: int
+    outcome: Outcome = "error"
+    queue_state: str | None = None
+    queue_state_reason: str | None = None
+    should_retry: bool = False
+
+
+class Attempt(msgspec.Struct, eq=False):
+    """One HTTP exchange: its stamps (ns of perf_counter), sizes, and whose it is."""
+
+    route: Route
+    url_path: str
+    method: str
+    number: int
+    transport: str
+    request_bytes: int
+    id: int = msgspec.field(default_factory=itertools.count(1).__next__)
+    operation: Operation | None = None
+    submit: SubmitAttempt | None = None
+    poll: Poll | None = None
+    heartbeat: Heartbeat | None = None
+    asked_id: str | None = None  # of the request, as it is known when the exchange begins
+    request_id: str | None = None  # and when it ends
+    began_ns: int = 0
+    began_at_ns: int = 0  # the same by the wall's clock
+    headers_ns: int | None = None
+    ended_ns: int = 0
+    status_code: int | None = None
+    error_type: str | None = None
+    received_bytes: int | None = None
+    waited_ns: int | None = None  # for a processor, by the threads of the exchanges, until it began
+    starved_ns: int | None = None  # the same, from its begin to its end
+
+    def metadata(self) -> dict[str, Any]:
+        """What its events say of it."""
+        return {
+            "http_id": self.id,
+            **call_of(self.operation),
+            "submission_id": self.submit.submission.id if self.submit is not None else None,
+            "request_id": self.asked_id,
+            "method": self.method,
+            "path": self.route.path,
+            "url_path": self.url_path,
+            "pool": self.route.pool,
+            "transport": self.transport,
+        }
+
+
 _NO_CALL: Mapping[str, Any] = {"operation_id": None, "operation": None}
 
 _operation_numbers = itertools.count(1)
-_submission_numbers = itertools.count(1)
 _open: set[Operation] = set()
 _closed_ns = 0  # when the newest operation ended
 _requests: dict[str, Request] = {}
@@ -202,11 +255,6 @@ def request_of(request_id: str, operation: Operation | None = None) -> Request:
         if len(_requests) > REQUESTS_MAX:
             _requests.pop(next(iter(_requests)), None)
     return request
-
-
-def known_request(request_id: str) -> Request | None:
-    """The request with this id, if it was seen to begin and has not ended."""
-    return _requests.get(request_id)
 
 
 def forget_request(request: Request) -> bool:

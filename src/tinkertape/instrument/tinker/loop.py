@@ -34,7 +34,7 @@ def _nothing() -> None:
     """No loop."""
 
 
-_newest_sdk_loop: Callable[[], Any] = _nothing  # known, and its thread
+newest_sdk_loop: Callable[[], Any] = _nothing  # known, and its thread
 
 
 class Watched:
@@ -104,13 +104,11 @@ def _forget(selector_id: int) -> None:
 @guard("instrument.tinker.loop")
 def watch_running(owner: Owner) -> None:
     """Watch the loop that runs in this thread, from now on."""
-    global _newest_sdk_loop
+    global newest_sdk_loop
     running = asyncio._get_running_loop()
     if owner == "sdk":
-        if running is not None and running is _newest_sdk_loop():
-            return
         sdk_threads.add(threading.get_ident())
-        _newest_sdk_loop = _nothing if running is None else weakref.ref(running)
+        newest_sdk_loop = _nothing if running is None else weakref.ref(running)
     if running is not None:
         watch(running, threading.get_ident(), owner)
 
@@ -138,9 +136,9 @@ def unwatch() -> None:
 
 def forget_sdk_threads() -> None:
     """One that lives says so with its next exchange."""
-    global _newest_sdk_loop
+    global newest_sdk_loop
     sdk_threads.clear()
-    _newest_sdk_loop = _nothing
+    newest_sdk_loop = _nothing
 
 
 def _watched_select(selector: Any, state: Watched) -> Any:

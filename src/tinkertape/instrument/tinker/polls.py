@@ -8,17 +8,23 @@ Threads  the SDK's loop.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from tinkertape.events import POLL, RETRY
 from tinkertape.guard import guard
 from tinkertape.instrument.tinker import queue
-from tinkertape.instrument.tinker.flight import Failure, Request, call_of, current_operation, request_of
+from tinkertape.instrument.tinker.flight import (
+    Attempt,
+    Failure,
+    Outcome,
+    Poll,
+    call_of,
+    current_operation,
+    request_of,
+)
 from tinkertape.spans import failure_of
-
-Outcome = Literal["pending", "ready", "failed", "metadata", "error"]
 
 _STATE_MAX = 65_536  # bytes; an answer that says "not yet" is far smaller, a larger one is a result
 _FINAL = frozenset({401, 403, 404, 410, 422})  # the SDK gives up at once; at 400 after three (facts/sdk.md §5)
@@ -43,51 +49,36 @@ _decode_question = msgspec.json.Decoder(_Question).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
-class Poll:
-    """One poll under way."""
-
-    starved_ns: int | None = None  # how long its threads waited for a processor, once it has ended
-    began_ns = ended_ns = 0
-    headers_ns: int | None = None
-    status_code = 0
-    outcome: Outcome = "error"
-    should_retry = False
-
-    def __init__(self, request: Request, iteration: int) -> None:
-        self.request = request
-        self.iteration = iteration
-        self.answer = _NOTHING
-
-    @classmethod
-    def asked(cls, body: bytes, headers: Mapping[bytes, bytes]) -> Poll:
-        """From what is sent: the request asked for, and the SDK's count of the question, from 0. Headers by their
-        names in lower case.
-        """
-        request = request_of(_decode_question(body).request_id, current_operation.get())
-        if request.request_type is None:
-            request_type = headers.get(b"x-tinker-request-type")
-            request.request_type = None if request_type is None else request_type.decode()
-        iteration = headers.get(b"x-tinker-request-iteration")
-        return cls(request, int(iteration) if iteration is not None else request.iterations)
+def asked(attempt: Attempt, body: bytes, headers: Mapping[bytes, bytes]) -> None:
+    """This exchange asks, by what is sent: the request asked for, and the SDK's count of the question, from 0. Headers
+    by their names in lower case.
+    """
+    request = request_of(_decode_question(body).request_id, current_operation.get())
+    if request.request_type is None:
+        request_type = headers.get(b"x-tinker-request-type")
+        request.request_type = None if request_type is None else request_type.decode()
+    iteration = headers.get(b"x-tinker-request-iteration")
+    attempt.poll = Poll(request, request.iterations if iteration is None else int(iteration))
+    attempt.asked_id = attempt.request_id = request.request_id
+    request.iterations += 1
+    operation = attempt.operation = request.operation
+    if operation is not None:
+        operation.poll_count += 1
 
 
 @guard("instrument.tinker.poll")
-def began(poll: Poll, now_ns: int, system_ns: int) -> None:
-    """A poll is about to be sent; after one that failed, the time since is a back-off."""
+def began(attempt: Attempt, poll: Poll) -> None:
+    """It is about to be sent; after one that failed, the time since is a back-off."""
     request = poll.request
-    request.iterations += 1
-    operation = request.operation
-    if operation is not None:
-        operation.poll_count += 1
     failed, request.failed_poll = request.failed_poll, None
     if failed is not None:
-        if operation is not None:
-            operation.retry_count += 1
+        if attempt.operation is not None:
+            attempt.operation.retry_count += 1
         if RETRY.handlers:
             RETRY.execute(
-                {"attempt": failed.attempt, "delay": now_ns - failed.at_ns},
+                {"attempt": failed.attempt, "delay": attempt.began_ns - failed.at_ns},
                 {
-                    **call_of(operation),
+                    **call_of(attempt.operation),
                     "submission_id": request.submission.id if request.submission is not None else None,
                     "error_type": failed.error_type,
                     "status_code": failed.status_code,
@@ -95,56 +86,60 @@ def began(poll: Poll, now_ns: int, system_ns: int) -> None:
                 },
             )
     if poll.iteration and POLL.start.handlers:  # the first is told by its exchange alone: there is nothing else to say
-        begin = {"monotonic_time": now_ns, "system_time": system_ns, "iteration": poll.iteration}
+        begin = {
+            "monotonic_time": attempt.began_ns,
+            "system_time": attempt.began_at_ns,
+            "iteration": poll.iteration,
+        }
         POLL.start.execute(begin, request.metadata())
 
 
 @guard("instrument.tinker.poll")
-def raised(poll: Poll, began_ns: int, now_ns: int, error: BaseException) -> None:
+def raised(attempt: Attempt, poll: Poll, error: BaseException) -> None:
     """No answer came. The SDK asks again, unless it was cancelled."""
-    request = poll.request
-    if isinstance(error, Exception):
-        request.failed_poll = Failure(now_ns, poll.iteration, None, type(error).__name__, None)
+    poll.should_retry = isinstance(error, Exception)
+    if poll.should_retry:
+        poll.request.failed_poll = Failure(attempt.ended_ns, poll.iteration, None, type(error).__name__, None)
     if POLL.exception.handlers:
         POLL.exception.execute(
-            _measured(poll, began_ns, now_ns),
+            _measured(attempt, poll, None),
             {
-                **request.metadata(),
+                **poll.request.metadata(),
                 **failure_of(error),
                 "outcome": "error",
-                "should_retry": isinstance(error, Exception),
+                "should_retry": poll.should_retry,
             },
         )
 
 
 @guard("instrument.tinker.poll")
-def answered(poll: Poll, began_ns: int, headers_ns: int, now_ns: int, response: Any, content: bytes | None) -> None:
+def answered(attempt: Attempt, poll: Poll, status: int, content: bytes | None) -> None:
     """Tell what the answer says, about the poll and about the queue."""
     request = poll.request
-    status: int = response.status_code
-    answer = _read(status, response.headers.get("content-type", ""), content)
-    outcome = _outcome(status, answer)
-    should_retry = outcome == "pending" or outcome == "metadata" or (outcome == "error" and status not in _FINAL)
-    late_ns = poll.starved_ns or 0
-    queue.observe(
-        request, answer.queue_state, answer.queue_state_reason, headers_ns, late_ns, finished=outcome in _FINISHED
-    )
+    answer = _read(status, content)
+    outcome = poll.outcome = _outcome(status, answer)
+    should_retry = poll.should_retry = outcome in _GOES_ON or (outcome == "error" and status not in _FINAL)
+    poll.queue_state, poll.queue_state_reason = answer.queue_state, answer.queue_state_reason
+    headers_ns = attempt.headers_ns or attempt.ended_ns
+    late_ns = attempt.starved_ns or 0
+    if request.pause is not None or answer.queue_state is not None:
+        finished = outcome in _FINISHED
+        queue.observe(request, answer.queue_state, answer.queue_state_reason, headers_ns, late_ns, finished=finished)
     request.answered_ns = headers_ns
     request.late_ns = late_ns
-    request.read_ns = now_ns
+    request.read_ns = attempt.ended_ns
     if outcome == "error" and should_retry:
-        request.failed_poll = Failure(now_ns, poll.iteration, None, "APIStatusError", status)
+        request.failed_poll = Failure(attempt.ended_ns, poll.iteration, None, "APIStatusError", status)
     if POLL.stop.handlers:
-        poll.began_ns, poll.headers_ns, poll.ended_ns = began_ns, headers_ns, now_ns
-        poll.answer, poll.outcome, poll.status_code, poll.should_retry = answer, outcome, status, should_retry
-        POLL.stop.tell(_answer, poll)
+        POLL.stop.tell(_answer, attempt)
 
 
+_GOES_ON: frozenset[Outcome] = frozenset({"pending", "metadata"})
 _FINISHED: frozenset[Outcome] = frozenset({"ready", "failed", "metadata"})
 
 
-def _read(status: int, content_type: str, content: bytes | None) -> _Answer:
-    if status not in (200, 408) or "json" not in content_type or not content or len(content) > _STATE_MAX:
+def _read(status: int, content: bytes | None) -> _Answer:
+    if status not in (200, 408) or not content or len(content) > _STATE_MAX or content[:1] != b"{":
         return _NOTHING
     try:
         return _decode_answer(content)
@@ -162,25 +157,28 @@ def _outcome(status: int, answer: _Answer) -> Outcome:
     return "failed" if answer.error is not None else "ready"
 
 
-def _answer(poll: Poll) -> tuple[dict[str, int], dict[str, Any]]:
-    return _measured(poll, poll.began_ns, poll.ended_ns), {
+def _answer(attempt: Attempt) -> tuple[dict[str, int], dict[str, Any]]:
+    poll = attempt.poll
+    assert poll is not None
+    return _measured(attempt, poll, attempt.headers_ns or attempt.ended_ns), {
         **poll.request.metadata(),
         "outcome": poll.outcome,
-        "queue_state": poll.answer.queue_state,
-        "queue_state_reason": poll.answer.queue_state_reason,
+        "queue_state": poll.queue_state,
+        "queue_state_reason": poll.queue_state_reason,
         "status": "error" if poll.outcome == "error" else "success",
-        "status_code": poll.status_code,
+        "status_code": attempt.status_code,
         "should_retry": poll.should_retry,
     }
 
 
-def _measured(poll: Poll, began_ns: int, now_ns: int) -> dict[str, int]:
-    measured = {"duration": now_ns - began_ns, "monotonic_time": now_ns, "iteration": poll.iteration}
+def _measured(attempt: Attempt, poll: Poll, headers_ns: int | None) -> dict[str, int]:
+    began_ns, ended_ns = attempt.began_ns, attempt.ended_ns
+    measured = {"duration": ended_ns - began_ns, "monotonic_time": ended_ns, "iteration": poll.iteration}
     accepted_ns = poll.request.accepted_ns
     if accepted_ns is not None:
-        measured["elapsed"] = now_ns - accepted_ns
-    if poll.headers_ns is not None:
-        measured["headers_duration"] = poll.headers_ns - began_ns
-    if poll.starved_ns is not None:
-        measured["starved"] = poll.starved_ns
+        measured["elapsed"] = ended_ns - accepted_ns
+    if headers_ns is not None:
+        measured["headers_duration"] = headers_ns - began_ns
+    if attempt.starved_ns is not None:
+        measured["starved"] = attempt.starved_ns
     return measured

@@ -31,9 +31,7 @@ def observe(
         _resumed(request, pause, at_ns)
     if reason is not None:
         since = request.answered_ns or request.accepted_ns or request.began_ns or at_ns
-        pause = Pause(reason, text, since, at_ns)
-        pause.since_late_ns, pause.last_late_ns = request.late_ns, late_ns
-        _paused(request, pause)
+        _paused(request, Pause(reason, text, since, at_ns, at_ns, request.late_ns, late_ns))
 
 
 def _paused(request: Request, pause: Pause) -> None:

@@ -25,8 +25,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tinkertape.guard import guard
-
 NETWORK_THREAD = b"tokio-"  # what the transport's threads are called: `tokio-rt-worker`, or `tokio-runtime-w`
 NETWORK_THREADS_MAX = 8  # read at most: there are as many as cores, or twice
 _TASKS = Path("/proc/self/task")
@@ -119,7 +117,6 @@ class _Threads:
 _threads = _Threads()
 
 
-@guard("instrument.tinker.starvation")
 def waited_ns() -> int | None:
     """How long the calling thread and the transport's have waited for a processor so far, ns. None: not counted."""
     return _threads.waited_ns(_BEGIN_AGE_NS)

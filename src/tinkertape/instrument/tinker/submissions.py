@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -24,13 +25,13 @@ from tinkertape.events import RETRY, SUBMIT
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker.flight import (
+    Attempt,
     Failure,
     Operation,
     Submission,
     SubmitAttempt,
     call_of,
     current_operation,
-    known_request,
 )
 from tinkertape.spans import failure_of
 
@@ -79,22 +80,23 @@ def _stamped(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any
 
 @guard("instrument.tinker.submit")
 def _began(function: str, call: object) -> SubmitAttempt:
-    return _begin(function, call, current_operation.get())
+    return _begin(function, call, current_operation.get(), time.perf_counter_ns())
 
 
-def _begin(function: str, call: object, operation: Operation | None) -> SubmitAttempt:
+def _begin(function: str, call: object, operation: Operation | None, now: int) -> SubmitAttempt:
     """A submission's next attempt: e."""
     global _encoding
-    now = time.perf_counter_ns()
     if _encoding is not None and _encoding.suspended_ns is None:
         _encoding.suspended_ns = now
     submission = _of_this_task(function, operation)
     if submission is None:
-        submission = Submission(operation, function, asyncio.current_task())
+        task = asyncio.current_task()
+        submission = Submission(operation, function, None if task is None else weakref.ref(task))
         _submission.set(submission)
     else:
         _tell_retry(submission, call, now)
-    attempt = _encoding = SubmitAttempt(submission, call, now)
+    submission.attempts += 1
+    attempt = _encoding = submission.attempt = SubmitAttempt(submission, call, submission.attempts, now)
     if SUBMIT.start.handlers:
         attempt.began_at_ns = time.time_ns()
         SUBMIT.start.tell(_start, attempt)
@@ -131,54 +133,49 @@ def _tell_retry(submission: Submission, call: object, now_ns: int) -> None:
         )
 
 
-@guard("instrument.tinker.submit")
-def sending(path: str, method: str, operation: Operation | None) -> SubmitAttempt | None:
-    """What is about to be sent from this task submits this attempt; None: it submits nothing."""
-    submission = _submission.get()
-    if (
-        submission is not None
-        and submission.attempt is not None
-        and submission.task is not None
-        and submission.task() is asyncio.current_task()
-    ):
-        return submission.attempt
-    if operation is None or method != "POST":
-        return None
-    return _begin(path, None, operation)
-
-
-@guard("instrument.tinker.submit")
-def sent(attempt: SubmitAttempt, now_ns: int, request_bytes: int) -> None:
-    """An HTTP attempt of it enters the network: s."""
+def sent(attempt: Attempt) -> None:
+    """This exchange enters the network: s. What it submits it is from now on an attempt of, if it submits anything."""
     global _encoding
-    attempt.http_attempts += 1
-    attempt.request_bytes = request_bytes
-    if attempt.serialised_ns is None:
-        attempt.serialised_ns = now_ns if attempt.suspended_ns is None else min(now_ns, attempt.suspended_ns)
-    if _encoding is attempt:
+    submit = _submitted_here() or _direct(attempt)
+    if submit is None:
+        return
+    attempt.submit = submit
+    submit.http_attempts += 1
+    submit.request_bytes = attempt.request_bytes
+    if submit.serialised_ns is None:
+        now = attempt.began_ns
+        submit.serialised_ns = now if submit.suspended_ns is None else min(now, submit.suspended_ns)
+    if _encoding is submit:
         _encoding = None
 
 
+def _submitted_here() -> SubmitAttempt | None:
+    """What was handed over and is being sent from this task."""
+    submission = _submission.get()
+    if submission is None or submission.attempt is None or submission.task is None:
+        return None
+    return submission.attempt if submission.task() is asyncio.current_task() else None
+
+
 @guard("instrument.tinker.submit")
-def answered(
-    attempt: SubmitAttempt,
-    now_ns: int,
-    starved_ns: int | None,
-    status: int | None,
-    request_id: str | None,
-    error: BaseException | None,
-) -> None:
+def _direct(attempt: Attempt) -> SubmitAttempt | None:
+    if attempt.operation is None or attempt.method != "POST":
+        return None
+    return _begin(attempt.route.path, None, attempt.operation, attempt.began_ns)
+
+
+def answered(attempt: Attempt, submit: SubmitAttempt, error: BaseException | None) -> None:
     """An HTTP attempt of it ended: x. A direct one has nobody else to say that it is over."""
-    attempt.answered_ns = now_ns
-    if starved_ns is not None:
-        attempt.starved_ns = (attempt.starved_ns or 0) + starved_ns
-    attempt.status_code = status
-    attempt.request_id = request_id
-    if attempt.call is None:
+    submit.answered_ns = attempt.ended_ns
+    if attempt.starved_ns is not None:
+        submit.starved_ns = (submit.starved_ns or 0) + attempt.starved_ns
+    status = submit.status_code = attempt.status_code
+    submit.request_id = attempt.request_id
+    if submit.call is None:
         if error is None and status is not None and status < 300:
-            _returned(attempt)
+            _returned(submit)
         else:
-            _raised(attempt, error)
+            _raised(submit, error)
 
 
 @guard("instrument.tinker.submit")
@@ -191,9 +188,6 @@ def _returned(attempt: SubmitAttempt) -> None:
     operation = attempt.submission.operation
     if operation is not None:
         operation.payload_bytes += attempt.request_bytes
-    request = known_request(attempt.request_id) if attempt.request_id is not None else None
-    if request is not None:
-        request.submission = attempt.submission
     if SUBMIT.stop.handlers:
         attempt.ended_ns = attempt.answered_ns or time.perf_counter_ns()
         SUBMIT.stop.tell(_success, attempt)
