@@ -20,6 +20,11 @@ from tinkertape.guard import attempt, message_of
 
 _PASSED = "__tinkertape_passed__"
 _FATAL = "__tinkertape_fatal__"
+_WORDLESS = {  # what ends a span without a message of its own
+    "CancelledError": "cancelled",
+    "GeneratorExit": "dropped before its end",
+    "KeyboardInterrupt": "interrupted",
+}
 
 
 def is_failure(error: object) -> bool:
@@ -87,4 +92,15 @@ def exception_metadata(error: BaseException, trace: TracebackType | None = None)
         "traceback": "".join(found or ()),
         **fault_metadata(error),
         **known,
+    }
+
+
+def failure_of(error: BaseException) -> dict[str, Any]:
+    """The metadata of a `*.exception` event."""
+    return {
+        "status": "error",
+        "kind": "error" if isinstance(error, Exception) else "exit",
+        "reason": message_of(error) or _WORDLESS.get(type(error).__name__, ""),
+        "error_type": type(error).__name__,
+        "stacktrace": "".join(traceback.format_exception(error)),
     }

@@ -21,8 +21,9 @@ T = TypeVar("T")
 class _Attributes(dict[str, Any]):
     """All attributes that hold inside one scope, and what held before it."""
 
-    __slots__ = ("before",)
+    __slots__ = ("before", "is_over")
     before: Mapping[str, Any]
+    is_over: bool  # it ended in another context than it began in, where it still is the current one
 
 
 class scope:
@@ -39,10 +40,10 @@ class scope:
         self._entered: dict[int, _Attributes] = {}  # by id: again inside itself, in other tasks and threads meanwhile
 
     def __enter__(self) -> Self:
-        around = current_scope.get()
+        around = _living(current_scope.get())
         here = _Attributes(around)
         here.update(self._attributes)
-        here.before = around
+        here.before, here.is_over = around, False
         current_scope.set(here)
         self._entered[id(here)] = here
         return self
@@ -51,17 +52,20 @@ class scope:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """A scope that ends before one that began inside it, by a generator left in its midst, leaves it its place. One
-        that ends in another context than it began in is unknown there.
+        that ends in another context than it began in is unknown there: where it began it stays, until the next begins.
         """
         current = current_scope.get()
         here = self._innermost(current)
         if current is here:
-            current_scope.set(here.before)
-        while isinstance(current, _Attributes):
+            current_scope.set(_living(here.before))
+        while isinstance(current, _Attributes) and current is not here:
             if current.before is here:
                 current.before = here.before
+                break
             current = current.before
-        here.before = NO_SCOPE  # it would keep the scope before alive, and that one the one before
+        here.is_over = not isinstance(current, _Attributes)
+        if not here.is_over:
+            here.before = NO_SCOPE  # it would keep the scope before alive, and that one the one before
 
     def _innermost(self, current: Mapping[str, Any]) -> _Attributes:
         """What ends now: the innermost of this context; in another context, what began last."""
@@ -71,6 +75,13 @@ class scope:
                 return here
             current = current.before
         return self._entered.popitem()[1]
+
+
+def _living(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """These, or those around the scopes that ended elsewhere."""
+    while isinstance(attributes, _Attributes) and attributes.is_over:
+        attributes = attributes.before
+    return attributes
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:

@@ -10,7 +10,6 @@ A span that nobody listens to when it begins stays silent, and is nobody's paren
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, Token
 from time import perf_counter_ns, time_ns
@@ -21,7 +20,7 @@ import msgspec
 
 from tinkertape.bus import Attachment, Bus, Call, Dispatch, default_bus, prefix_name
 from tinkertape.context import SpanIds, current_span, making
-from tinkertape.guard import message_of
+from tinkertape.exception_record import failure_of as failure_of
 from tinkertape.traced import traced
 
 PREFIXES_MAX = 1_000  # prefixes whose dispatch is kept: a program that makes prefixes up must not fill the memory
@@ -29,11 +28,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _current_get, _current_set, _current_reset = current_span.get, current_span.set, current_span.reset
 _ENDED = Context().run(current_span.set, None)  # the token of a span that has ended; nothing is before it
-_WORDLESS = {  # what ends a span without a message of its own
-    "CancelledError": "cancelled",
-    "GeneratorExit": "dropped before its end",
-    "KeyboardInterrupt": "interrupted",
-}
 
 
 class Span(Protocol):
@@ -187,9 +181,12 @@ class _Live(SpanIds):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         is_current = _current_get() is self
-        if not is_current and (ending := self._innermost()) is not self:
-            self._again.pop(ending, None)
-            return ending.__exit__(kind, error, trace)
+        if not is_current:
+            ending = self._innermost()
+            if ending is not self:
+                self._again.pop(ending, None)
+                return ending.__exit__(kind, error, trace)
+            elsewhere = _current_set(self)  # whoever hears its end sees its ids
         now_ns = perf_counter_ns()
         dispatch = self._dispatch
         end = dispatch.stop if error is None else dispatch.exception
@@ -213,6 +210,7 @@ class _Live(SpanIds):
                 except ValueError:
                     self._leave()
             else:
+                _current_reset(elsewhere)
                 self._leave()
 
     def _begun_in(self, parent: SpanIds, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -387,14 +385,3 @@ def _decorated(function: F, dispatch: _SpanDispatch, metadata: dict[str, Any]) -
         return live
 
     return traced(function, dispatch, open_span)
-
-
-def failure_of(error: BaseException) -> dict[str, Any]:
-    """The metadata of a `*.exception` event."""
-    return {
-        "status": "error",
-        "kind": "error" if isinstance(error, Exception) else "exit",
-        "reason": message_of(error) or _WORDLESS.get(type(error).__name__, ""),
-        "error_type": type(error).__name__,
-        "stacktrace": "".join(traceback.format_exception(error)),
-    }

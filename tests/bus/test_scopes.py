@@ -144,6 +144,21 @@ def test_a_scope_that_ends_in_another_thread_does_not_change_that_threads() -> N
         assert here() == {"b": 2}
 
 
+def test_a_scope_that_ended_in_another_thread_is_in_no_scope_that_begins_later() -> None:
+    first, second = scope(a=1), scope(b=2)
+    with scope(c=3):
+        for each in (first, second):
+            each.__enter__()
+        for each in (first, second):
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(each.__exit__, None, None, None).result()
+
+        with scope(d=4):
+            assert here() == {"c": 3, "d": 4}
+        assert here() == {"c": 3}
+    assert here() == {}
+
+
 # --- carried ---
 
 

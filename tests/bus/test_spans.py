@@ -357,6 +357,31 @@ def test_a_span_that_ended_elsewhere_is_nobodys_parent(bus: Bus, heard: Heard) -
         assert heard.metadata_of("my.next.start")["parent_span_id"] == outer.span_id  # type: ignore[attr-defined]
 
 
+def test_a_span_that_ends_out_of_turn_or_elsewhere_has_its_own_ids_at_both_ends(bus: Bus) -> None:
+    ids: dict[str, tuple[str | None, str | None]] = {}
+
+    def note(name: str, measurements: Any, metadata: Any, config: Any) -> None:
+        event = Event.of(name, measurements, metadata)
+        ids[name] = (event.span_id, event.trace_id)
+
+    bus.attach_all("ids", note)
+
+    early, late, elsewhere = (span(f"my.{name}", bus=bus) for name in ("early", "late", "elsewhere"))
+    early.__enter__()
+    late.__enter__()
+    early.__exit__(None, None, None)  # before one that began inside it
+    elsewhere.__enter__()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(elsewhere.__exit__, None, None, None).result()
+    late.__exit__(None, None, None)
+
+    assert all(ids[f"my.{name}.start"] == ids[f"my.{name}.stop"] for name in ("early", "late", "elsewhere"))
+    assert len(set(ids.values())) == 3
+    with span("my.next", bus=bus):
+        pass
+    assert current_span.get() is None
+
+
 def test_a_span_that_ended_elsewhere_may_begin_again(bus: Bus, heard: Heard) -> None:
     mine = span("my.work", bus=bus)
     copy_context().run(mine.__enter__)
