@@ -107,6 +107,26 @@ def test_a_stamp_at_the_end_of_a_busy_run_may_be_as_old_as_its_begin() -> None:
     assert cut_of(script.events()).doubt_ns("compute") == (round(156.5 * MS), 0)
 
 
+@pytest.mark.parametrize(
+    ("transport", "busy", "less"),
+    [
+        ("AsyncHTTPTransport", [(20, 60)], 40),  # it was asked, or heard, so much later
+        ("AsyncHTTPTransport", [(10, 60), (61, 106)], 100),  # it may have been ready when it was asked for
+        ("AsyncPyqwestTransport", [(20, 60)], 0),  # threads of its own asked and heard
+    ],
+)
+def test_where_the_loop_itself_asks_its_busy_runs_delay_question_and_answer(
+    transport: str, busy: list[tuple[float, float]], less: float
+) -> None:
+    script = Script()
+    script.event("tinker.http.request.stop", 0, {}, {"path": "/api/v1/retrieve_future", "transport": transport})
+    script.call("sample", 1, family="sampling", compute=100)  # accepted at 7.5, ready at 107.5
+    for began, ended in busy:
+        script.busy(began, ended)
+
+    assert cut_of(script.events()).doubt_ns("compute") == (less * MS, 0)
+
+
 def test_a_stamp_at_the_end_of_a_stall_may_be_as_old_as_the_stalls_earliest_begin() -> None:
     script = Script()
     script.call("forward_backward", 0, compute=300)  # accepted at 6.5, ready at 306.5

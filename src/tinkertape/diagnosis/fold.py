@@ -15,7 +15,7 @@ from typing import Any
 from tinkertape.context import Event
 from tinkertape.diagnosis.connections import NOT_CONNECTED, TIMEOUTS
 from tinkertape.diagnosis.failures import operation_failure, program_failure
-from tinkertape.diagnosis.process import Process, insert
+from tinkertape.diagnosis.process import ON_LOOP, Process, insert
 from tinkertape.diagnosis.records import (
     Attempt,
     BusyRuns,
@@ -138,12 +138,14 @@ class Fold:
 
     def _http_end(self, process: Process, event: Event, at_ns: int) -> None:
         metadata = event.metadata
-        if metadata.get("operation_id") is None or metadata.get("path") in POLL_PATHS:
+        if metadata.get("path") in POLL_PATHS:
+            process.polls_on_loop = metadata.get("transport") == ON_LOOP
             return
-        began_ns = at_ns - _int(event.measurements.get("duration"))
+        if metadata.get("operation_id") is None:
+            return
         attempt = process.attempts.pop(metadata.get("http_id"), None)
         if attempt is None:
-            attempt = Attempt(began_ns, str(metadata.get("path") or ""))
+            attempt = Attempt(at_ns - _int(event.measurements.get("duration")), str(metadata.get("path") or ""))
             operation = _operation_of(process, event)
             if operation is not None:
                 _line_of_attempt(operation, event).attempts.append(attempt)
@@ -153,10 +155,9 @@ class Fold:
         attempt.starved_ns = _int(event.measurements.get("starved"))
         attempt.status_code = metadata.get("status_code")
         attempt.failed = event.name.endswith(".exception") or (attempt.status_code or 0) >= 400
-        attempt.connected = event.metadata.get("error_type") not in NOT_CONNECTED
+        attempt.connected = metadata.get("error_type") not in NOT_CONNECTED
         if not attempt.failed:
-            took_ns = (attempt.headers_ns or at_ns) - attempt.began_ns
-            process.round_trip_ns = min(took_ns, process.round_trip_ns or took_ns)
+            process.took((attempt.headers_ns or at_ns) - attempt.began_ns)
 
     def _poll_end(self, process: Process, event: Event, at_ns: int) -> None:
         began_ns = at_ns - _int(event.measurements.get("duration"))
@@ -174,6 +175,7 @@ class Fold:
             metadata.get("status_code"),
             _int(event.measurements.get("starved")),
             metadata.get("error_type") in TIMEOUTS,
+            process.polls_on_loop,
         )
         request = _request_of(process, event)
         if request is not None:
@@ -293,9 +295,6 @@ class Fold:
         exit_status = event.metadata.get("exit_status")
         process.exit_status = exit_status if isinstance(exit_status, int) else None
 
-    def _exception(self, process: Process, event: Event, at_ns: int) -> None:
-        process.failed(program_failure(event, at_ns))
-
 
 _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {
     "tinker.submit.start": Fold._submit_start,
@@ -322,7 +321,7 @@ _ACTIONS: Mapping[str, Callable[[Fold, Process, Event, int], None]] = {
     "tinker.session.create": Fold._session_create,
     "telemetry.session.start": Fold._session_start,
     "telemetry.session.stop": Fold._session_stop,
-    "telemetry.exception": Fold._exception,
+    "telemetry.exception": lambda _, process, event, at_ns: process.failed(program_failure(event, at_ns)),
 }
 
 

@@ -16,6 +16,7 @@ from tinkertape.diagnosis.connections import Connections
 from tinkertape.diagnosis.records import Attempt, BusyRuns, Claim, Failure, Operation, Pause, Request, Retry
 from tinkertape.diagnosis.waits import Wait, Waits
 
+ON_LOOP = "AsyncHTTPTransport"  # httpx's own: callbacks of the SDK's loop send and read; pyqwest has threads for it
 GIVEN_UP_KEPT = 256  # models
 FAILURES_KEPT = 1000  # a program may raise the same again and again, and say something else each time
 ALIKE, ALIKE_NS = 0.03, 10_000_000  # how far apart: stamps are late by some
@@ -61,6 +62,7 @@ class Process:
         self.pending_ns: int | None = None  # how long the service holds a poll that it answers as pending
         self.alike = Alike()
         self.round_trip_ns: int | None = None  # the shortest answer seen
+        self.polls_on_loop = False  # does the SDK's loop itself send and read what the polls are?
         self.given_up: dict[str, int] = {}  # by model: c0 of a call that was, while no later one has its result
         self.requests: dict[str, tuple[Operation, Request]] = {}
         self.claims: list[Claim] = []  # by w0
@@ -104,6 +106,10 @@ class Process:
         since = [later for later in self.training[began:] if later.model_id == operation.model_id]
         done = (at for at, later in enumerate(since) if later.ended_ns is not None and not later.given_up)
         return since[: next(done, len(since)) + 1]
+
+    def took(self, exchange_ns: int) -> None:
+        """So long took an exchange that was answered."""
+        self.round_trip_ns = min(exchange_ns, self.round_trip_ns or exchange_ns)
 
     @property
     def hold_ns(self) -> int | None:

@@ -28,6 +28,7 @@ class Poll:
     status_code: int | None = None
     starved_ns: int = 0  # how long the threads of the exchange waited for a processor: its stamps may be as late
     timed_out: bool = False  # it was given up, so nothing says until when the connection was whole
+    on_loop: bool = False  # the SDK's loop itself sent and read it: each busy run in between held it up
 
     @property
     def broken(self) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tinkertape.diagnosis.cut import Cut, Surroundings
 from tinkertape.diagnosis.parts import BEHIND, COMPUTE, QUEUE, RETRIEVE, Quality
 from tinkertape.diagnosis.records import Poll, Request
-from tinkertape.diagnosis.stamps import earliest
+from tinkertape.diagnosis.stamps import busy_ns, earliest
 
 SAME_HOLD = 0.01  # two polls this alike were both answered at the service's timeout (704 and 703 ms, §7.1)
 SAME_HOLD_NS = 4_000_000
@@ -228,6 +228,9 @@ def _doubt_ready(cut: Cut, waiting: Sequence[Poll], result: Poll, accepted: int,
     low, method = earliest(
         around.busy, around.stalls, ready, result.starved_ns, "the SDK's loop was busy when it was ready"
     )
+    busy = busy_ns(around.busy, result.began_ns, ready) if result.on_loop else 0
+    if busy:
+        low = min(low, ready - busy - result.starved_ns)
     after_error = bool(waiting) and _is_unknown(waiting[-1])
     if waiting and waiting[-1].paused is not None:
         pass  # where in that interval it was ready is the doubt about the pause's end
@@ -235,7 +238,9 @@ def _doubt_ready(cut: Cut, waiting: Sequence[Poll], result: Poll, accepted: int,
         low, method = (low, method) if _was_held(result, around) else (pending, ERRORS)
     elif _at_the_timeout(waiting, result, around.hold_ns):
         low, method = pending, "the service answers at its timeout"
-    elif result.held_ns <= max(AT_ONCE * around.round_trip_ns + AT_ONCE_NS, _unasked_ns(waiting, result, accepted)):
+    elif result.held_ns - busy <= max(
+        AT_ONCE * around.round_trip_ns + AT_ONCE_NS, _unasked_ns(waiting, result, accepted)
+    ):
         low, method = pending, "the last poll was answered at once"
     cut.doubt(COMPUTE, RETRIEVE, max(low, pending), ready, ready, "bounded", method)
 
