@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,23 @@ def test_a_run_is_replayed_into_metrics(tinkertape: Run, directory: Path, target
     assert said in done.stdout, done.stdout
 
 
+def test_a_run_is_replayed_to_statsd_and_what_was_sent_is_told(tinkertape: Run, directory: Path) -> None:
+    script = directory.parent / "retries.py"
+    script.write_text('import tinkertape; tinkertape.execute("tinker.retry", {"attempt": 1}, {"error_type": "Busy"})')
+    assert tinkertape("run", "-q", "--name", "measured", str(script)).returncode == 0
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(30)
+        address = f"127.0.0.1:{daemon.getsockname()[1]}"
+        done = tinkertape("replay", "measured", "--to", "statsd", "--address", address)
+        lines = daemon.recv(65_536).decode().splitlines()
+
+    assert done.returncode == 0, done.stderr
+    assert "tinker.retry.count.Busy:1|c" in lines
+    assert done.stderr == f"{len(lines)} values sent to {address}\n"
+
+
 def test_a_long_replay_shows_how_far_it_is(tinkertape: Run, directory: Path) -> None:
     record(directory, "long", 60_000)
 
@@ -116,6 +134,8 @@ def test_damaged_lines_are_counted_and_the_rest_is_replayed(tinkertape: Run, dir
         ("replay", "last", "--to", "log", "--speed", "0"),
         ("replay", "last", "--to", "log", "--speed", "nan"),
         ("replay", "nothing", "--to", "log"),
+        ("replay", "last", "--to", "log", "--address", "127.0.0.1:8125"),
+        ("replay", "last", "--to", "statsd", "--address", "8125"),
         ("tape", "verify", "nothing"),
         ("tape", "verify"),
     ],

@@ -27,6 +27,8 @@ from tinkertape.tape.forms import open_stored
 
 LONG = 50_000  # lines; of a longer tape the progress is shown
 CHUNK = 1 << 20  # bytes
+STATSD = ("127.0.0.1", 8125)
+SENDING_S = 10.0  # for the last packets to it
 
 
 @contextlib.contextmanager
@@ -47,6 +49,20 @@ def to_prometheus(bus: Bus) -> Iterator[None]:
     with PrometheusReporter(default(), bus=bus) as reporter:
         yield
         sys.stdout.write(reporter.text())
+
+
+@contextlib.contextmanager
+def to_statsd(bus: Bus, address: tuple[str, int] = STATSD) -> Iterator[None]:
+    """The usual metrics to a StatsD daemon, as if they were of now: it knows no other time."""
+    from tinkertape.metrics import StatsDReporter, default  # noqa: PLC0415  only what is asked for is loaded
+
+    host, port = address
+    with StatsDReporter(default(), bus=bus, host=host, port=port) as reporter:
+        yield
+        reporter.close(SENDING_S)
+    ledger = reporter.ledger()
+    lost = "".join(f", {number} lost: {reason}" for reason, number in ledger.dropped.items())
+    talk().print(Text(f"{ledger.sent} values sent to {host}:{port}{lost}"))
 
 
 @contextlib.contextmanager
@@ -81,6 +97,7 @@ class _TapeTime(logging.Formatter):
 TARGETS: dict[str, Callable[[Bus], AbstractContextManager[None]]] = {
     "console": to_console,
     "prometheus": to_prometheus,
+    "statsd": to_statsd,
     "log": to_log,
 }
 
@@ -91,25 +108,45 @@ def _number(context: click.Context, parameter: click.Parameter, speed: float | N
     return speed
 
 
+def _host_and_port(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    if context.params["target"] != "statsd":
+        raise click.BadParameter("only --to statsd sends to one", ctx=context, param=parameter)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise click.BadParameter(f"{text!r} is no host:port", ctx=context, param=parameter)
+    return host.strip("[]"), int(port)
+
+
 @click.command()
 @run_argument(required=True)
-@click.option("--to", "target", required=True, type=click.Choice(list(TARGETS)), help="Who shall see the events again.")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    type=click.Choice(list(TARGETS)),
+    is_eager=True,
+    help="Who shall see the events again.",
+)
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
     callback=_number,
     help="1 is as fast as it was; without it nothing waits.",
 )
-def command(run: str, target: str, speed: float | None) -> int:
-    """Execute the events of a run again, for a reporter: a table, Prometheus's text, or a log.
+@click.option("--address", callback=_host_and_port, help="Of StatsD, as host:port; else 127.0.0.1:8125.")
+def command(run: str, target: str, speed: float | None, address: tuple[str, int] | None) -> int:
+    """Execute the events of a run again, for a reporter: a table, Prometheus's text, StatsD, or a log.
 
     \b
     tinkertape replay last --to console
     tinkertape replay last --to log --speed 10
     """
     tape, bus = tape_named(run), Bus()
+    reporter = TARGETS[target](bus) if address is None else to_statsd(bus, address)
     try:
-        with TARGETS[target](bus), contextlib.suppress(KeyboardInterrupt), _progress(tape, bus, target):
+        with reporter, contextlib.suppress(KeyboardInterrupt), _progress(tape, bus, target):
             replay(tape, bus, speed=speed)
     except ModuleNotFoundError as error:
         raise click.ClickException(str(error)) from error
