@@ -80,10 +80,11 @@ class SpanIds:
     next one would keep them all.
     """
 
-    __slots__ = ("_own", "_trace")
+    __slots__ = ("_astray", "_own", "_trace")
 
     _own: str
     _trace: tuple[str, bool]
+    _astray: tuple[str, tuple[str, bool], SpanIds | None]  # of one that ended elsewhere: its ids, the span before it
 
     @property
     def span_id(self) -> str:
@@ -126,6 +127,34 @@ class SpanIds:
         span = SpanIds()
         span._trace, span._own = (trace_id, sampled), span_id
         return span
+
+
+class Astray(SpanIds):
+    """A span that ended in another context than it began in, where it still is the current one."""
+
+    __slots__ = ()
+
+    @property
+    def span_id(self) -> str:
+        return self._astray[0]
+
+    @property
+    def trace(self) -> tuple[str, bool]:
+        return self._astray[1]
+
+
+def go_astray(span: SpanIds, into: type[Astray], before: SpanIds | None) -> None:
+    """It is over, and may still be a current one; the next one that begins there finds no ids, and looks."""
+    span._astray = span.span_id, span.trace, before
+    span.__class__ = into
+    del span._own, span._trace
+
+
+def living(span: SpanIds | None) -> SpanIds | None:
+    """The span itself, or the one before those that ended elsewhere."""
+    while isinstance(span, Astray):
+        span = span._astray[2]
+    return span
 
 
 _making = threading.RLock()  # a signal's handler may come while its thread holds it

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from tinkertape.bus import Attachment, Bus, Call, Dispatch, default_bus, prefix_name
-from tinkertape.context import SpanIds, current_span, making
+from tinkertape.context import Astray, SpanIds, current_span, go_astray, living, making
 from tinkertape.exception_record import failure_of as failure_of
 from tinkertape.traced import traced
 
@@ -136,7 +136,7 @@ class _Live(SpanIds):
     Written for speed (benchmarks/bench_bus.py): it has no `__init__`, which would cost a call from C into Python.
     """
 
-    __slots__ = ("_added", "_again", "_astray", "_began_ns", "_carried", "_dispatch", "_metadata", "_token")
+    __slots__ = ("_added", "_again", "_began_ns", "_carried", "_dispatch", "_metadata", "_token")
 
     _dispatch: _SpanDispatch
     _metadata: dict[str, Any]  # as given
@@ -145,7 +145,6 @@ class _Live(SpanIds):
     _token: Token[SpanIds | None] | None  # None: it has not begun
     _began_ns: int
     _again: dict[_Live, None]  # what it began as again, and goes on; not there before
-    _astray: tuple[str, tuple[str, bool], SpanIds | None]  # of one that ended elsewhere: its ids, the span before it
 
     def __enter__(self) -> _Live:
         if self._token is not None:
@@ -215,13 +214,13 @@ class _Live(SpanIds):
 
     def _begun_in(self, parent: SpanIds, metadata: dict[str, Any]) -> dict[str, Any]:
         """What its start tells inside this span; one that ended elsewhere gives its place to the one before it."""
-        living = _living(parent)
-        if living is not parent:
-            _current_set(living)
-        if living is None:
+        alive = living(parent)
+        if alive is not parent:
+            _current_set(alive)
+        if alive is None:
             return metadata
-        self._trace = living.trace
-        return {**metadata, "parent_span_id": living.span_id}
+        self._trace = alive.trace
+        return {**metadata, "parent_span_id": alive.span_id}
 
     def _begin_again(self) -> _Live:
         """What begins now, inside it, after it, or elsewhere meanwhile, is one more span."""
@@ -273,14 +272,8 @@ class _Live(SpanIds):
                 current._token = token
                 return
             current = _before(current._token)
-        if current is None and token not in (None, _ENDED):
-            self._go_astray(token)
-
-    def _go_astray(self, token: Token[SpanIds | None] | None) -> None:
-        """It ended in another context than it began in; the next one that begins there finds no ids, and looks."""
-        self._astray = self.span_id, self.trace, _before(token)
-        self.__class__ = _Astray
-        del self._own, self._trace
+        if current is not self and token not in (None, _ENDED):
+            go_astray(self, _Astray, _before(token))
 
     def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
         """Give the end more measurements and metadata; `duration` and `monotonic_time` stay the span's own."""
@@ -300,29 +293,14 @@ class _Live(SpanIds):
         return _decorated(function, self._dispatch, self._metadata)
 
 
-class _Astray(_Live):
-    """A span that ended in another context than it began in, where it still is the current one."""
+class _Astray(Astray, _Live):
+    """One of ours that ended elsewhere."""
 
     __slots__ = ()
 
     def _leave(self) -> None:
         if _current_get() is self:
-            _current_set(_living(self))
-
-    @property
-    def span_id(self) -> str:
-        return self._astray[0]
-
-    @property
-    def trace(self) -> tuple[str, bool]:
-        return self._astray[1]
-
-
-def _living(span: SpanIds | None) -> SpanIds | None:
-    """The span itself, or the one before those that ended elsewhere."""
-    while isinstance(span, _Astray):
-        span = span._astray[2]
-    return span
+            _current_set(living(self))
 
 
 class _Unheard(msgspec.Struct, eq=False, gc=False):

@@ -13,7 +13,7 @@ import re
 from types import TracebackType
 from typing import Self
 
-from tinkertape.context import SpanIds, current_span
+from tinkertape.context import Astray, SpanIds, current_span, go_astray, living
 
 _FORM = re.compile(
     r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?\Z",
@@ -27,7 +27,7 @@ def traceparent() -> str | None:
 
     None outside of any span that is listened to, unless a `traceparent` came in: that goes on as it came.
     """
-    span = current_span.get()
+    span = living(current_span.get())
     if span is None:
         return None
     trace_id, sampled = span.trace
@@ -74,4 +74,7 @@ class scope_from:
     ) -> None:
         here = current_span.get()
         if here in self._before:
-            current_span.set(self._before.pop(here))
+            current_span.set(living(self._before.pop(here)))
+        elif self._before:  # it ends out of turn, by a generator left in its midst, or in another task or thread
+            here, before = self._before.popitem()
+            go_astray(here, Astray, before)

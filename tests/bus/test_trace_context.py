@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -126,6 +127,32 @@ def test_one_object_may_be_entered_by_several_tasks_and_inside_itself(bus: Bus, 
         return await asyncio.gather(*(answer() for _ in range(3)))
 
     assert asyncio.run(main()) == [{HEADER, None}] * 3
+
+
+def test_what_ends_out_of_turn_or_elsewhere_leaves_no_trace_behind(bus: Bus, heard: Heard) -> None:
+    inside, remote, around = span("my.inside", bus=bus), scope_from(HEADER), span("my.around", bus=bus)
+
+    remote.__enter__()
+    inside.__enter__()
+    remote.__exit__(None, None, None)
+    inside.__exit__(None, None, None)
+    assert traceparent() is None
+
+    around.__enter__()
+    remote.__enter__()
+    around.__exit__(None, None, None)
+    remote.__exit__(None, None, None)
+    assert traceparent() is None
+
+    remote.__enter__()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(remote.__exit__, None, None, None).result()
+    assert traceparent() is None
+
+    with span("my.next", bus=bus):
+        pass
+    assert "parent_span_id" not in heard.metadata_of("my.next.start")
+    assert current_span.get() is None
 
 
 def test_a_trace_that_came_in_is_carried_into_a_thread(bus: Bus) -> None:
