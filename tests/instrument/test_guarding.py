@@ -43,7 +43,7 @@ def watched() -> Iterator[Events]:
         (operations, "Operation", "instrument.tinker.call"),
         (endings, "_measured", "instrument.tinker.done"),
         (operations, "argument_counts", "instrument.tinker.arguments"),
-        (endings, "result_counts", "instrument.tinker.results"),
+        (endings, "names_and_counts", "instrument.tinker.results"),
         (submissions, "_begin", "instrument.tinker.submit"),
         (attempts, "route_of", "instrument.tinker.send"),
         (polls, "_measured", "instrument.tinker.poll"),

@@ -230,7 +230,7 @@ def operation() -> flight.Operation:
     """A call that is under way, made by hand."""
     events = operation_events("training", "optim_step")
     made = flight.Operation("optim_step", events, 0, threading.get_ident(), is_coroutine=False)
-    waits.watch()
+    waits.watch(threading.get_ident())
     return made
 
 
@@ -249,7 +249,7 @@ def test_what_a_thread_holds_is_let_go_of_at_once(heard: Events) -> None:
     def work() -> None:
         batch = Batch()
         kept.append(weakref.ref(batch))
-        waits.watch()
+        waits.watch(threading.get_ident())
         block(threading.Event(), 40 * MS)
 
     kept: list[weakref.ref[Batch]] = []

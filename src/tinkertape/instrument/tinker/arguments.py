@@ -11,9 +11,10 @@ from typing import Any
 from tinkertape.instrument.tinker.base_models import base_model_of
 from tinkertape.instrument.tinker.futures import instance_dict
 
-_NAMED = {
+NAMED = {
     "forward": {"loss_fn": 1},
     "forward_backward": {"loss_fn": 1},
+    "forward_backward_custom": {"loss_fn": 1},
     "create_lora_training_client": {"base_model": 0},
     "create_training_client_from_state": {"base_model": 1},
     "create_training_client_from_state_with_optimizer": {"base_model": 1},
@@ -42,12 +43,10 @@ def client_metadata(client: object) -> dict[str, Any]:
 
 
 def argument_names(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, str]:
-    """The arguments that are names: of a loss function, of a base model."""
-    if operation not in _NAMED and operation != "forward_backward_custom":
-        return {}
-    named = {name: argument(args, kwargs, position, name) for name, position in _NAMED.get(operation, {}).items()}
+    """The arguments that are names, of an operation that has any: of a loss function, of a base model."""
+    named = {name: argument(args, kwargs, position, name) for name, position in NAMED[operation].items()}
     if operation == "forward_backward_custom":
-        loss_fn = argument(args, kwargs, 1, "loss_fn")
+        loss_fn = named["loss_fn"]
         named["loss_fn"] = getattr(loss_fn, "__name__", None) or instance_dict(loss_fn).get("name")
     return {name: value for name, value in named.items() if isinstance(value, str)}
 

@@ -21,38 +21,37 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any
 
+import msgspec
+
 from tinkertape.events import CLAIM
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import endings, loop, waits
 from tinkertape.instrument.tinker.flight import Operation
-from tinkertape.instrument.tinker.futures import concurrent_future, instance_dict, layers
+from tinkertape.instrument.tinker.futures import layers
 from tinkertape.spans import failure_of
 
 _TAG = "_tinkertape_operation"
 _MACHINERY = ("asyncio", "concurrent.futures", "tinker")  # packages that hand a result on, and do not wait for it
 
-_numbers = itertools.count(1)
 _claimable: tuple[type, ...] = ()
 _claimed: ContextVar[Operation | None] = ContextVar("tinkertape_claimed", default=None)
 # a thread waits for it here: what the SDK awaits on its loop on this wait's behalf (up to 0.36) is no second claim
 
 
-class Claim:
+class Claim(msgspec.Struct, eq=False):
     """One wait under way."""
 
-    ended_ns = used_ns = 0  # the second of the thread's processor time
-
-    def __init__(self, operation: Operation, future: Future[Any] | None) -> None:
-        running = asyncio._get_running_loop()
-        self.operation = operation
-        self.future = future  # held no longer than the wait itself holds it
-        self.thread = threading.get_ident()
-        self.id = next(_numbers)
-        self.loop = None if running is None else id(running)
-        self.cpu_ns = time.thread_time_ns()
-        self.began_ns = time.perf_counter_ns()
-        self.began_at_ns = time.time_ns()
+    operation: Operation
+    future: Future[Any] | None  # held no longer than the wait itself holds it
+    thread: int
+    loop: int | None
+    cpu_ns: int  # of processor time that the thread had used
+    began_ns: int
+    began_at_ns: int
+    id: int = msgspec.field(default_factory=itertools.count(1).__next__)
+    ended_ns: int = 0
+    used_ns: int = 0  # of processor time, while it lasted
 
     def metadata(self) -> dict[str, Any]:
         """What its events say of it."""
@@ -75,12 +74,11 @@ def _no_longer(future_class: type) -> None:
 
 def tag(operation: Operation, future: object, innermost: Future[Any] | None) -> None:
     """Mark what a public call returned, and the raw future inside, so that waiting is a claim of this operation."""
-    for layer in layers(future):
-        if isinstance(layer, _claimable):
-            instance_dict(layer)[_TAG] = operation
-            break
+    outermost = future if isinstance(future, _claimable) else _claimable_in(future)
+    if outermost is not None:
+        vars(outermost)[_TAG] = operation, innermost
     if innermost is not None:
-        instance_dict(innermost)["result"] = functools.partial(_raw_result, weakref.ref(innermost), operation)
+        vars(innermost)["result"] = functools.partial(_raw_result, weakref.ref(innermost), operation)
 
 
 def _watched_result(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,7 +117,7 @@ def _watched_result_async(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def result_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if _TAG not in instance_dict(self):  # the SDK's own await: not a frame more
+        if _TAG not in vars(self):  # the SDK's own await: not a frame more
             return original(self, *args, **kwargs)
         return claimed(self, args, kwargs)
 
@@ -145,14 +143,18 @@ def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeo
 
 def is_claimable(future: object) -> bool:
     """Is a wait on this object seen, once it is tagged?"""
-    return any(isinstance(layer, _claimable) for layer in layers(future))
+    return _claimable_in(future) is not None
+
+
+def _claimable_in(future: object) -> Any:
+    return next((layer for layer in layers(future) if isinstance(layer, _claimable)), None)
 
 
 @guard("instrument.tinker.claim")
 def begin(operation: Operation, future: Future[Any]) -> Claim | None:
     """A wait begins here that no object of ours sees: the SDK awaits the raw future inside the user's own task."""
     loop.watch_running("user")
-    return _told(Claim(operation, future))
+    return _begun(operation, future)
 
 
 def end(claim: Claim, error: BaseException | None) -> None:
@@ -165,20 +167,31 @@ def end(claim: Claim, error: BaseException | None) -> None:
 
 @guard("instrument.tinker.claim")
 def _began(future: object) -> Claim | None:
-    operation = instance_dict(future).get(_TAG)
-    if operation is None or not _claimable or _claimed.get() is operation:
+    tagged = vars(future).get(_TAG)
+    if tagged is None or not _claimable:
         return None
-    return _told(Claim(operation, concurrent_future(future)))
+    operation, innermost = tagged
+    return None if _claimed.get() is operation else _begun(operation, innermost)
 
 
 @guard("instrument.tinker.claim")
 def _began_raw(operation: Operation, future: Future[Any]) -> Claim | None:
-    return _told(Claim(operation, future)) if _claimable else None
+    return _begun(operation, future) if _claimable else None
 
 
-def _told(claim: Claim) -> Claim:
-    waits.watch()
-    waits.cover(claim.thread)
+def _begun(operation: Operation, future: Future[Any] | None) -> Claim:
+    running = asyncio._get_running_loop()
+    thread = threading.get_ident()
+    waits.cover(thread)
+    claim = Claim(
+        operation,
+        future,
+        thread,
+        None if running is None else id(running),
+        time.thread_time_ns(),
+        time.perf_counter_ns(),
+        time.time_ns(),
+    )
     if CLAIM.start.handlers:
         CLAIM.start.tell(_start, claim)
     return claim

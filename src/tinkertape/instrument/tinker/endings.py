@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +20,7 @@ from tinkertape.instrument.tinker.base_models import remember
 from tinkertape.instrument.tinker.failures import failure_and_fault
 from tinkertape.instrument.tinker.flight import Operation
 from tinkertape.instrument.tinker.futures import instance_dict
-from tinkertape.instrument.tinker.results import result_counts, result_names
+from tinkertape.instrument.tinker.results import names_and_counts
 
 
 def done(operation: Operation, future: Future[Any], at_ns: int | None = None) -> None:
@@ -77,9 +77,12 @@ def failed(operation: Operation, now_ns: int, error: BaseException | None) -> No
 
 
 def _tell_future(operation: Operation, now_ns: int, future: Future[Any]) -> None:
-    if future.cancelled():
+    try:
+        error = future.exception()
+    except CancelledError:
         _tell_failure(operation, now_ns, None)
-    elif (error := future.exception()) is not None:
+        return
+    if error is not None:
         _tell_failure(operation, now_ns, error)
     else:
         _tell_success(operation, now_ns, Future.result(future))  # the class's: the instance's is our claim
@@ -100,12 +103,10 @@ def _tell_success(operation: Operation, now_ns: int, result: Any) -> None:
 
 @guard("instrument.tinker.results")
 def _describe_result(operation: Operation, result: Any) -> None:
-    held = instance_dict(result)
-    names = result_names(held)
+    names, operation.result_counts = names_and_counts(instance_dict(result))
     operation.result_names = names
     if "model_id" in names or "sampling_session_id" in names:
         remember(names, operation.metadata.get("base_model"))
-    operation.result_counts = result_counts(held)
 
 
 @guard("instrument.tinker.done")

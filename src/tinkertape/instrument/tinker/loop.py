@@ -23,7 +23,7 @@ from tinkertape.instrument.tinker.flight import was_in_flight
 
 BUSY_MIN_NS = 5_000_000
 HELD_MIN_NS = 50_000_000  # a busy run so long is a stall
-UNKNOWN_NS = 1 << 62  # not yet: no run since then is long
+ASLEEP_NS = 1 << 62  # it asks its selector, or is not known to run: no run since then is long
 HELD_MAX = 64  # of them wait to be told
 Owner = Literal["sdk", "user"]
 
@@ -61,7 +61,7 @@ class Watched:
         self.thread = thread  # its ident
         self.owner: Owner = owner
         here = thread == threading.get_ident()  # elsewhere it is unknown what it does
-        self.woke_ns = time.perf_counter_ns() if here else None  # None: it asks its selector
+        self.woke_ns = time.perf_counter_ns() if here else ASLEEP_NS
         self.stopped = False  # it ran no more for a while: nobody held it
         self.held: deque[tuple[int, int]] = deque(maxlen=HELD_MAX)  # begin and end of long busy runs
         self.seen_ns = 0  # begin of the busy run that `stack` was taken in
@@ -73,7 +73,8 @@ class Watched:
         if loop is None or not loop.is_running():
             self.stopped = True
             return None
-        return self.woke_ns
+        woke_ns = self.woke_ns
+        return None if woke_ns == ASLEEP_NS else woke_ns
 
     def metadata(self) -> dict[str, Any]:
         return {"loop": self.loop_id, "owner": self.owner}
@@ -90,11 +91,7 @@ watched: dict[int, Watched] = {}  # by id of the selector
 
 def any_busy(now_ns: int, since_ns: int) -> bool:
     """Has any loop run callbacks for so long, or had before? A glance: one that has ended looks busy, too."""
-    for state in tuple(watched.values()):
-        woke_ns = state.woke_ns
-        if state.held or (woke_ns is not None and now_ns - woke_ns >= since_ns):
-            return True
-    return False
+    return any(state.held or now_ns - state.woke_ns >= since_ns for state in tuple(watched.values()))
 
 
 def _forget(selector_id: int) -> None:
@@ -143,19 +140,17 @@ def forget_sdk_threads() -> None:
 
 def _watched_select(selector: Any, state: Watched) -> Any:
     original, now_ns = selector.select, time.perf_counter_ns
-    woke_ns = UNKNOWN_NS if state.woke_ns is None else state.woke_ns
 
     def select(timeout: float | None = None) -> Any:  # some ten times a request
-        nonlocal woke_ns
         asked_ns = now_ns()
-        if asked_ns - woke_ns >= BUSY_MIN_NS:
-            _tell(state, woke_ns, asked_ns)
+        if asked_ns - state.woke_ns >= BUSY_MIN_NS:
+            _tell(state, state.woke_ns, asked_ns)
         if timeout == 0:  # it does not sleep
-            state.woke_ns = woke_ns = asked_ns
+            state.woke_ns = asked_ns
             return original(timeout)
-        state.woke_ns = None
+        state.woke_ns = ASLEEP_NS
         ready = original(timeout)
-        state.woke_ns = woke_ns = now_ns()
+        state.woke_ns = now_ns()
         return ready
 
     return select

@@ -19,7 +19,7 @@ from typing import Any
 from tinkertape.events import SpanEvents
 from tinkertape.guard import guard
 from tinkertape.instrument.tinker import claims, content, endings, waits
-from tinkertape.instrument.tinker.arguments import argument_counts, argument_names, client_metadata
+from tinkertape.instrument.tinker.arguments import NAMED, argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, current_operation
 from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, instance_dict, is_future
 
@@ -41,7 +41,6 @@ def began(
     operation = Operation(name, events, began_ns, thread, is_coroutine=is_coroutine)
     token = current_operation.set(operation)
     _describe(operation, client, args, kwargs)
-    waits.watch()
     metadata = operation.metadata
     metadata["thread"] = thread
     metadata["thread_name"] = threading.current_thread().name
@@ -51,8 +50,10 @@ def began(
         events.start.tell(_start, operation)
     if content.is_wanted:
         content.tell_arguments(operation, args, kwargs)
-    if not is_coroutine:
-        waits.cover(operation.called_by)
+    if is_coroutine:
+        waits.watch(thread)
+    else:
+        waits.cover(thread)
     return operation, token
 
 
@@ -65,8 +66,9 @@ def _start(operation: Operation) -> tuple[dict[str, Any], dict[str, Any]]:
 def _describe(operation: Operation, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Count what is handed over; an argument of an unknown kind costs the counts, and not the operation."""
     operation.metadata |= client_metadata(client)
-    operation.metadata |= argument_names(operation.name, args, kwargs)
-    operation.measured |= argument_counts(operation.name, args, kwargs)
+    if operation.name in NAMED:
+        operation.metadata |= argument_names(operation.name, args, kwargs)
+    operation.measured = argument_counts(operation.name, args, kwargs)
 
 
 @guard("instrument.tinker.leave")  # a place of its own: what was entered is left, even when nothing is entered any more

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from tinkertape.events import REQUEST, RESULT_READY
@@ -63,15 +63,20 @@ def _done(request: Request, future: Future[Any]) -> None:
         return
     if request.pause is not None:
         queue.observe(request, None, None, now, finished=True)
-    if future.cancelled():
-        error: BaseException | None = None
-    else:
+    try:
         error = future.exception()
-        if error is None:
-            _ready(request, now)
-            return
-        if type(error).__name__ == "RetryableException":
-            submissions.promise_expired(request.submission, now, "RetryableException", 410)
+    except CancelledError:
+        _failed(request, now, None)
+        return
+    if error is None:
+        _ready(request, now)
+        return
+    if type(error).__name__ == "RetryableException":
+        submissions.promise_expired(request.submission, now, "RetryableException", 410)
+    _failed(request, now, error)
+
+
+def _failed(request: Request, now: int, error: BaseException | None) -> None:
     if REQUEST.exception.handlers:
         REQUEST.exception.execute(
             _measured(request, now),

@@ -16,39 +16,45 @@ _DECLARED = frozenset(operation_events("training", "forward_backward").stop.meas
     operation_events("training", "forward_backward").stop.metadata
 )
 
+_NAMES = {"model_id": "model_id", "sampling_session_id": "_sampling_session_id"}
 
-def result_counts(held: Mapping[str, Any]) -> dict[str, float | int]:
-    """Measurements of the end of a call, from what its result holds."""
-    counts: dict[str, float | int] = {}
+
+def names_and_counts(held: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float | int]]:
+    """Metadata and measurements of the end of a call, from what its result holds: why each sequence ended, which model
+    or sampler came out; metrics and tokens.
+    """
+    sequences = held.get("sequences")
+    if sequences is not None:
+        return _of_sequences(sequences, held.get("prompt_cache_hit_tokens"))
+    names = {key: value for key, attribute in _NAMES.items() if isinstance(value := held.get(attribute), str)}
     metrics = held.get("metrics")
-    if metrics is not None and isinstance(metrics, Mapping):
-        for name, value in metrics.items():
-            if isinstance(value, float | int) and name not in _DECLARED:
-                counts[name] = value
-    sequences = held.get("sequences")
-    if sequences is not None:
-        counts["sampled_tokens"] = sum(len(tokens) for s in sequences if (tokens := tokens_of(s)) is not None)
-        cached = held.get("prompt_cache_hit_tokens")
-        if isinstance(cached, int):
-            counts["cache_hit_tokens"] = cached
-    return counts
+    if not isinstance(metrics, Mapping):
+        return names, {}
+    counted = {
+        name: value for name, value in metrics.items() if isinstance(value, float | int) and name not in _DECLARED
+    }
+    return names, counted
 
 
-def result_names(held: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata of the end of a call: why each sequence ended, which model or sampler came out."""
-    names: dict[str, Any] = {}
-    sequences = held.get("sequences")
-    if sequences is not None:
-        names["stop_reasons"] = [str(instance_dict(sequence).get("stop_reason")) for sequence in sequences]
-    for key, attribute in (("model_id", "model_id"), ("sampling_session_id", "_sampling_session_id")):
-        if isinstance(value := held.get(attribute), str):
-            names[key] = value
-    return names
+def _of_sequences(sequences: Any, cached: Any) -> tuple[dict[str, Any], dict[str, float | int]]:
+    tokens, reasons = 0, []
+    for sequence in sequences:
+        held = instance_dict(sequence)
+        reasons.append(str(held.get("stop_reason")))
+        found = _tokens_in(held)
+        tokens += 0 if found is None else len(found)
+    counts: dict[str, float | int] = {"sampled_tokens": tokens}
+    if isinstance(cached, int):
+        counts["cache_hit_tokens"] = cached
+    return {"stop_reasons": reasons}, counts
 
 
 def tokens_of(sequence: Any) -> Any:
     """The sequence's own array or list of tokens; None where it has none."""
-    held = instance_dict(sequence)
+    return _tokens_in(instance_dict(sequence))
+
+
+def _tokens_in(held: Mapping[str, Any]) -> Any:
     for attribute in ("tokens_np", "_tokens_list", "tokens"):
         if (tokens := held.get(attribute)) is not None:
             return tokens

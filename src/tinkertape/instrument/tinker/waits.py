@@ -81,9 +81,8 @@ _left = 0  # how often one left its last one; a count that is lost does no harm
 _uncovered_ns: dict[int, int] = {}  # when it left the last one: what it does since then began after
 
 
-def watch() -> None:
+def watch(thread: int) -> None:
     """The calling thread uses the SDK, and something may be in flight."""
-    thread = threading.get_ident()
     if thread not in _watched:
         _watched[thread] = threading.current_thread().name
     if _sampler.is_asleep:
@@ -91,8 +90,9 @@ def watch() -> None:
 
 
 def cover(thread: int) -> None:
-    """A claim or a public call tells of this thread's wait from now on."""
+    """A claim or a public call tells of the calling thread's wait from now on."""
     _covered[thread] = _covered.get(thread, 0) + 1
+    watch(thread)
 
 
 def uncover(thread: int) -> None:
