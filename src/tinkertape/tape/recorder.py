@@ -266,10 +266,9 @@ class Recorder:
         return encode_line(redacted_header(self.header))
 
     def _after_taking(self, chunk: list[Taken]) -> int:
-        large = sum(len(snapshot) for snapshot in chunk if len(snapshot) > LARGE)
-        if large:
+        if self._large_bytes:
             with self._large_lock:
-                self._large_bytes -= large
+                self._large_bytes -= sum(len(snapshot) for snapshot in chunk if len(snapshot) > LARGE)
         drops = sum(tally.value() for tally in list(self._drops.values()))
         new, self._drops_numbered = drops - self._drops_numbered, drops
         return new

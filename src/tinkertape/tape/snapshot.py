@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -108,12 +108,10 @@ class LineMaker:
     def _line_of_told(self, told: tuple[Any, ...], index: int) -> bytes:
         """The line of what a source of ours told: at once where its form is known, else by its snapshot."""
         monotonic_ns, name, severity, describe, subject, scope, span = told
-        measurements, metadata = describe(subject)
         ids = None if span is None else (span.trace_id, span.span_id)
-        parts = (monotonic_ns, name, severity, measurements, metadata, scope, ids, False)
+        parts = (monotonic_ns, name, severity, *describe(subject), scope, ids, False)
         try:
-            line = self._line_of_known(parts, index)
-            return line or self._line_of_flat(encode_snapshot(parts), index)
+            return self._line_of_known(index, *parts) or self._line_of_flat(encode_snapshot(parts), index)
         except UNENCODABLE:  # it told what it must not
             return self.line_of_any(encode_snapshot_slowly(parts), index)
 
@@ -123,11 +121,23 @@ class LineMaker:
             parts = _decode_flat(snapshot)
         except msgspec.ValidationError:
             return self.line_of_any(snapshot, index)
-        return self._line_of_known(parts, index, learns=True) or self.line_of_any(snapshot, index)
+        return self._line_of_known(index, *parts, learns=True) or self.line_of_any(snapshot, index)
 
-    def _line_of_known(self, parts: tuple[Any, ...], index: int, *, learns: bool = False) -> bytes:
+    def _line_of_known(
+        self,
+        index: int,
+        monotonic_ns: int,
+        name: str,
+        severity: str,
+        measurements: dict[str, Any] | None,
+        data: dict[str, Any] | None,
+        scope: dict[str, Any] | None,
+        span: Sequence[str] | None,
+        is_log: bool = False,
+        *,
+        learns: bool = False,
+    ) -> bytes:
         """The line of an event whose form is known, or becomes so; else nothing. What recording costs is spent here."""
-        monotonic_ns, name, severity, measurements, data, scope, span, is_log = parts
         if is_log:
             said, keys = _Said(name, data), tuple(data or _EMPTY)
         else:

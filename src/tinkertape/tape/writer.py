@@ -192,12 +192,15 @@ class Writer:
     def _take_chunk(self) -> int:
         """Make lines of the next events in the queue; how many there were. Under `_file_lock`."""
         chunk: list[Taken] = []
-        room = CHUNK_BYTES
+        take, room = self._queue.popleft, CHUNK_BYTES
         with contextlib.suppress(IndexError):  # empty, or emptied by a `close` that would wait no longer
-            while len(chunk) < CHUNK and room > 0:
-                snapshot = self._queue.popleft()
-                chunk.append(snapshot)
-                room -= len(snapshot)  # what was told is small
+            for _ in range(CHUNK):
+                taken = take()
+                chunk.append(taken)
+                if taken.__class__ is bytes:  # what was told is small
+                    room -= len(taken)
+                    if room <= 0:
+                        break
         first, self.taken = self.taken, self.taken + len(chunk)
         lines = self._lines(chunk, first)
         if len(lines) < len(chunk):
