@@ -9,8 +9,7 @@ Why none can (tests/tape/test_snapshot.py has every secret of the corpus beside 
 - quotes, brackets and commas are no part of a digit, so that two events of one form have a text where the other has
   one; no text of them has an escape, and no dict is inside another;
 - their keys are the same, letter by letter, and say nothing about their values;
-- a secret in a text needs one of the marks of `shapes` or of `texts`, and what is left of the mark would be there; of
-  one mark too little is left, so that it is looked for in each event itself (`RARE`).
+- a secret in a text needs one of the marks of `shapes` or of `texts`, and what is left of the mark would be there.
 
 Nothing is known where a user has added rules. Bounded; any thread: the worst of a race is an event looked through once
 more.
@@ -29,7 +28,6 @@ Scalar = str | int | float | bool | None
 Flat = Scalar | list[Scalar]
 
 HEX = b"0123456789abcdef"
-RARE = b"dapi"  # a mark of which as much is left as of "/api/", which stands in every exchange's path
 FORM_MAX = 4_096  # bytes of an event's form that is remembered
 FORMS_MAX = 1_024  # forms; a table that is full begins anew
 MET_MAX = 8_192
@@ -47,7 +45,7 @@ def _marks(*, anchored: bool) -> str:
     triggers = [
         word for shape in SHAPES if shape.pattern.pattern.startswith(START) is anchored for word in shape.triggers
     ]
-    return any_of(form_of(trigger.encode()).decode() for trigger in triggers if trigger.encode() != RARE)
+    return any_of(form_of(trigger.encode()).decode() for trigger in triggers)
 
 
 # a shape that begins at a word's beginning only: a letter before its mark is one before the secret, too

@@ -26,7 +26,7 @@ from msgspec import UNSET
 from tinkertape.config import event_id
 from tinkertape.guard import count_failure
 from tinkertape.redact import redact, redact_text
-from tinkertape.redact.known import HEX, RARE, Flat, known, learn
+from tinkertape.redact.known import HEX, Flat, known, learn
 from tinkertape.tape.format import KINDS, EventLine, encode_line, finite_words, timestamp
 from tinkertape.tape.rendering import safe_json
 
@@ -150,8 +150,7 @@ class LineMaker:
             said.trace_id, said.span_id = span
         encoded = _encode(said)
         form = encoded.translate(None, HEX)
-        is_known = known.get(form) == keys and RARE not in encoded
-        if not is_known and not (learns and _is_clean(form, keys, name, (measurements, data, scope))):
+        if known.get(form) != keys and not (learns and _is_clean(form, keys, name, (measurements, data, scope))):
             return b""
         kind = KINDS.get(name, "GENERIC_EVENT")
         frame = self._frames.get((kind, severity)) or self._frame(kind, severity)
