@@ -313,6 +313,22 @@ def test_a_broken_look_is_counted_and_the_sampler_stays_off(heard: Events, monke
     assert heard == []
 
 
+def test_where_the_system_gives_no_thread_the_call_goes_on_and_a_later_one_has_it(
+    heard: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    operation()
+    with monkeypatch.context() as few:
+        few.setattr(threading.Thread, "start", refused)
+        waits.watch(threading.get_ident())
+    assert failures() == {("instrument.tinker.waits", "RuntimeError"): 1}
+
+    waits.watch(threading.get_ident())
+    wait_until(lambda: len(named_threads()) == 1)
+
+
 # The arithmetic of samples; the times are the test's.
 
 JOIN, GET = "threading.Thread.join", "queue.Queue.get"

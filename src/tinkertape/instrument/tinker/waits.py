@@ -267,6 +267,7 @@ class _Sampler:
         self._is_over = False
         self.is_asleep = True
 
+    @guard(_PLACE)  # the system may give no thread
     def wake(self) -> None:
         """There may be something to see. Not worth a call while it looks."""
         if not THREAD_WAIT.handlers or not in_flight():
@@ -275,8 +276,9 @@ class _Sampler:
             if self._is_over:
                 return
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tinkertape-waits", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="tinkertape-waits", daemon=True)
+                thread.start()
+                self._thread = thread
         self._work.set()
 
     def stop(self) -> None:
