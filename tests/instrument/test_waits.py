@@ -319,10 +319,9 @@ def test_where_the_system_gives_no_thread_the_call_goes_on_and_a_later_one_has_i
     def refused(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    operation()
     with monkeypatch.context() as few:
         few.setattr(threading.Thread, "start", refused)
-        waits.watch(threading.get_ident())
+        operation()
     assert failures() == {("instrument.tinker.waits", "RuntimeError"): 1}
 
     waits.watch(threading.get_ident())
