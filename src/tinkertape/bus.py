@@ -67,8 +67,6 @@ class Listener(Protocol):
     def inform(self, handlers: tuple[Attachment, ...], execute: Dispatch) -> None:
         """Told when it begins to listen, and at every attach and detach that concerns it; holds the bus's lock."""
 
-    def __hash__(self) -> int: ...
-
 
 class Bus:
     """Carries events to handlers. The module's functions are the methods of one `Bus`, the default one.
@@ -85,7 +83,7 @@ class Bus:
         self.heard_by: dict[str, tuple[Attachment, ...]] = {}  # of the names that are in `_calls`
         self._calls: dict[Any, Call | None] = {}
         self.execute = _named_execute(self._calls, self.call_of, self.handler_failed)
-        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+        self._listeners: weakref.WeakValueDictionary[int, Listener] = weakref.WeakValueDictionary()  # by id
         self._failures = FailureLog()
         self.span_dispatch: dict[Any, Any] = {}  # prefix → what runs its three events; filled and read by `span`
         _buses.add(self)
@@ -180,9 +178,13 @@ class Bus:
         for name in names:
             self._calls.pop(name, None)
             self.heard_by.pop(name, None)
-        for listener in list(self._listeners):
+        for listener in self._living_listeners():
             if changed.hears(listener.name):
                 self._inform(listener)
+
+    def _living_listeners(self) -> list[Listener]:
+        references = self._listeners.valuerefs()  # in one go, as no iteration is: a signal's handler may add some
+        return [listener for reference in references if (listener := reference()) is not None]
 
     def call_of(self, event: str | Sequence[str]) -> Call | None:
         """What runs the handlers of an event now; whoever calls it guards it by `handler_failed`.
@@ -234,7 +236,7 @@ class Bus:
         listener lives.
         """
         with self._lock:
-            self._listeners.add(listener)
+            self._listeners[id(listener)] = listener
             self._inform(listener)
 
     def list_handlers(self, prefix: str | Sequence[str] = "") -> list[Handler]:
@@ -299,7 +301,7 @@ class Bus:
         if not was_free:
             self._calls.clear()
             self.heard_by.clear()
-            for listener in list(self._listeners):
+            for listener in self._living_listeners():
                 self._inform(listener)
 
 
