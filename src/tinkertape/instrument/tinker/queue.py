@@ -27,10 +27,10 @@ def observe(
     if pause is not None and reason == pause.reason:
         pause.last_ns, pause.last_late_ns = at_ns, late_ns
         return
+    since = request.answered_ns or request.accepted_ns or request.began_ns or at_ns
     if pause is not None:
-        _resumed(request, pause, at_ns)
+        _resumed(request, pause, at_ns, at_ns if reason is None else since)
     if reason is not None:
-        since = request.answered_ns or request.accepted_ns or request.began_ns or at_ns
         _paused(request, Pause(reason, text, since, at_ns, at_ns, request.late_ns, late_ns))
 
 
@@ -42,15 +42,16 @@ def _paused(request: Request, pause: Pause) -> None:
         QUEUE_PAUSE.execute({"monotonic_time": pause.seen_ns, "since": pause.since_ns}, _metadata(request, pause))
 
 
-def _resumed(request: Request, pause: Pause, at_ns: int) -> None:
+def _resumed(request: Request, pause: Pause, at_ns: int, ended_ns: int) -> None:
+    """An answer at `at_ns` says so; where another pause follows, that one has the interval since the answer before."""
     request.pause = None
     if request.operation is not None:
-        request.operation.resume(at_ns)
+        request.operation.resume(ended_ns)
     if QUEUE_RESUME.handlers:
         QUEUE_RESUME.execute(
             {
-                "monotonic_time": at_ns,
-                "duration": at_ns - pause.since_ns,
+                "monotonic_time": ended_ns,
+                "duration": ended_ns - pause.since_ns,
                 "duration_min": max(0, pause.last_ns - pause.last_late_ns - pause.seen_ns),
                 "duration_max": at_ns - pause.since_ns + pause.since_late_ns,
             },
