@@ -13,7 +13,17 @@ from tests.metrics.reading import value, values
 
 from tinkertape.bus import Bus
 from tinkertape.errors import MetricError
-from tinkertape.metrics import Aggregate, Histogram, Quantiles, counter, distribution, last_value, sum_, summary
+from tinkertape.metrics import (
+    Aggregate,
+    Histogram,
+    Quantiles,
+    StatsDReporter,
+    counter,
+    distribution,
+    last_value,
+    sum_,
+    summary,
+)
 from tinkertape.metrics.states import empty, merged, observed
 from tinkertape.metrics.values import OVERFLOW, value_of
 
@@ -248,6 +258,21 @@ def test_what_is_beyond_the_limit_of_series_goes_into_one_and_is_counted(bus, ca
             }
         assert aggregate.overflowed() == {"a.b.count": 3, "a.b.size": 3}
     assert [record.message.count("a.b.count") for record in caplog.records] == [1, 0]
+
+
+@pytest.mark.parametrize("kind", [sum_, last_value, distribution, summary])
+@pytest.mark.parametrize("refused", [None, "x", float("nan"), 1e300, 10**300])
+def test_a_value_that_is_refused_takes_no_series_place(bus, kind, refused):
+    metric = kind("a.b.size", tags=["x"])
+    with (
+        Aggregate([metric], bus=bus, series_max=1) as aggregate,
+        StatsDReporter([metric], bus=bus, series_max=1) as sent,
+    ):
+        bus.execute("a.b", {"size": refused}, {"x": "first"})
+        bus.execute("a.b", {"size": 1}, {"x": "second"})
+
+        assert list(values(aggregate)) == [("second",)]
+        assert aggregate.overflowed() == sent.overflowed() == {}
 
 
 def test_names_without_end_fill_no_memory(bus):

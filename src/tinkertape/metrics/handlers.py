@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tinkertape.bus import HandlerFunction
-from tinkertape.metrics.cells import update_lines, update_names
+from tinkertape.metrics.cells import LOOK_TWICE, update_lines, update_names
 from tinkertape.metrics.definitions import Metric, arity
 from tinkertape.metrics.extraction import tags_reader, usable_number
 
@@ -121,5 +121,7 @@ def _cell_lines(number: int, metric: Metric) -> Iterator[str]:
         source = "values"
     if metric.tags and not callable(metric.tags):
         levels = "".join(f"[{source}[{tag!r}]]" for tag in metric.tags)
-    yield from ("try:", f" cell = cells_{number}{levels}")
-    yield from ("except (KeyError, TypeError):", f" cell = find_{number}({source})")  # TypeError: it cannot be hashed
+    yield from ("try:", f" cell = cells_{number}{levels}", "except (KeyError, TypeError):")  # it cannot be hashed
+    if metric.kind != "counter":  # a value that will be refused takes no series' place
+        yield from (f" {line}" for line in LOOK_TWICE.format(number=number).splitlines() if line)
+    yield f" cell = find_{number}({source})"
