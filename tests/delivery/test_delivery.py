@@ -137,22 +137,36 @@ def test_two_deliveries_of_one_folder_do_not_send_the_same(recorder: Recorder, o
     assert len(ours.events) == 50
 
 
-def test_a_bad_line_on_the_tape_holds_up_nothing(recorder: Recorder, ours: Door) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\x00garbage{\n[1,2",
+        b'{"event":"GENERIC_EVENT","event_name":"\xff"}',
+        b'{"event":"GENERIC_EVENT","event_data":' + b"[" * 100_000 + b"}",
+        b'{"tape_end":1,"recorded":1,"status":"\xff"}',
+    ],
+    ids=["no JSON", "no UTF-8", "nested too deep", "an end that is no UTF-8"],
+)
+def test_a_bad_line_on_the_tape_holds_up_nothing(recorder: Recorder, ours: Door, line: bytes) -> None:
     recorder.record("my.first", {}, {}, None)
     recorder.flush()
     with recorder.path.open("ab") as file:
-        file.write(b"\x00garbage{\n[1,2\n")
+        file.write(line + b"\n")
     recorder.record("my.second", {}, {}, None)
     delivered(recorder, ours)
 
     assert ours.names == ["my.first", "my.second"]
 
 
-def test_a_tape_that_lost_its_header_is_delivered_under_its_run_and_process(recorder: Recorder, ours: Door) -> None:
+@pytest.mark.parametrize("damage", [(b'{"tape":1', bytes(9)), (b'"sdk_version":"', b'"sdk_version":5,"x":"')])
+def test_a_tape_that_lost_its_header_is_delivered_under_its_run_and_process(
+    recorder: Recorder, ours: Door, damage: tuple[bytes, bytes]
+) -> None:
     recorder.log("my.event")
     recorder.flush()
+    damaged = recorder.path.read_bytes().replace(*damage)
     with recorder.path.open("r+b") as file:
-        file.write(bytes(20))
+        file.write(damaged)
     delivered(recorder, ours)
 
     assert ours.names == ["my.event"]

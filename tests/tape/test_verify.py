@@ -73,6 +73,16 @@ def test_missing_indices_are_named(folder: Path) -> None:
     assert damage.said == "3 events are missing, among 2–3, 6"
 
 
+def test_an_index_beyond_all_bounds_is_told_as_any_other(folder: Path) -> None:
+    segment = closed_tape(folder)
+    segment.write_bytes(segment.read_bytes().replace(b'_index":3,', b'_index":%d,' % 10**30))
+
+    [*repeated, missing] = open_tape(folder).verify().damage
+
+    assert {damage.kind for damage in repeated} == {"repeated"}
+    assert f"3–{10**30 - 1}" in missing.said
+
+
 def test_what_was_dropped_for_a_known_reason_is_no_damage(folder: Path) -> None:
     recorder = Recorder(folder, "run-1", max_pending=1)
     for number in range(1000):

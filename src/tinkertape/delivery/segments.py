@@ -19,14 +19,15 @@ from typing import Any
 import msgspec
 
 from tinkertape.delivery.post import address_of
-from tinkertape.errors import DeliveryError
-from tinkertape.tape.format import LINE_MAX
+from tinkertape.errors import BadLine, DeliveryError
+from tinkertape.tape.format import LINE_MAX, Header, decode_line
 from tinkertape.tape.forms import decompressed, is_compressed, length_of_compressed
 from tinkertape.tape.headers import header_of_place
 from tinkertape.tape.hold import hold, let_go
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.refused import Refused, write_refused
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)  # no JSON, no UTF-8, nested too deep
 READ_AT_ONCE = 1 << 18  # bytes; a batch is no larger, unless more was asked for
 
 
@@ -165,10 +166,11 @@ class Segment:
         if not end:
             return {}  # not complete yet
         try:
-            header = msgspec.json.decode(first, type=dict[str, Any])
-        except msgspec.MsgspecError:
-            header = {}
-        return header if "tape" in header else msgspec.to_builtins(header_of_place(self.path))
+            line = decode_line(first)
+        except BadLine:
+            line = None
+        header: dict[str, Any] = msgspec.to_builtins(line if isinstance(line, Header) else header_of_place(self.path))
+        return header
 
     def _bytes(self, length: int, offset: int) -> bytes:
         if self._compressed is not None:
@@ -226,10 +228,11 @@ def _batch(chunk: bytes, offset: int, max_events: int, wanted: Wanted | None, *,
         offset += len(line) + 1
         try:
             glance = _glance.decode(line)
-        except msgspec.MsgspecError:
+            said = msgspec.json.decode(line) if glance.tape_end else None
+        except UNREADABLE:
             continue
-        if glance.tape_end:
-            ledger = msgspec.json.decode(line)
+        if said is not None:
+            ledger = said
         elif glance.event and not glance.tape:
             if wanted is None or wanted(glance.event, glance.event_name):
                 lines.append(line)

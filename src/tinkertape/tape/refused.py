@@ -60,8 +60,8 @@ def refused_in(segment: Path) -> Mapping[int, Refused]:
     for line in filter(None, lines):
         try:
             refused = _decode(line)
-        except msgspec.MsgspecError:
-            continue  # torn
+        except (msgspec.MsgspecError, ValueError):
+            continue  # torn, or damaged
         if refused.collector == collector:
             found[refused.end] = refused
     return found

@@ -173,5 +173,7 @@ def refusals(segment: Path, most: int = 20) -> list[str]:
 
 def spans(ranges: list[range], most: int = 20) -> str:
     """Ranges of indices in words: `3, 7–9`."""
-    said = [str(each[0]) if len(each) == 1 else f"{each[0]}–{each[-1]}" for each in ranges[:most]]
+    said = [  # no `len`: an index that was damaged may be any number
+        str(each.start) if each.stop - each.start == 1 else f"{each.start}–{each.stop - 1}" for each in ranges[:most]
+    ]
     return ", ".join([*said, f"{len(ranges) - most} more ranges"] if len(ranges) > most else said)
