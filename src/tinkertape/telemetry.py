@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import importlib.metadata
 import logging
 import os
 import sys
@@ -40,6 +39,7 @@ from tinkertape.instrument import clock
 from tinkertape.instrument import process as process_source
 from tinkertape.instrument import tinker as tinker_source
 from tinkertape.instrument.poller import Poller
+from tinkertape.instrument.tinker.release import installed_release
 from tinkertape.tape import Ledger, Recorder
 from tinkertape.wire import SEVERITIES, SEVERITY_RANK
 from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker, what_ends_this_worker
@@ -142,6 +142,7 @@ class Telemetry:
 
     def end(self, status: Status, exit_status: int | None = None, *, timeout_s: float | None = None) -> None:
         """Close, also what is kept open: at the end of the program, of which `exit_status` is what a shell will see."""
+        is_dying = timeout_s is not None  # who was interrupted may hold the lock of a log
         timeout_s = self._exit_timeout_s if timeout_s is None else timeout_s
         deadline_s = time.monotonic() + timeout_s  # for the tape and its delivery together
         with signals.held():  # a pool tells its workers to end twice, the second time by SIGTERM
@@ -150,6 +151,9 @@ class Telemetry:
         with guarded("telemetry.close"):
             if self._delivery is not None:
                 self._delivery.close(max(0.0, deadline_s - time.monotonic()))
+        lost = self.ledger().never_written
+        if lost and not is_dying and not self.kept:
+            _log.warning("tinkertape: not all of run %s was recorded: events were lost by %s", self.run, lost)
 
     def _end_tape(self, status: Status, exit_status: int | None, timeout_s: float) -> bool:
         """Close the sources and the tape, once."""
@@ -311,18 +315,11 @@ def _header(
         "name": settings.name or Path(script).stem,
         "project": project,
         "session_id": session_id,
-        "sdk_version": _sdk_version(),
+        "sdk_version": installed_release(),
         "metadata": dict(metadata or {}),
         "tags": list(tags or ()),
         "exe": script,
     }
-
-
-def _sdk_version() -> str:
-    try:
-        return importlib.metadata.version("tinker")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _switch_on(

@@ -375,3 +375,21 @@ print(sum(number for (_, kind), number in failures().items() if kind == "Runtime
     failed, tape = done.stdout.split()
     assert int(failed) > 0
     assert "my.event" in [line.get("event_name") for line in lines_of(Path(tape))]
+
+
+def test_what_was_lost_on_its_way_to_the_tape_is_said_at_the_end(directory: Path) -> None:
+    script = """
+import resource, signal, tinkertape
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with tinkertape.start("limited", instrument=False, max_pending=10) as telemetry:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))  # a disk that is full
+    for number in range(100):
+        telemetry.log("my.event", {"padding": "x" * 100}, severity="ERROR")
+print(telemetry.ledger().dropped["disk_full"])
+"""
+    done = run_script(directory, script)
+
+    run, lost = next((directory / "tapes").iterdir()).name, int(done.stdout)
+    assert 0 < lost <= 100
+    said = f"tinkertape: not all of run {run} was recorded: events were lost by disk_full {lost}\n"
+    assert (done.returncode, done.stderr) == (0, said)

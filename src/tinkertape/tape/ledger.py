@@ -49,6 +49,11 @@ class Ledger(msgspec.Struct, frozen=True):
         """Is every recorded event accounted for, and none twice?"""
         return self.recorded == self.accounted
 
+    @property
+    def never_written(self) -> str:
+        """What was lost on its way to the tape, in words: `disk_full 12, memory_full 3`."""
+        return ", ".join(f"{reason} {number}" for reason, number in sorted(self.dropped.items()) if reason not in GONE)
+
     def __add__(self, other: Ledger) -> Ledger:
         return Ledger(
             recorded=self.recorded + other.recorded,
