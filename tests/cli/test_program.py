@@ -100,6 +100,12 @@ SCRIPTS = {
         thread = threading.Thread(target=lambda: 1 / 0, name="mine"); thread.start(); thread.join()
     """,
     "an exception at exit": "import atexit; atexit.register(lambda: 1 / 0)",
+    "who closes every file": """
+        import os
+        os.closerange(3, 256)
+        mine = [os.open("mine", os.O_CREAT | os.O_WRONLY) for _ in range(40)]
+        print(mine[0], len(mine))
+    """,
     "leaving in a hurry": "import os; print('lost?', flush=True); os._exit(5)",
     "SIGTERM": """
         import atexit, os, signal
@@ -272,6 +278,12 @@ def test_a_script_cannot_tell_that_it_is_recorded(title: str, work: Path, direct
     )
 
 
+def test_what_a_script_holds_goes_at_its_end(work: Path, directory: Path) -> None:
+    (work / "script.py").write_text("class Held:\n  def __del__(self): print('gone')\nheld = Held()\n")
+
+    assert _recorded(["script.py"], work, directory) == _plain(["script.py"], work, directory) == (0, "gone\n", "")
+
+
 MODULE = """
     import sys
     print(sys.argv[1:], __name__, __package__, __spec__.name, __file__, sys.path[0], sorted(globals()))
@@ -313,6 +325,7 @@ def test_a_folder_and_a_zip_file_run_their_main(work: Path, directory: Path) -> 
         archive.writestr("__main__.py", main)
 
     assert _recorded(["folder", "x"], work, directory) == _plain(["folder", "x"], work, directory)
+    assert _recorded(["."], work / "folder", directory) == _plain(["."], work / "folder", directory)
     assert _recorded(["./program.zip", "x"], work, directory) == _plain(["./program.zip", "x"], work, directory)
 
 

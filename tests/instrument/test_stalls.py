@@ -337,9 +337,12 @@ def test_where_the_program_put_a_file_of_its_own_in_place_of_ours_the_waits_are_
     evidence = Evidence()
     assert evidence.now().starved_ns is not None
     with Path(os.devnull).open("rb") as other:
-        os.dup2(other.fileno(), evidence._descriptor)
+        os.dup2(other.fileno(), evidence._file.descriptor)
 
     assert evidence.now().starved_ns is None
+    number = evidence._file.descriptor
+    del evidence
+    os.close(number)  # not closed by us: it was not ours
 
 
 def test_stacks_that_faulthandler_wrote_are_read():

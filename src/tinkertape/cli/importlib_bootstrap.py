@@ -20,11 +20,11 @@ from tinkertape.cli.recording import Recording
 OURS = 2 if sys.version_info < (3, 12) else 1  # of the recursion limit: this frame, and the call of `exec`
 
 recorded = Recorded.of(sys.argv[1:])
-program = prepare(recorded.program)
+prepared = [prepare(recorded.program)]
 recording = Recording.begin(recorded.program, name=recorded.name, quiet=recorded.quiet)
 sys.setrecursionlimit(sys.getrecursionlimit() + OURS)
 try:
-    program()
+    prepared.pop()()  # nothing here holds the program's globals: at the end they go as without us
 except BaseException as error:
     recording.ended(error)
     if not isinstance(error, SystemExit):

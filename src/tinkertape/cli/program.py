@@ -149,7 +149,9 @@ def _is_there(module: str) -> bool:
 
 
 def _script_file(target: str) -> str:
-    """`__file__` as Python makes it: absolute, but not tidied (`/home/me/./train.py`)."""
+    """`__file__` as Python makes it: absolute, but not tidied (`/home/me/./train.py`), except for `.` itself."""
+    if target == ".":
+        return str(Path.cwd())
     return target if os.path.isabs(target) else f"{Path.cwd()}{os.sep}{target}"  # noqa: PTH117  a Path would tidy it
 
 

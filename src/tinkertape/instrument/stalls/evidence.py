@@ -13,7 +13,10 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
+
+from tinkertape.instrument.kept_file import KeptFile
 
 if sys.platform != "win32":
     import resource
@@ -33,21 +36,17 @@ class Evidence:
     """Reads the figures of the thread that it was made in."""
 
     def __init__(self) -> None:
-        self._descriptor = -1
+        self._file: KeptFile | None = None
         if sys.platform == "linux":
-            path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
             with suppress(OSError):  # this kernel does not count
-                self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                self._file = KeptFile(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat"))
 
     def now(self) -> Seen:
         switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw if sys.platform == "linux" else None
-        with suppress(OSError, ValueError, IndexError):  # none; or its number is a file of the program's by now
-            return Seen(switches, int(os.pread(self._descriptor, 64, 0).split()[1]))
+        if self._file is not None:
+            with suppress(OSError, ValueError, IndexError):  # its number is a file of the program's by now
+                return Seen(switches, int(os.pread(self._file.descriptor, 64, 0).split()[1]))
         return Seen(switches, None)
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
 
 
 def held_ns(late_ns: int, before: Seen, after: Seen, turns: int, switch_interval_s: float) -> int:

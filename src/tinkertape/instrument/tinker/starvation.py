@@ -25,6 +25,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tinkertape.instrument.kept_file import KeptFile
+
 NETWORK_THREAD = b"tokio-"  # what the transport's threads are called: `tokio-rt-worker`, or `tokio-runtime-w`
 NETWORK_THREADS_MAX = 8  # read at most: there are as many as cores, or twice
 _TASKS = Path("/proc/self/task")
@@ -34,28 +36,23 @@ _BEGIN_AGE_NS = 20_000_000
 _SHORT_NS = 4_000_000
 
 
-class _Thread:
+class _Thread(KeptFile):
     """One thread's count; `waited_ns` is the last that was read. The file is closed when nobody has it any more."""
 
-    __slots__ = ("_descriptor", "waited_ns")
+    __slots__ = ("waited_ns",)
 
     def __init__(self, thread_id: str) -> None:
         """Raises OSError where the system does not count, or the thread has ended."""
-        self._descriptor = -1
-        self._descriptor = os.open(_TASKS / thread_id / "schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        super().__init__(_TASKS / thread_id / "schedstat")
         self.waited_ns = 0
         self.read()
 
     def read(self) -> int:
         try:
-            self.waited_ns = int(os.pread(self._descriptor, 64, 0).split(maxsplit=2)[1])
-        except ProcessLookupError:
-            return self.waited_ns  # it has ended
+            self.waited_ns = int(os.pread(self.descriptor, 64, 0).split(maxsplit=2)[1])
+        except (OSError, ValueError, IndexError):  # it has ended, or the file is the program's by now
+            return self.waited_ns
         return self.waited_ns
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
 
 
 class _Threads:
