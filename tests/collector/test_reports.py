@@ -20,6 +20,7 @@ from tinkertape.context import Event
 from tinkertape.diagnosis import Diagnoser, as_dict
 from tinkertape.diagnosis.rule import rule_now
 from tinkertape.diagnosis.run_state import ProcessView, run_state
+from tinkertape.errors import StoreError
 from tinkertape.store import LedgerRow, ProcessRow, Summary
 from tinkertape.tape.format import timestamp
 from tinkertape.tape.ledger import Ledger
@@ -127,6 +128,28 @@ def test_a_run_that_is_put_aside_meanwhile_keeps_its_cursor_and_its_last_event(s
 
     assert {summary.arrival for summary in store.noted} == {now_ns}
     assert {summary.summary["last_event"] for summary in store.noted} == {timestamp(now_ns)}
+
+
+def test_what_the_store_refuses_is_one_line_in_the_log_and_is_written_later(store, monkeypatch, caplog):
+    monkeypatch.setattr(module, "ROW_PERIOD_S", 0.01)
+    now_ns = time.time_ns()
+    store.add("r", now_ns, now_ns)
+    refusals = iter(range(3))
+
+    def note(row: Summary, project: str) -> None:
+        if next(refusals, None) is not None:
+            raise StoreError("cannot insert into the store: the disk is full")
+        store.noted.append(row)
+
+    monkeypatch.setattr(store, "note_summary", note)
+    reports = reports_of(store)
+    reports.start()
+    wait_until(lambda: store.noted)
+    reports.close()
+
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
+        ("tinkertape: cannot insert into the store: the disk is full; the rows of runs are written again later", None)
+    ]
 
 
 def test_the_report_of_an_ended_run_has_what_was_stored_while_it_was_made(store, monkeypatch):

@@ -10,11 +10,13 @@ Memory   the diagnoses of the `KEPT` runs that were asked for last are kept, whi
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -43,6 +45,8 @@ SILENT_ROW_S = 10.0  # the row of a live run that is silent is made again so oft
 
 Publish = Callable[[str, int, str], None]
 LedgerOf = Callable[[str], Ledger]
+
+_log = logging.getLogger("tinkertape")
 
 
 class Followed:
@@ -120,6 +124,7 @@ class Reports:
         self._wake = threading.Event()
         self._outdated: list[str] = []  # runs whose rows were made by other rules, the newest last
         self._closing = False
+        self._has_said = False  # that the store refuses
         self._thread = threading.Thread(target=self._follow_loop, name="tinkertape-reports", daemon=True)
 
     # asked from outside
@@ -259,7 +264,7 @@ class Reports:
         return views_of(rows, closed, followed.signs)
 
     def _follow_loop(self) -> None:
-        with guarded("collector.reports"):
+        with self._trying():
             self.grown(self._store.runs_behind())
             self.grown([row.run for row in self._store.runs(LIVE_MAX) if row.summary.get("state") in LIVE])
             self._outdated = self._store.runs_made_otherwise(rule_now(*ROOMS))[::-1]
@@ -278,13 +283,24 @@ class Reports:
             if not due and self._outdated:  # one at a time: what is new comes first
                 due = [self._outdated.pop()]
             for run in due:
-                with guarded("collector.reports"):
+                with self._trying():
                     self._sum_up(run)
         with self._table_lock:
             rows = dict(self._rows)
         for run, made in rows.items():
-            with guarded("collector.reports"):
+            with self._trying():
                 self._write_row(run, made)
+
+    @contextlib.contextmanager
+    def _trying(self) -> Iterator[None]:
+        """What the store refuses is said in a line, once, and comes again; whatever else fails is a mistake of ours."""
+        with guarded("collector.reports"):
+            try:
+                yield
+            except StoreError as error:
+                if not self._has_said:
+                    _log.warning("tinkertape: %s; the rows of runs are written again later", error)
+                self._has_said = True
 
     def _look_again(self) -> None:
         """Runs that go on are looked at without an event too: a process that is gone writes none."""
