@@ -52,6 +52,18 @@ except StoreError as error:
 """
 
 
+LEFT_OUT = """
+import sys
+from tests.store.conftest import events_of
+from tinkertape.store import Store
+with Store.open(sys.argv[1]) as store:
+    store.insert(events_of("r", 10))
+    assert store.count("r") == 10
+print(sorted({"numpy", "pandas", "polars", "pyarrow"} & set(sys.modules)))
+import pyarrow
+"""
+
+
 def python(program: str, url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program, url],
@@ -115,6 +127,10 @@ def test_what_was_inserted_before_a_sigkill_is_there_once(tmp_path):
         acknowledged = max([acknowledged, *map(int, filler.stdout.read().split())])
 
     assert int(said(COUNT, url)) in (acknowledged, acknowledged + 500)
+
+
+def test_no_library_of_data_frames_is_loaded_for_the_store_nor_kept_from_others(tmp_path):
+    assert said(LEFT_OUT, f"chdb://{tmp_path}/store") == "[]"
 
 
 def test_only_the_owner_can_read_the_folder(tmp_path):

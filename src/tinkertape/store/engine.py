@@ -14,6 +14,7 @@ import contextlib
 import os
 import queue
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ class Engine:
         self._leave_out_data_frames()
         try:
             self._write_config()
-            self._writer = self._connect(WRITE_SETTINGS)
+            with _WithoutArrow():
+                self._writer = self._connect(WRITE_SETTINGS)
         except (ClickHouseError, OSError, RuntimeError) as error:
             os.umask(self._former_umask)
             reason = str(error).strip().splitlines()
@@ -145,6 +147,24 @@ class Engine:
                     client.close()
             self._writer.close()
         os.umask(self._former_umask)
+
+
+class _WithoutArrow:
+    """While it is entered no pyarrow is found by this thread. The engine's package imports it, if it is there, and that
+    numpy, for results of a kind that nobody asks for here: 0.4 s and 39 MB.
+    """
+
+    def __enter__(self) -> None:
+        self._thread = threading.get_ident()
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *raised: object) -> None:
+        sys.meta_path.remove(self)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """As an import asks; None: others may know it."""
+        if name == "pyarrow" and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError("left out by tinkertape", name=name)
 
 
 @contextlib.contextmanager
