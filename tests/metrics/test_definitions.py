@@ -54,7 +54,8 @@ def test_a_function_is_called_with_as_many_arguments_as_it_needs(function, argum
 def test_buckets_may_grow_by_a_factor():
     assert exponential_buckets(10, 2, 4) == (10, 20, 40, 80)
     assert exponential_buckets(0.5, 10, 2) == (0.5, 5)
-    for wrong in [(0, 2, 3), (1, 1, 3), (1, 2, 0), (float("nan"), 2, 3)]:
+    wrong_ones = [(0, 2, 3), (1, 1, 3), (1, 2, 0), (float("nan"), 2, 3), ("1", 2, 3), (1, 2, 2.5), (1.0, 10, 400)]
+    for wrong in wrong_ones:
         with pytest.raises(MetricError):
             exponential_buckets(*wrong)
 
@@ -112,6 +113,15 @@ def test_a_slip_in_reporter_options_is_an_error_with_the_right_name(given, meant
 def test_a_value_that_no_reporter_could_use_is_refused_where_it_is_written(kind, option, value):
     with pytest.raises(MetricError, match=f"{option} of 'a.b.c' is .*; (use|give|want)"):
         kind("a.b.c", reporter_options={option: value})
+
+
+@pytest.mark.parametrize("option", ["event_name", "measurement", "description", "tags"])
+def test_text_that_no_system_could_be_sent_is_refused(option):
+    half = "half a character: \ud83d".replace(" ", "_")
+    with pytest.raises(MetricError, match="is no UTF-8: surrogates not allowed"):
+        sum_("a.b.c", **{option: [half] if option == "tags" else half})
+    with pytest.raises(MetricError, match="is no UTF-8"):
+        sum_(half, event_name="a.b")
 
 
 def test_a_reporter_option_that_is_None_is_left_out():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -61,5 +62,25 @@ def test_what_is_no_list_of_definitions_is_refused_with_what_to_write(make: Call
     for wrong in ("a.b.count", counter("a.b.count"), ["a.b.count"], [None], (each for each in ())):
         with pytest.raises(MetricError, match=r"want (a list of )?counter\(…\)"):
             make(wrong, bus=bus)
+
+    assert bus.list_handlers() == []
+
+
+@pytest.mark.parametrize(
+    ("make", "option", "wrong"),
+    [
+        (ConsoleReporter, "console", sys.stderr),
+        (OpenTelemetryReporter, "meter_provider", "global"),
+        (PrometheusReporter, "registry", {}),
+        (PrometheusReporter, "directory", 3),
+        (StatsDReporter, "family", ["ipv4"]),
+    ],
+)
+def test_what_is_not_what_a_reporter_works_with_is_refused_before_anything_is_attached(
+    make: Callable[..., Any], option: str, wrong: object
+) -> None:
+    bus = Bus()
+    with pytest.raises(MetricError, match=f"{option} is .*; want"):
+        make([counter("a.b.count")], bus=bus, **{option: wrong})
 
     assert bus.list_handlers() == []

@@ -149,9 +149,15 @@ def distribution(name: str | Sequence[str], **options: Unpack[DistributionOption
 
 def exponential_buckets(start: int | float, factor: int | float, count: int) -> tuple[int | float, ...]:
     """`count` bounds from `start` on, each `factor` times the one before. Raises `MetricError`."""
-    if not start > 0 or not factor > 1 or count < 1:
+    are_numbers = all(isinstance(given, int | float) for given in (start, factor)) and isinstance(count, int)
+    if not are_numbers or not start > 0 or not factor > 1 or count < 1:
         raise MetricError(f"buckets from {start!r} by factor {factor!r}, {count!r} of them: want > 0, > 1 and ≥ 1")
-    return tuple(start * factor**power for power in range(count))
+    try:
+        return tuple(start * factor**power for power in range(count))
+    except OverflowError:
+        raise MetricError(
+            f"buckets from {start!r} by factor {factor!r}, {count!r} of them: no float is so great"
+        ) from None
 
 
 def _define(kind: type[M], name: str | Sequence[str], options: Mapping[str, Any]) -> M:
@@ -188,12 +194,17 @@ def _dotted(given: object, what: str) -> str:
         raise MetricError(
             f"the name of {what}, {name!r}, has leading, trailing or consecutive dots, or white space; write 'a.b.c'"
         )
-    return _exact(name)
+    return _exact(name, f"the name of {what}, {name!r},")
 
 
-def _exact(text: str) -> str:
-    """A plain `str`, also of a member of an enumeration: it becomes code (`handlers.py`)."""
-    return str.__str__(text)
+def _exact(given: str, what: str) -> str:
+    """A plain `str`, also of a member of an enumeration: it becomes code (`handlers.py`); of UTF-8, which is sent."""
+    text = str.__str__(given)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise MetricError(f"{what} is no UTF-8: {error.reason}") from error
+    return text
 
 
 def _refuse_unknown(kind: type[Metric], name: str, options: Mapping[str, Any]) -> None:
@@ -220,7 +231,7 @@ def _event_and_measurement(name: str, options: Mapping[str, Any]) -> tuple[str, 
 
 def _measurement(given: Any, name: str) -> str | MeasurementFunction:
     if isinstance(given, str) and given:
-        return _exact(given)
+        return _exact(given, f"the measurement of {name!r}")
     if not callable(given):
         raise MetricError(f"the measurement of {name!r} is a key or a function, got {given!r}")
     _check_arity(given, (1, 2), f"the measurement of {name!r} is a function of measurements, or also of metadata")
@@ -237,11 +248,11 @@ def _tags(options: Mapping[str, Any], name: str) -> tuple[str, ...] | TagsFuncti
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise MetricError(f"the tags of {name!r} are a list of keys, or a function of the metadata, got {given!r}")
     for tag in given:
-        if not isinstance(tag, str) or not tag or tag.encode("utf-8", "replace").decode() != tag:
-            raise MetricError(f"a tag of {name!r} is a key of the metadata, a text in UTF-8, got {tag!r}")
+        if not isinstance(tag, str) or not tag:
+            raise MetricError(f"a tag of {name!r} is a key of the metadata, a text, got {tag!r}")
         if given.count(tag) > 1:
             raise MetricError(f"tag {tag!r} of {name!r} is listed twice")
-    return tuple(map(_exact, given))
+    return tuple(_exact(tag, f"tag {tag!r} of {name!r}") for tag in given)
 
 
 def _function(options: Mapping[str, Any], option: str, name: str) -> TagsFunction | None:
@@ -302,11 +313,7 @@ def arity(function: Callable[..., Any]) -> int:
 def _description(given: object, name: str) -> str:
     if not isinstance(given, str):
         raise MetricError(f"the description of {name!r} is a string, got {given!r}")
-    try:
-        given.encode()
-    except UnicodeEncodeError as error:
-        raise MetricError(f"the description of {name!r} is no UTF-8: {error.reason}") from error
-    return given
+    return _exact(given, f"the description of {name!r}")
 
 
 def _buckets(given: Iterable[Any] | None, unit: str, name: str) -> tuple[int | float, ...]:

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinkertape.bus import Bus
+from tinkertape.errors import MetricError
 from tinkertape.metrics.aggregate import Aggregate
 from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
@@ -50,6 +51,8 @@ class ConsoleReporter:
     ) -> None:
         check_metrics(metrics)
         check_seconds("period_s", period_s)
+        if not isinstance(console, Console | None):
+            raise MetricError(f"console is {console!r}; want a Console of rich's, Console(file=…), or None")
         self._console = Console(stderr=True) if console is None else console
         self._aggregate = Aggregate(metrics, bus=bus, series_max=series_max)
         self._closed = False

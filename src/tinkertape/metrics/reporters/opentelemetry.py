@@ -83,7 +83,7 @@ class OpenTelemetryReporter:
     `meter_provider` is the program's, by default the global one. With `endpoint` (`http://localhost:4318/v1/metrics`)
     none is needed: all series are sent there each `period_s` seconds, as `resource` (default: what the environment
     says), with `headers`. `series_max` is the `Aggregate`'s. Raises `MetricError` for names that become alike, or that
-    are none to OpenTelemetry, and for an endpoint or a resource that is none.
+    are none to OpenTelemetry, and for an endpoint, a provider or a resource that is none.
     """
 
     def __init__(
@@ -110,6 +110,8 @@ class OpenTelemetryReporter:
             raise MetricError(f"endpoint is {endpoint!r}; want an address, 'http://localhost:4318/v1/metrics'")
         if not isinstance(resource, Resource | None):
             raise MetricError(f"resource is {resource!r}; want a Resource of OpenTelemetry's, Resource.create({{…}})")
+        if not isinstance(meter_provider, MeterProvider | None):
+            raise MetricError(f"meter_provider is {meter_provider!r}; want a MeterProvider of OpenTelemetry's")
         bus = default_bus if bus is None else bus
         shown = [shown_as(metric) for metric in metrics]
         names = names_of(shown)

@@ -19,6 +19,7 @@ Threads  `collect` runs in the thread that serves the scrape; exemplars are take
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -81,11 +82,15 @@ class PrometheusReporter(Collector):
         exemplars: bool = True,
         series_max: int = 1_000,
         idle_s: float | None = None,
-        directory: str | Path | None = None,
+        directory: str | os.PathLike[str] | None = None,
     ) -> None:
         bus = default_bus if bus is None else bus
         check_metrics(metrics)
         check_seconds("idle_s", idle_s, or_none=True)  # after 0 s nothing would be shown
+        if not isinstance(registry, prometheus_client.CollectorRegistry | None):
+            raise MetricError(f"registry is {registry!r}; want a CollectorRegistry of prometheus_client's, or None")
+        if not isinstance(directory, str | os.PathLike | None):
+            raise MetricError(f"directory is {directory!r}; want the path of a folder, or None")
         self._shown = [_Shown(metric) for metric in metrics]
         _refuse_alike(self._shown)
         self.registry = _Registry() if registry is None else registry

@@ -86,7 +86,7 @@ def destination_of(host: object, port: object, socket_path: object, family: obje
         raise MetricError(f"host is {host!r}; want a name or an IP address")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65_536:
         raise MetricError(f"port is {port!r}; want a number from 1 to 65535")
-    if family not in FAMILIES:
+    if not isinstance(family, str | None) or family not in FAMILIES:
         raise MetricError(f"family is {family!r}; want 'ipv4', 'ipv6' or None for either")
     destination = Destination(host=_ascii(host), port=port, family=family)  # type: ignore[arg-type]
     if family is not None and not destination.is_name and (":" in host) != (family == "ipv6"):
