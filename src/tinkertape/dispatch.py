@@ -99,9 +99,17 @@ def dispatch_of(name: str, handlers: tuple[Attachment, ...], failed: Failed) -> 
 
 
 def tell_of(name: str, handlers: tuple[Attachment, ...], dispatch: Dispatch) -> Tell:
-    """What takes an event that is to be described: its only handler's own way to do so, else the dispatch."""
+    """What takes an event that is to be described: its only handler's own way to do so, else the dispatch. Where nobody
+    listens nothing is described.
+    """
+    if not handlers:
+        return _untold
     taker = handlers[0].taker if len(handlers) == 1 else None
     return (taker(name) if taker is not None else None) or (lambda describe, subject: dispatch(*describe(subject)))
+
+
+def _untold(describe: Describe, subject: Any) -> None:
+    """Nobody listens."""
 
 
 def call_of(name: str, handlers: tuple[Attachment, ...], failed: Failed) -> Call | None:

@@ -26,7 +26,7 @@ from tinkertape.guard import guard, message_of
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
 from tinkertape.instrument.tinker.flight import Attempt as Attempt
-from tinkertape.instrument.tinker.flight import SubmitAttempt, current_operation, request_of
+from tinkertape.instrument.tinker.flight import SubmitAttempt, begin_at, current_operation, request_of
 from tinkertape.instrument.tinker.routes import Route, route_of
 from tinkertape.instrument.tinker.sessions import Heartbeat
 from tinkertape.spans import failure_of
@@ -166,15 +166,13 @@ def _began(request: Any, client: Client) -> Attempt | None:
         loop.watch_running("sdk")
     attempt.waited_ns = starvation.waited_ns()
     attempt.began_ns = time.perf_counter_ns()
-    attempt.began_at_ns = time.time_ns()
     if kind == "call":
         submissions.sent(attempt)
-    if HTTP_REQUEST.start.handlers:
-        HTTP_REQUEST.start.tell(_asked, attempt)
+    HTTP_REQUEST.start.tell(_asked, attempt)
     if attempt.poll is not None:
         polls.began(attempt, attempt.poll)
     elif attempt.heartbeat is not None:
-        sessions.heartbeat_began(attempt.heartbeat, _begin(attempt))
+        sessions.heartbeat_began(attempt.heartbeat, begin_at(attempt.began_ns))
     return attempt
 
 
@@ -214,9 +212,8 @@ def _answered(attempt: Attempt, response: Any) -> None:
         attempt.request_id = _request_id(content)
         if attempt.request_id is not None:
             _accepted(attempt, submit, attempt.request_id)
-    if HTTP_REQUEST.stop.handlers:
-        attempt.received_bytes = response.num_bytes_downloaded or len(content or b"")
-        HTTP_REQUEST.stop.tell(_answer, attempt)
+    attempt.received_bytes = response.num_bytes_downloaded or len(content or b"")
+    HTTP_REQUEST.stop.tell(_answer, attempt)
     if submit is not None:
         submissions.answered(attempt, submit, None)
     elif poll is not None:
@@ -239,12 +236,8 @@ def _accepted(attempt: Attempt, submit: SubmitAttempt, request_id: str) -> None:
     request.data_size = attempt.request_bytes
 
 
-def _begin(attempt: Attempt) -> dict[str, int]:
-    return {"monotonic_time": attempt.began_ns, "system_time": attempt.began_at_ns}
-
-
 def _asked(attempt: Attempt) -> tuple[dict[str, int], dict[str, Any]]:
-    return _begin(attempt), attempt.metadata()
+    return begin_at(attempt.began_ns), attempt.metadata()
 
 
 def _answer(attempt: Attempt) -> tuple[dict[str, int], dict[str, Any]]:

@@ -27,7 +27,7 @@ from tinkertape.events import CLAIM
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import endings, loop, waits
-from tinkertape.instrument.tinker.flight import Operation
+from tinkertape.instrument.tinker.flight import Operation, begin_at
 from tinkertape.instrument.tinker.futures import layers
 from tinkertape.spans import failure_of
 
@@ -48,7 +48,6 @@ class Claim(msgspec.Struct, eq=False):
     loop: int | None
     cpu_ns: int  # of processor time that the thread had used
     began_ns: int
-    began_at_ns: int
     id: int = msgspec.field(default_factory=itertools.count(1).__next__)
     ended_ns: int = 0
     used_ns: int = 0  # of processor time, while it lasted
@@ -183,17 +182,9 @@ def _begun(operation: Operation, future: Future[Any] | None) -> Claim:
     running = asyncio._get_running_loop()
     thread = threading.get_ident()
     waits.cover(thread)
-    claim = Claim(
-        operation,
-        future,
-        thread,
-        None if running is None else id(running),
-        time.thread_time_ns(),
-        time.perf_counter_ns(),
-        time.time_ns(),
-    )
-    if CLAIM.start.handlers:
-        CLAIM.start.tell(_start, claim)
+    loop_id = None if running is None else id(running)
+    claim = Claim(operation, future, thread, loop_id, time.thread_time_ns(), time.perf_counter_ns())
+    CLAIM.start.tell(_start, claim)
     return claim
 
 
@@ -201,8 +192,7 @@ def _begun(operation: Operation, future: Future[Any] | None) -> Claim:
 def _ended(claim: Claim) -> None:
     waits.uncover(claim.thread)
     _end_operation(claim)
-    if CLAIM.stop.handlers:
-        CLAIM.stop.tell(_success, claim)
+    CLAIM.stop.tell(_success, claim)
 
 
 @guard("instrument.tinker.claim")
@@ -222,7 +212,7 @@ def _end_operation(claim: Claim) -> None:
 
 
 def _start(claim: Claim) -> tuple[dict[str, int], dict[str, Any]]:
-    return {"monotonic_time": claim.began_ns, "system_time": claim.began_at_ns}, claim.metadata()
+    return begin_at(claim.began_ns), claim.metadata()
 
 
 def _success(claim: Claim) -> tuple[dict[str, int], dict[str, Any]]:

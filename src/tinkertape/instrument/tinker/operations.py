@@ -20,7 +20,7 @@ from tinkertape.events import SpanEvents
 from tinkertape.guard import guard
 from tinkertape.instrument.tinker import claims, content, endings, waits
 from tinkertape.instrument.tinker.arguments import NAMED, argument_counts, argument_names, client_metadata
-from tinkertape.instrument.tinker.flight import Operation, current_operation
+from tinkertape.instrument.tinker.flight import Operation, begin_at, current_operation
 from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, instance_dict, is_future
 
 _unseen_claims: dict[Operation, claims.Claim | None] = {}  # of coroutines that await a bare future
@@ -45,9 +45,7 @@ def began(
     metadata["thread"] = thread
     metadata["thread_name"] = threading.current_thread().name
     metadata["loop"] = None if loop is None else id(loop)
-    if events.start.handlers:
-        operation.began_at_ns = time.time_ns()
-        events.start.tell(_start, operation)
+    events.start.tell(_start, operation)
     if content.is_wanted:
         content.tell_arguments(operation, args, kwargs)
     if is_coroutine:
@@ -58,8 +56,7 @@ def began(
 
 
 def _start(operation: Operation) -> tuple[dict[str, Any], dict[str, Any]]:
-    begin = {"monotonic_time": operation.began_ns, "system_time": operation.began_at_ns}
-    return {**begin, **operation.measured}, operation.metadata.copy()
+    return {**begin_at(operation.began_ns), **operation.measured}, operation.metadata.copy()
 
 
 @guard("instrument.tinker.arguments")

@@ -20,6 +20,7 @@ from tinkertape.instrument.tinker.flight import (
     Failure,
     Outcome,
     Poll,
+    begin_at,
     call_of,
     current_operation,
     request_of,
@@ -86,12 +87,7 @@ def began(attempt: Attempt, poll: Poll) -> None:
                 },
             )
     if poll.iteration and POLL.start.handlers:  # the first is told by its exchange alone: there is nothing else to say
-        begin = {
-            "monotonic_time": attempt.began_ns,
-            "system_time": attempt.began_at_ns,
-            "iteration": poll.iteration,
-        }
-        POLL.start.execute(begin, request.metadata())
+        POLL.start.execute({**begin_at(attempt.began_ns), "iteration": poll.iteration}, request.metadata())
 
 
 @guard("instrument.tinker.poll")
@@ -130,8 +126,7 @@ def answered(attempt: Attempt, poll: Poll, status: int, content: bytes | None) -
     request.read_ns = attempt.ended_ns
     if outcome == "error" and should_retry:
         request.failed_poll = Failure(attempt.ended_ns, poll.iteration, None, "APIStatusError", status)
-    if POLL.stop.handlers:
-        POLL.stop.tell(_answer, attempt)
+    POLL.stop.tell(_answer, attempt)
 
 
 _GOES_ON: frozenset[Outcome] = frozenset({"pending", "metadata"})

@@ -17,7 +17,14 @@ from tinkertape.guard import guard, message_of
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import queue, submissions
 from tinkertape.instrument.tinker.failures import failure_and_fault
-from tinkertape.instrument.tinker.flight import Request, call_of, current_operation, forget_request, request_of
+from tinkertape.instrument.tinker.flight import (
+    Request,
+    begin_at,
+    call_of,
+    current_operation,
+    forget_request,
+    request_of,
+)
 from tinkertape.instrument.tinker.futures import concurrent_future
 
 
@@ -48,9 +55,7 @@ def _began(api_future: Any) -> None:
     request.began_ns = now
     if request.accepted_ns is None:
         request.accepted_ns = now
-    if REQUEST.start.handlers:
-        request.began_at_ns = time.time_ns()
-        REQUEST.start.tell(_begin, request)
+    REQUEST.start.tell(_begin, request)
     future = concurrent_future(api_future)
     if future is not None:
         future.add_done_callback(functools.partial(_done, request))
@@ -86,15 +91,12 @@ def _failed(request: Request, now: int, error: BaseException | None) -> None:
 
 def _ready(request: Request, now_ns: int) -> None:
     request.done_ns = now_ns
-    if RESULT_READY.handlers:
-        RESULT_READY.tell(_decoded, request)
-    if REQUEST.stop.handlers:
-        REQUEST.stop.tell(_success, request)
+    RESULT_READY.tell(_decoded, request)
+    REQUEST.stop.tell(_success, request)
 
 
 def _begin(request: Request) -> tuple[dict[str, int], dict[str, Any]]:
-    begin = {"monotonic_time": request.began_ns, "system_time": request.began_at_ns}
-    return begin, {**request.metadata(), "model_id": request.model_id}
+    return begin_at(request.began_ns), {**request.metadata(), "model_id": request.model_id}
 
 
 def _decoded(request: Request) -> tuple[dict[str, int], dict[str, Any]]:

@@ -30,6 +30,7 @@ from tinkertape.instrument.tinker.flight import (
     Operation,
     Submission,
     SubmitAttempt,
+    begin_at,
     call_of,
     current_operation,
 )
@@ -97,9 +98,7 @@ def _begin(function: str, call: object, operation: Operation | None, now: int) -
         _tell_retry(submission, call, now)
     submission.attempts += 1
     attempt = _encoding = submission.attempt = SubmitAttempt(submission, call, submission.attempts, now)
-    if SUBMIT.start.handlers:
-        attempt.began_at_ns = time.time_ns()
-        SUBMIT.start.tell(_start, attempt)
+    SUBMIT.start.tell(_start, attempt)
     return attempt
 
 
@@ -188,9 +187,8 @@ def _returned(attempt: SubmitAttempt) -> None:
     operation = attempt.submission.operation
     if operation is not None:
         operation.payload_bytes += attempt.request_bytes
-    if SUBMIT.stop.handlers:
-        attempt.ended_ns = attempt.answered_ns or time.perf_counter_ns()
-        SUBMIT.stop.tell(_success, attempt)
+    attempt.ended_ns = attempt.answered_ns or time.perf_counter_ns()
+    SUBMIT.stop.tell(_success, attempt)
 
 
 @guard("instrument.tinker.submit")
@@ -254,8 +252,7 @@ def _refused(error_type: str, status: int | None) -> dict[str, Any]:
 
 
 def _start(attempt: SubmitAttempt) -> tuple[dict[str, int], dict[str, Any]]:
-    begin = {"monotonic_time": attempt.began_ns, "system_time": attempt.began_at_ns, "attempt": attempt.number}
-    return begin, _metadata(attempt)
+    return {**begin_at(attempt.began_ns), "attempt": attempt.number}, _metadata(attempt)
 
 
 def _success(attempt: SubmitAttempt) -> tuple[dict[str, int], dict[str, Any]]:
