@@ -15,6 +15,7 @@ from tinkertape.events import EventType
 from tinkertape.scopes import scope
 from tinkertape.spans import span
 from tinkertape.tape import Recorder, open_tape
+from tinkertape.tape.snapshot import AsTold
 
 TOLD = EventType("test.recorder.told", metadata={"n": "a number"})
 
@@ -84,7 +85,7 @@ def test_few_events_wait_unencoded(recording: Recorder, monkeypatch: pytest.Monk
     with recording._writer._file_lock:
         for number in range(10):
             TOLD.tell(as_it_is, ({}, {"n": number}))
-        assert [type(taken) for taken in recording._queue] == [tuple] * 3 + [bytes] * 7
+        assert [type(taken) for taken in recording._queue] == [AsTold] * 3 + [bytes] * 7
 
     assert [line.metadata["n"] for line in events_of(recording)] == list(range(10))
 

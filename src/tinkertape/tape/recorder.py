@@ -268,7 +268,9 @@ class Recorder:
     def _after_taking(self, chunk: list[Taken]) -> int:
         if self._large_bytes:
             with self._large_lock:
-                self._large_bytes -= sum(len(snapshot) for snapshot in chunk if len(snapshot) > LARGE)
+                self._large_bytes -= sum(
+                    len(taken) for taken in chunk if isinstance(taken, bytes) and len(taken) > LARGE
+                )
         drops = sum(tally.value() for tally in list(self._drops.values()))
         new, self._drops_numbered = drops - self._drops_numbered, drops
         return new

@@ -24,16 +24,31 @@ import msgspec
 from msgspec import UNSET
 
 from tinkertape.config import event_id
+from tinkertape.context import SpanIds
+from tinkertape.dispatch import Describe
 from tinkertape.guard import count_failure
 from tinkertape.redact import redact, redact_text
 from tinkertape.redact.known import HEX, Flat, known, learn
 from tinkertape.tape.format import KINDS, EventLine, encode_line, finite_words, timestamp
 from tinkertape.tape.rendering import safe_json
 
-Taken = bytes | tuple[Any, ...]
-"""A snapshot; or monotonic ns, name, severity, who describes the event, of what, scope and span: what is then described
-nobody changes any more, and it is flat and without floats.
-"""
+
+class AsTold(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """An event that is yet to be described: what is then said nobody changes any more, and it is flat and without
+    floats. The collector of cycles does not see it, as thousands may wait: it refers to nothing that refers to it.
+    """
+
+    monotonic_ns: int
+    name: str
+    severity: str
+    describe: Describe
+    subject: Any
+    scope: Mapping[str, Any]
+    span: SpanIds | None
+
+
+Taken = bytes | AsTold
+"""A snapshot, or what waits to become one."""
 SNAPSHOT_MAX = 1 << 20  # bytes; a larger one is made again, cut
 UNENCODABLE = (Exception,)  # a value's own code runs while it is encoded (a time zone's), and may raise what it likes
 _ODD_FLOAT = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")  # how NaN and the infinities begin in MessagePack
@@ -65,7 +80,7 @@ class _Said(msgspec.Struct, omit_defaults=True, gc=False):
     event_data: Any
     measurements: Any = UNSET
     metadata: Any = UNSET
-    scope: dict[str, Any] | None = None
+    scope: Mapping[str, Any] | None = None
     trace_id: str | None = None
     span_id: str | None = None
 
@@ -95,7 +110,7 @@ class LineMaker:
         made = []
         for number, each in enumerate(taken, index):
             try:
-                if isinstance(each, tuple):
+                if isinstance(each, AsTold):
                     made.append(self._line_of_told(each, number))
                 elif some_are_odd and _ODD_FLOAT.search(each):
                     made.append(self.line_of_any(each, number))
@@ -105,11 +120,12 @@ class LineMaker:
                 count_failure("tape.line", error)
         return made
 
-    def _line_of_told(self, told: tuple[Any, ...], index: int) -> bytes:
+    def _line_of_told(self, told: AsTold, index: int) -> bytes:
         """The line of what a source of ours told: at once where its form is known, else by its snapshot."""
-        monotonic_ns, name, severity, describe, subject, scope, span = told
+        span = told.span
         ids = None if span is None else (span.trace_id, span.span_id)
-        parts = (monotonic_ns, name, severity, *describe(subject), scope, ids, False)
+        said = told.describe(told.subject)
+        parts = (told.monotonic_ns, told.name, told.severity, *said, told.scope, ids, False)
         try:
             return self._line_of_known(index, *parts) or self._line_of_flat(encode_snapshot(parts), index)
         except UNENCODABLE:  # it told what it must not
@@ -129,9 +145,9 @@ class LineMaker:
         monotonic_ns: int,
         name: str,
         severity: str,
-        measurements: dict[str, Any] | None,
-        data: dict[str, Any] | None,
-        scope: dict[str, Any] | None,
+        measurements: Mapping[str, Any] | None,
+        data: Mapping[str, Any] | None,
+        scope: Mapping[str, Any] | None,
         span: Sequence[str] | None,
         is_log: bool = False,
         *,
@@ -212,7 +228,7 @@ class LineMaker:
         )
 
 
-def _is_clean(form: bytes, keys: tuple[str, ...], name: str, parts: tuple[dict[str, Flat] | None, ...]) -> bool:
+def _is_clean(form: bytes, keys: tuple[str, ...], name: str, parts: tuple[Mapping[str, Flat] | None, ...]) -> bool:
     """Is there no secret in an event whose form is not known?"""
     if redact(parts) is not parts or redact_text(name) is not name:
         return False

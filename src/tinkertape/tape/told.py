@@ -17,7 +17,7 @@ from typing import Any
 from tinkertape.bus import HandlerFunction
 from tinkertape.context import NO_SCOPE, current_scope, current_span, replayed_now
 from tinkertape.dispatch import Describe, Tell
-from tinkertape.tape.snapshot import Taken
+from tinkertape.tape.snapshot import AsTold, Taken
 from tinkertape.tape.writer import Writer
 
 KEPT_MAX = 2_000  # events
@@ -45,7 +45,7 @@ class Told:
             if len(queue) >= self.room or (scope is not NO_SCOPE and not self._is_plain(scope)) or replayed_now():
                 record(event, *describe(subject), None)
                 return
-            append((_perf_counter_ns(), event, severity, describe, subject, scope, _span_get()))
+            append(AsTold(_perf_counter_ns(), event, severity, describe, subject, scope, _span_get()))
             if writer.asleep:
                 writer.wake()
 

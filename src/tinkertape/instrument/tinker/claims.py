@@ -39,7 +39,7 @@ _claimed: ContextVar[Operation | None] = ContextVar("tinkertape_claimed", defaul
 # a thread waits for it here: what the SDK awaits on its loop on this wait's behalf (up to 0.36) is no second claim
 
 
-class Claim(msgspec.Struct, eq=False):
+class Claim(msgspec.Struct, eq=False, gc=False):
     """One wait under way."""
 
     operation: Operation

@@ -5,7 +5,9 @@ is polled until it is ready. The operation travels in a context variable: `run_c
 caller into the SDK's tasks (facts/sdk.md §4). A request is found by its id, wherever its answer arrives.
 
 These objects hold stamps, counts and ids, and never a future, a result or an argument: results are large, and tasks
-that live long (a heartbeat) keep the context of the call that started them.
+that live long (a heartbeat) keep the context of the call that started them. The collector of cycles does not see them,
+which it would pay for (benchmarks/RESULTS.md): none refers to what refers to it, but a submission to its attempt, and
+that only while it is under way.
 
 Threads  operations begin in the caller's thread and end on the SDK's loop, or in the thread that cancels; submissions
          and requests live on the SDK's loop. Tables are dicts and sets whose single operations are atomic.
@@ -33,7 +35,7 @@ REQUESTS_MAX = 20_000  # requests remembered; the oldest are forgotten first, as
 Outcome = Literal["pending", "ready", "failed", "metadata", "error"]
 
 
-class Operation(msgspec.Struct, eq=False):
+class Operation(msgspec.Struct, eq=False, gc=False):
     """One public call: its stamps (ns of perf_counter), and what was counted under it."""
 
     name: str
@@ -88,7 +90,7 @@ class Operation(msgspec.Struct, eq=False):
             self.pause_ns += at_ns - self.paused_since_ns
 
 
-class Failure(msgspec.Struct, eq=False):
+class Failure(msgspec.Struct, eq=False, gc=False):
     """Why the last attempt of a submission was not accepted, until the next one tells."""
 
     at_ns: int
@@ -98,7 +100,7 @@ class Failure(msgspec.Struct, eq=False):
     status_code: int | None
 
 
-class Submission(msgspec.Struct, eq=False):
+class Submission(msgspec.Struct, eq=False, gc=False):
     """One API request on its way to acceptance: all outer attempts of one asyncio task share it."""
 
     operation: Operation | None
@@ -110,7 +112,7 @@ class Submission(msgspec.Struct, eq=False):
     failure: Failure | None = None
 
 
-class SubmitAttempt(msgspec.Struct, eq=False):
+class SubmitAttempt(msgspec.Struct, eq=False, gc=False):
     """One outer attempt: handed over (e), encoded, sent (s), answered (x)."""
 
     submission: Submission
@@ -128,7 +130,7 @@ class SubmitAttempt(msgspec.Struct, eq=False):
     status_code: int | None = None
 
 
-class Pause(msgspec.Struct, eq=False):
+class Pause(msgspec.Struct, eq=False, gc=False):
     """A request's queue is held."""
 
     reason: str
@@ -140,7 +142,7 @@ class Pause(msgspec.Struct, eq=False):
     last_late_ns: int
 
 
-class Request(msgspec.Struct, eq=False):
+class Request(msgspec.Struct, eq=False, gc=False):
     """One accepted API request, until its result is decoded."""
 
     request_id: str
@@ -165,7 +167,7 @@ class Request(msgspec.Struct, eq=False):
         return {**call_of(self.operation), "request_id": self.request_id, "request_type": self.request_type}
 
 
-class Poll(msgspec.Struct, eq=False):
+class Poll(msgspec.Struct, eq=False, gc=False):
     """One question whether a request is ready, and what the answer said."""
 
     request: Request
@@ -176,7 +178,7 @@ class Poll(msgspec.Struct, eq=False):
     should_retry: bool = False
 
 
-class Attempt(msgspec.Struct, eq=False):
+class Attempt(msgspec.Struct, eq=False, gc=False):
     """One HTTP exchange: its stamps (ns of perf_counter), sizes, and whose it is."""
 
     route: Route
