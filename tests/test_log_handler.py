@@ -201,6 +201,14 @@ def test_an_unknown_level_is_refused(bus: Bus, level: Any) -> None:
         log_events(level=level, bus=bus)
 
 
+@pytest.mark.parametrize("logger", [None, 3, logging.StreamHandler(), logging.LoggerAdapter(logging.getLogger("x"))])
+def test_what_is_no_logger_is_refused(bus: Bus, logger: Any) -> None:
+    with pytest.raises(TypeError, match="want a logger"):
+        log_events(logger=logger, bus=bus)
+
+    assert bus.list_handlers() == []
+
+
 def test_a_prefix_that_is_no_event_name_is_refused(bus: Bus) -> None:
     with pytest.raises(EventNameError):
         log_events("a..b", bus=bus)

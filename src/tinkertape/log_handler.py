@@ -109,8 +109,10 @@ def log_events(
     Each event has the level of its severity; what is below `level` (a number, or a name as `logging` has them) is left
     out; None leaves that to the logger. Completed HTTP requests, failed ones and retries have words of their own, every
     other event is its name; times are in milliseconds (`duration_ms`). Raises `ValueError` for an unknown level,
-    `EventNameError` for a prefix that is no event name.
+    `TypeError` for what is no logger, `EventNameError` for a prefix that is no event name.
     """
+    if not isinstance(logger, str | logging.Logger):
+        raise TypeError(f"logger is {logger!r}; want a logger of `logging`, or its name")
     return LogEvents(prefix, logger, _level(level), default_bus if bus is None else bus)
 
 

@@ -89,8 +89,11 @@ def carry(function: Callable[P, T]) -> Callable[P, T]:
 
     `executor.submit(tinkertape.carry(work), batch)`, `Thread(target=tinkertape.carry(work))`. Takes functions and
     coroutine functions; what it returns can be pickled if the function and the scope's attributes can. Nothing else of
-    the context goes along. Raises `TypeError` for a generator function, whose body runs only when it is asked.
+    the context goes along. Raises `TypeError` for a generator function, whose body runs only when it is asked, and for
+    what is no function, such as what a call returned.
     """
+    if not callable(function):
+        raise TypeError(f"cannot carry {function!r}: carry the function, carry(work), and let the other side call it")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"cannot carry the generator function {function!r}: carry the function that runs through it")
     is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

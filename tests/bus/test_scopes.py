@@ -228,6 +228,12 @@ def test_what_is_carried_is_the_scope_of_then_and_what_is_returned_and_raised_go
         assert here() == {"step": 4}
 
 
+@pytest.mark.parametrize("given", [None, 3, "work"])
+def test_what_is_no_function_cannot_be_carried(given: Any) -> None:
+    with pytest.raises(TypeError, match="carry the function"):
+        carry(given)
+
+
 def test_a_generator_function_cannot_be_carried() -> None:
     def rows() -> Iterator[int]:
         yield 1
