@@ -12,7 +12,7 @@ page.
     tape                  tape
     bus                   events · spans, over bus · traced · scopes · trace_context, over failures, over context ·
                           dispatch · event_name · exception_record; signals · workers
-    stone                 guard · faults · redact · config · wire · figures · version, over errors
+    stone                 faults · redact · config · wire · figures · version, over guard, over errors
 
 This module is the list of public names. Each is imported when it is first used, so that `import tinkertape` costs next
 to nothing; no room imports from here.

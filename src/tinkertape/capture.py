@@ -118,9 +118,9 @@ class _Call:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if kind is None or error is None:
             return
-        if isinstance(error, RecursionError):
+        if issubclass(kind, RecursionError):  # not `isinstance`, which asks the exception for its `__class__`
             try:
                 make_room()
             except RecursionError:

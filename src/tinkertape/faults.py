@@ -13,9 +13,11 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+
+from tinkertape.guard import attempt
 
 FaultOwner = Literal["user", "client", "network", "service", "unknown"]
 
@@ -106,7 +108,12 @@ def _chain(exception: BaseException) -> Iterator[BaseException]:
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         yield link
-        link = link.__cause__
+        link = _attribute(link, "__cause__")
+
+
+def _attribute(exception: BaseException, name: str) -> Any:
+    """None also where the exception's own class fails to say, as a property of httpx's does that was never set."""
+    return attempt(getattr, exception, name, None)[0]
 
 
 def _class_names(exception: BaseException) -> frozenset[str]:
@@ -116,13 +123,13 @@ def _class_names(exception: BaseException) -> frozenset[str]:
 def _category(exception: BaseException) -> str | None:
     if "RequestFailedError" not in _class_names(exception):
         return None
-    category = getattr(exception, "category", None) or getattr(exception, "error_category", None)
+    category = _attribute(exception, "category") or _attribute(exception, "error_category")
     word = str(getattr(category, "value", category) or "unknown").rpartition(".")[2].lower()
     return "user" if word in ("user", "user_error") else word
 
 
 def _status_code(exception: BaseException) -> int | None:
-    status = getattr(exception, "status_code", None)
+    status = _attribute(exception, "status_code")
     return status if isinstance(status, int) and 100 <= status <= 599 else None
 
 

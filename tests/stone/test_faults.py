@@ -12,7 +12,7 @@ import pytest
 import tinker
 from tinker.types import RequestErrorCategory
 
-from tinkertape.faults import Fault, classify, error_category, is_user_error, status_code
+from tinkertape.faults import Fault, classify, error_category, fault_metadata, is_user_error, status_code
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1/api/v1/asample")
 
@@ -76,6 +76,18 @@ def test_the_cause_counts_and_what_was_merely_being_handled_does_not() -> None:
     assert classify(from_cause).owner == "service"
     assert not is_user_error(from_cause)
     assert classify(from_context) == Fault("user", "exception", False)
+
+
+def test_an_exception_that_fails_to_say_is_known_by_its_class() -> None:
+    class Unset(TimeoutError):
+        @property
+        def status_code(self) -> int:
+            raise RuntimeError("no answer was set")
+
+        __cause__ = status_code
+
+    assert classify(raised(Unset())).kind == "timeout"
+    assert fault_metadata(raised(Unset())) == {"fault_owner": "unknown", "is_user_error": False}
 
 
 def test_a_cycle_of_causes_ends() -> None:

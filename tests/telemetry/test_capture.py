@@ -201,6 +201,28 @@ def test_an_exception_that_refuses_attributes_is_told_once_and_keeps_its_shape(t
     assert caught.value == Frozen(3)
 
 
+def test_an_exception_that_refuses_every_question_is_told_and_goes_on(told: Told) -> None:
+    class Hostile(ValueError):
+        def refuse(self) -> Any:
+            raise RuntimeError("ask another")
+
+        __cause__ = status_code = property(refuse)
+        __str__ = refuse
+
+    @capture_exceptions
+    def fails() -> None:
+        raise Hostile
+
+    caught = None
+    try:
+        fails()
+    except Hostile as error:
+        caught = type(error)
+
+    assert caught is Hostile
+    assert [(name, data["exception_type"]) for name, data in told] == [("exception.fails", "Hostile")]
+
+
 def test_a_fatal_exception_is_one_event_of_each_kind_however_many_say_so(tmp_path: Path) -> None:
     @capture_exceptions(fatal=True)
     def inner() -> None:
