@@ -270,6 +270,17 @@ def test_an_odd_value_alone_in_a_dict_and_deeper(telemetry: Telemetry, make: Cal
     assert data["a"][1]["c"] == "… (Opaque that cannot be shown)"
 
 
+def test_a_value_that_fails_to_say_what_it_is_is_no_failure_of_ours(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Silent:
+        def __repr__(self) -> str:
+            raise RuntimeError("nothing to say")
+
+    assert recorded(telemetry, {"value": Silent()}) == {"value": "… (Silent that cannot be shown)"}
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}], ids=["list", "dict"])
 def test_a_million_levels_are_cut_with_a_mark(telemetry: Telemetry, wrap: Callable[[Any], Any]) -> None:
     data = recorded(telemetry, {"pit": pit(wrap, 1_000_000)})

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from tinkertape.guard import guarded
+from tinkertape.guard import attempt
 
 DEPTH_MAX = 32  # levels
 ITEMS_MAX = 1000  # of one container
@@ -38,7 +38,6 @@ _SEQUENCES: tuple[type, ...] = (
     type({}.values()),
     type({}.items()),
 )
-_FAILED = object()
 _NAMED = (datetime.timedelta, complex)
 _NUMBER_WORDS = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}  # as protobuf's JSON says them
 
@@ -71,10 +70,8 @@ class _Rendering:
             return _integer(value)
         if kind is float:
             return _number(value)
-        rendered: Any = _FAILED
-        with guarded("tape.rendering"):  # what follows runs code of the value's own type; `isinstance` may, too
-            rendered = self.other(value, depth)
-        return _name_of(value) if rendered is _FAILED else rendered
+        rendered, failure = attempt(self.other, value, depth)  # runs code of the value's own type, as `isinstance` may
+        return rendered if failure is None else _name_of(value)
 
     def other(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
@@ -177,10 +174,8 @@ def _fields(value: Any) -> Mapping[Any, Any] | None:
 
 
 def _name_of(value: Any) -> str:
-    name = "value"
-    with guarded("tape.rendering"):
-        name = str(type(value).__name__)
-    return f"… ({name} that cannot be shown)"
+    name, _ = attempt(lambda: str(type(value).__name__))
+    return f"… ({name or 'value'} that cannot be shown)"
 
 
 def _shown(value: Any) -> str:
