@@ -98,3 +98,24 @@ def test_names_that_a_program_makes_up_do_not_fill_the_memory(
 
     assert len(heard) == 100
     assert len(bus._calls) == len(bus.heard_by) == 10
+
+
+def test_an_event_that_is_told_is_described_only_where_somebody_listens() -> None:
+    event = EventType("test.dispatch.told")
+    described = Heard()
+
+    def describe(subject: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        described.append((subject,))
+        return {"n": subject}, {}
+
+    event.tell(describe, 1)
+    heard = Heard()
+    for handler_id in ("test.told", "test.told.too"):
+        default_bus.attach(handler_id, event.name, heard)
+        event.tell(describe, 2)
+    for handler_id in ("test.told", "test.told.too"):
+        default_bus.detach(handler_id)
+    event.tell(describe, 3)
+
+    assert described == [(2,), (2,)]
+    assert [call[1] for call in heard] == [{"n": 2}] * 3
