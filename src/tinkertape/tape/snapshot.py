@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -49,6 +49,7 @@ class AsTold(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 Taken = bytes | AsTold
 """A snapshot, or what waits to become one."""
+FRAMES_MAX = 1_024  # names whose frame is kept
 SNAPSHOT_MAX = 1 << 20  # bytes; a larger one is made again, cut
 UNENCODABLE = (Exception,)  # a value's own code runs while it is encoded (a time zone's), and may raise what it likes
 _ODD_FLOAT = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")  # how NaN and the infinities begin in MessagePack
@@ -98,7 +99,7 @@ class LineMaker:
         self.process = process
         self._frames: dict[tuple[str, str], bytes] = {}
         self._offset_ns = 0
-        self._second, self._second_text = -1, b""
+        self._second_us, self._second_text = -1_000_000, b""  # the second that was said last
 
     def lines(self, taken: list[Taken], index: int) -> list[bytes]:
         """The redacted lines, "\\n" included, of events that are numbered from `index` on. One whose snapshot cannot be
@@ -122,38 +123,27 @@ class LineMaker:
 
     def _line_of_told(self, told: AsTold, index: int) -> bytes:
         """The line of what a source of ours told: at once where its form is known, else by its snapshot."""
-        span = told.span
-        ids = None if span is None else (span.trace_id, span.span_id)
-        said = told.describe(told.subject)
-        parts = (told.monotonic_ns, told.name, told.severity, *said, told.scope, ids, False)
+        measurements, metadata = told.describe(told.subject)
+        said, keys = _Said(told.name, UNSET, measurements, metadata), (*measurements, *metadata)
+        if told.scope:
+            said.scope = told.scope
+            keys += tuple(told.scope)
+        if told.span is not None:
+            said.trace_id, said.span_id = told.span.trace_id, told.span.span_id
         try:
-            return self._line_of_known(index, *parts) or self._line_of_flat(encode_snapshot(parts), index)
+            encoded = _encode(said)
+            if known.get(encoded.translate(None, HEX)) == keys:
+                return self._framed(encoded, told.name, told.severity, told.monotonic_ns, index)
+            return self._line_of_flat(encode_snapshot(_parts_of(told, said)), index)
         except UNENCODABLE:  # it told what it must not
-            return self.line_of_any(encode_snapshot_slowly(parts), index)
+            return self.line_of_any(encode_snapshot_slowly(_parts_of(told, said)), index)
 
     def _line_of_flat(self, snapshot: bytes, index: int) -> bytes:
         """The line of an event that is flat, and without NaN; `line_of_any` for what is more."""
         try:
-            parts = _decode_flat(snapshot)
+            monotonic_ns, name, severity, measurements, data, scope, span, is_log = _decode_flat(snapshot)
         except msgspec.ValidationError:
             return self.line_of_any(snapshot, index)
-        return self._line_of_known(index, *parts, learns=True) or self.line_of_any(snapshot, index)
-
-    def _line_of_known(
-        self,
-        index: int,
-        monotonic_ns: int,
-        name: str,
-        severity: str,
-        measurements: Mapping[str, Any] | None,
-        data: Mapping[str, Any] | None,
-        scope: Mapping[str, Any] | None,
-        span: Sequence[str] | None,
-        is_log: bool = False,
-        *,
-        learns: bool = False,
-    ) -> bytes:
-        """The line of an event whose form is known, or becomes so; else nothing. What recording costs is spent here."""
         if is_log:
             said, keys = _Said(name, data), tuple(data or _EMPTY)
         else:
@@ -166,13 +156,17 @@ class LineMaker:
             said.trace_id, said.span_id = span
         encoded = _encode(said)
         form = encoded.translate(None, HEX)
-        if known.get(form) != keys and not (learns and _is_clean(form, keys, name, (measurements, data, scope))):
-            return b""
-        kind = KINDS.get(name, "GENERIC_EVENT")
-        frame = self._frames.get((kind, severity)) or self._frame(kind, severity)
-        second, microsecond = divmod((monotonic_ns + self._offset_ns) // 1000, 1_000_000)
-        if second != self._second:
-            self._second, self._second_text = second, timestamp(second * 1_000_000_000)[:19].encode()
+        if known.get(form) != keys and not _is_clean(form, keys, name, (measurements, data, scope)):
+            return self.line_of_any(snapshot, index)
+        return self._framed(encoded, name, severity, monotonic_ns, index)
+
+    def _framed(self, encoded: bytes, name: str, severity: str, monotonic_ns: int, index: int) -> bytes:
+        """The line of an event that says this, and no secret."""
+        frame = self._frames.get((name, severity)) or self._frame(name, severity)
+        microsecond = (monotonic_ns + self._offset_ns) // 1000 - self._second_us
+        if not 0 <= microsecond < 1_000_000:
+            second, microsecond = divmod(microsecond + self._second_us, 1_000_000)
+            self._second_us, self._second_text = second * 1_000_000, timestamp(second * 1_000_000_000)[:19].encode()
         high, low = index >> 48, index & 0xFFFF_FFFF_FFFF
         return frame % (high, low, index, self._second_text, microsecond, encoded[1:-1], monotonic_ns)
 
@@ -190,11 +184,13 @@ class LineMaker:
             values = redact(_plain(values))
             return encode_line(self._event(index, time_ns, monotonic_ns, name, severity, values, span, is_log))
 
-    def _frame(self, kind: str, severity: str) -> bytes:
+    def _frame(self, name: str, severity: str) -> bytes:
         """What stands around that which an event says, to be filled by `%`."""
-        texts = (kind, event_id(self.process, 0)[:-17], severity, self.run, self.process)
+        texts = (KINDS.get(name, "GENERIC_EVENT"), event_id(self.process, 0)[:-17], severity, self.run, self.process)
         frame = _FRAME % tuple(_encode(text)[1:-1].replace(b"%", b"%%") for text in texts)
-        self._frames[kind, severity] = frame
+        if len(self._frames) >= FRAMES_MAX:
+            self._frames.clear()  # a program that makes names up must not fill the memory
+        self._frames[name, severity] = frame
         return frame
 
     def _event(
@@ -226,6 +222,12 @@ class LineMaker:
             process=self.process,
             monotonic_ns=monotonic_ns,
         )
+
+
+def _parts_of(told: AsTold, said: _Said) -> tuple[Any, ...]:
+    """Of its snapshot."""
+    ids = None if told.span is None else (said.trace_id, said.span_id)
+    return told.monotonic_ns, told.name, told.severity, said.measurements, said.metadata, told.scope, ids, False
 
 
 def _is_clean(form: bytes, keys: tuple[str, ...], name: str, parts: tuple[Mapping[str, Flat] | None, ...]) -> bool:
