@@ -146,7 +146,7 @@ def test_answers_without_a_body_end_too(client: tuple[str, Get], server: str, ev
 
 def test_what_the_network_does_is_told_and_raised(client: tuple[str, Get], server: str, events: Events) -> None:
     with pytest.raises((httpx.ConnectError, requests.ConnectionError)):
-        client[1]("GET", "http://127.0.0.1:1/v1/away")
+        client[1]("GET", "http://127.0.0.1:1/v1/away?to=sesame")
     try:
         raise OSError("handled already, and none of the exchange's")
     except OSError:
@@ -157,6 +157,7 @@ def test_what_the_network_does_is_told_and_raised(client: tuple[str, Get], serve
 
     away, half = events.named(FAILED)
     assert (away.metadata["path"], away.metadata["status"]) == ("/v1/away", "error")
+    assert "sesame" not in str(away)  # requests quotes the query
     assert half.metadata["path"] == "/v1/half" and half.measurements["headers_duration"] > 0
     assert events.one(STOP).metadata["path"] == "/v1/things/{id}"
 

@@ -2,7 +2,8 @@
 
 An exchange begins when the request is handed to the network and ends when the body of its answer is read or let go;
 each hop of a redirect and each attempt of a retry is one of its own. Told are method, host and route: never a query, a
-fragment, user or password, a header or a body. In a route, what may be an id is replaced by `{id}`.
+fragment, user or password, a header or a body, also where an error quotes them. In a route, what may be an id is
+replaced by `{id}`.
 
 Left out: what the source `tinker` tells as `tinker.http.request.*`, and what a thread of ours sends ("tinkertape-…").
 
@@ -52,9 +53,11 @@ def _ends_exchanges(error: BaseException) -> bool:
 class Exchange:
     """An exchange that is under way, and is told once when it is over."""
 
-    __slots__ = ("_before", "_began_ns", "_headers_ns", "_is_over", "_told", "status_code")
+    __slots__ = ("_before", "_began_ns", "_headers_ns", "_is_over", "_target", "_told", "status_code")
 
-    def __init__(self, client: str, method: str, host: str, path: str, request_bytes: int | None) -> None:
+    def __init__(self, client: str, method: str, host: str, path: str, target: str, request_bytes: int | None) -> None:
+        """`target` is the path with its query, as it is sent: an error may quote it."""
+        self._target = target
         self._told: tuple[dict[str, Any], dict[str, Any]] = (
             {} if request_bytes is None else {"request_bytes": request_bytes},
             {"client": client, "method": method, "host": host, "path": route_of(path)},
@@ -78,9 +81,8 @@ class Exchange:
         if not self._is_over:
             self._is_over = True
             if HTTP.exception.handlers:
-                HTTP.exception.execute(
-                    self._measured(None), {**self._told[1], **failure_of(error), "error": message_of(error)}
-                )
+                told = {**failure_of(error), "error": message_of(error)}
+                HTTP.exception.execute(self._measured(None), {**self._told[1], **self._without_target(told)})
 
     @guard("instrument.http.end")
     def ended(self, response_bytes: int | None) -> None:
@@ -94,6 +96,13 @@ class Exchange:
                 ok = self.status_code is not None and self.status_code < 400
                 known = {"status": "success" if ok else "error", "status_code": self.status_code}
                 HTTP.stop.execute(self._measured(response_bytes), {**self._told[1], **known})
+
+    def _without_target(self, told: dict[str, Any]) -> dict[str, Any]:
+        """With the route for the target, in every text."""
+        route = self._told[1]["path"]
+        if self._target in ("", "/", route):
+            return told
+        return {key: each.replace(self._target, route) if isinstance(each, str) else each for key, each in told.items()}
 
     def _measured(self, response_bytes: int | None) -> dict[str, int]:
         now_ns = time.perf_counter_ns()

@@ -62,7 +62,8 @@ def _begun(request: Any) -> Exchange | None:
         return None
     body: bytes | None = getattr(request, "_content", None)  # `.content` raises where the body is a stream
     size = None if body is None else len(body)
-    return Exchange("httpx", request.method, request.url.host, request.url.path, size)
+    url = request.url
+    return Exchange("httpx", request.method, url.host, url.path, url.raw_path.decode("ascii", "replace"), size)
 
 
 @guard("instrument.httpx.follow")

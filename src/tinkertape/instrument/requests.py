@@ -42,7 +42,7 @@ def _begun(request: Any) -> Exchange | None:
         return None
     url = urlsplit(request.url)
     size = len(request.body) if isinstance(request.body, bytes | str) else 0 if request.body is None else None
-    return Exchange("requests", request.method, url.hostname or "", url.path, size)
+    return Exchange("requests", request.method, url.hostname or "", url.path, request.path_url, size)
 
 
 @guard("instrument.requests.follow")
