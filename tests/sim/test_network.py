@@ -91,7 +91,7 @@ def test_an_outage_resets_what_is_open_refuses_what_is_new_and_ends(wire_of):
 
 
 def test_a_silent_outage_answers_nothing_and_resets_in_the_end(wire_of):
-    wire = wire_of(Scenario(compute_s=INSTANT, outages=(Outage(nth=1, length_s=0.4, how="silent"),)))
+    wire = wire_of(Scenario(compute_s=INSTANT, outages=(Outage(nth=1, length_s=1.5, how="silent"),)))
     model_id = wire.model()
     request_id = wire.forward_backward(model_id, seq=1)
     wait_until(lambda: of_kind(wire.sim, "outage"))
