@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import tinker
 from tests.sim.client import INSTANT, TEXT, of_kind, train, trainer
 from tinker import types
 
@@ -92,6 +95,24 @@ def test_what_is_not_simulated_says_so(service_of):
     with pytest.raises(Exception, match="does not do topk_prompt_logprobs"):
         params = types.SamplingParams(max_tokens=1)
         sampler.sample(PROMPT, 1, params, include_prompt_logprobs=True, topk_prompt_logprobs=3).result()
+
+
+@pytest.mark.parametrize(
+    ("samples", "how", "says"),
+    [
+        (1, {"max_tokens": -1}, "max_tokens is -1; allowed is 0 to 1000000"),
+        (1, {"max_tokens": 10**9}, "max_tokens is 1000000000; allowed is 0 to 1000000"),
+        (500, {"max_tokens": 2001}, "max_tokens is 2001; allowed is 0 to 2000"),
+        (0, {}, "num_samples is 0; allowed is 1 to 1000000"),
+        (1, {"temperature": -1.0}, "temperature is -1.0; allowed is 0 to inf"),
+    ],
+)
+def test_what_no_service_samples_is_refused(samples: int, how: dict[str, Any], says: str, service_of):
+    _, service = service_of(QUICK)
+    sampler = service.create_sampling_client(base_model="simulated/bytes-bigram").result()
+
+    with pytest.raises(tinker.UnprocessableEntityError, match=says):
+        sampler.sample(PROMPT, samples, types.SamplingParams(**how)).result()
 
 
 def test_max_tokens_stop_tokens_and_seed_are_honoured_and_logprobs_are_those_of_the_text(service_of):

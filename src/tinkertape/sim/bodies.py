@@ -1,11 +1,12 @@
 """Requests as they come over the wire, read into values. Unknown keys are welcome: each SDK version sends its own.
 
-Raises `RequestRefused` for a body that cannot be read, and `RequestFailed` (category user) for one that can, but asks
-for something wrong; the real service, too, finds the latter only when it computes.
+Raises `RequestRefused` for a body that cannot be read, or wants samples that nobody could make, and `RequestFailed`
+(category user) for one that asks for something wrong; the real service, too, finds the latter only when it computes.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from tinkertape.sim.errors import RequestFailed, RequestRefused
 from tinkertape.sim.model import Example, Integers
 from tinkertape.sim.payloads import PROTOBUF, decode_error, schema
 from tinkertape.sim.sampling import DEFAULT_MAX_TOKENS, Sampling
+
+SAMPLED_MAX = 1_000_000  # tokens of one request
 
 
 class CreateSession(msgspec.Struct, frozen=True):
@@ -94,9 +97,19 @@ class Sample(msgspec.Struct, frozen=True):
 
     def tokens(self) -> int:
         """Of the prompt, and as many as may be sampled."""
-        most = self.sampling_params.max_tokens
-        each = DEFAULT_MAX_TOKENS if most is None else most
+        each = sampling(self.sampling_params).max_tokens
         return sum(len(chunk.get("tokens") or ()) for chunk in self.prompt.chunks) + self.num_samples * each
+
+    def check(self) -> None:
+        """Raises `RequestRefused` for what no service samples, or this one not in a lifetime."""
+        how = sampling(self.sampling_params)
+        for name, value, least, most in (
+            ("num_samples", self.num_samples, 1, SAMPLED_MAX),
+            ("max_tokens", how.max_tokens, 0, SAMPLED_MAX // self.num_samples if self.num_samples > 0 else 0),
+            ("temperature", how.temperature, 0, math.inf),
+        ):
+            if not least <= value <= most:
+                raise RequestRefused(422, f"{name} is {value}; allowed is {least} to {most}")
 
 
 class RetrieveFuture(msgspec.Struct, frozen=True):

@@ -58,6 +58,7 @@ def _found(service: Service, sampler_id: str) -> Sampler:
 
 def asample(service: Service, request: Request, body: bytes) -> dict[str, Any]:
     wanted = bodies.read_json(body, bodies.Sample)
+    wanted.check()
     found = _found(service, wanted.sampling_session_id)
     identity = (wanted.sampling_session_id, object() if wanted.seq_id is None else wanted.seq_id)
     seq = wanted.seq_id or 0
