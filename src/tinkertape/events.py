@@ -583,7 +583,7 @@ TELEMETRY_SESSION_STOP = _event(
     "recording ended; SESSION_END on the wire",
     {"duration": "ns", "monotonic_time": "ns of perf_counter"},
     {
-        "status": "success, errored, interrupted or killed",
+        "status": "success, errored or interrupted; a process that was killed has no such event",
         "exit_status": "what a shell sees, where that is known; 130 and 143 are SIGINT and SIGTERM",
     },
 )
