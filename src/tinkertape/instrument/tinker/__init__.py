@@ -12,6 +12,7 @@
 
     arguments.py, results.py   what is counted    futures.py      what lies inside a future
     failures.py                whose fault        routes.py       which endpoint a URL is    release.py  which SDK
+    headers.py                 one of a request's
     base_models.py             what a client was made from                     content.py   tokens, if asked for
 
 Nothing here imports the SDK: its classes are patched when it is there. No hook lets an error of ours through (`guard`),

@@ -27,6 +27,7 @@ from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
 from tinkertape.instrument.tinker.flight import Attempt as Attempt
 from tinkertape.instrument.tinker.flight import SubmitAttempt, begin_at, current_operation, request_of
+from tinkertape.instrument.tinker.headers import header
 from tinkertape.instrument.tinker.routes import Route, route_of
 from tinkertape.instrument.tinker.sessions import Heartbeat
 from tinkertape.spans import failure_of
@@ -150,14 +151,13 @@ def _began(request: Any, client: Client) -> Attempt | None:
     url_path, route = client.target_of(request.url)
     if route is None:
         return None
-    headers = _headers(request)
     body: bytes = getattr(request, "_content", b"")  # `.content` raises where the body is a stream
-    retries = headers.get(b"x-stainless-retry-count", b"")
-    number = int(retries) if retries.isdigit() else 0
+    retries = header(request, b"x-stainless-retry-count")
+    number = int(retries) if retries is not None and retries.isdigit() else 0
     attempt = Attempt(route, url_path, request.method, number, client.transport, len(body))
     kind = route.kind
     if kind == "poll":
-        polls.asked(attempt, body, headers)
+        polls.asked(attempt, request, body)
     elif kind == "heartbeat":
         attempt.heartbeat = Heartbeat(body)
     elif kind != "background":
@@ -281,12 +281,3 @@ def _request_id(content: bytes | None) -> str | None:
         return _decode_accepted(content).request_id
     except msgspec.DecodeError:
         return None
-
-
-def _headers(request: Any) -> dict[bytes, bytes]:
-    """By their names in lower case, as httpx keeps them: five of its functions run to look up one."""
-    kept = getattr(request.headers, "_list", None)
-    if not kept:
-        return {name.lower(): value for name, value in request.headers.raw}
-    _, names, values = zip(*kept, strict=True)
-    return dict(zip(names, values, strict=True))

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 _DEPTH_MAX = 5
+_own = object.__getattribute__
 
 
 def layers(future: object) -> Iterator[Any]:
@@ -24,13 +25,16 @@ def layers(future: object) -> Iterator[Any]:
 
 def concurrent_future(future: object) -> Future[Any] | None:
     """The innermost `concurrent.futures.Future`; None when there is none."""
-    for _ in range(_DEPTH_MAX - 1):
-        if type(future) is Future:  # nothing is inside
-            return future
-        inside = instance_dict(future).get("_future")
-        if inside is None:
-            break
-        future = inside
+    try:
+        for _ in range(_DEPTH_MAX - 1):
+            if type(future) is Future:  # nothing is inside
+                return future
+            inside = _own(future, "__dict__").get("_future")  # as `instance_dict`, one call less
+            if inside is None:
+                break
+            future = inside
+    except AttributeError:
+        return None
     return future if isinstance(future, Future) else None
 
 
@@ -50,7 +54,7 @@ def is_future(result: object) -> bool:
 def instance_dict(thing: object) -> dict[str, Any]:
     """The object's own attributes, by no way that it could intercept."""
     try:
-        found: dict[str, Any] = object.__getattribute__(thing, "__dict__")
+        found: dict[str, Any] = _own(thing, "__dict__")
     except AttributeError:
         return {}
     return found

@@ -7,7 +7,6 @@ Threads  the SDK's loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -25,6 +24,7 @@ from tinkertape.instrument.tinker.flight import (
     current_operation,
     request_of,
 )
+from tinkertape.instrument.tinker.headers import header
 from tinkertape.spans import failure_of
 
 _STATE_MAX = 65_536  # bytes; an answer that says "not yet" is far smaller, a larger one is a result
@@ -50,15 +50,13 @@ _decode_question = msgspec.json.Decoder(_Question).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
-def asked(attempt: Attempt, body: bytes, headers: Mapping[bytes, bytes]) -> None:
-    """This exchange asks, by what is sent: the request asked for, and the SDK's count of the question, from 0. Headers
-    by their names in lower case.
-    """
+def asked(attempt: Attempt, http_request: Any, body: bytes) -> None:
+    """This exchange asks, by what is sent: the request asked for, and the SDK's count of the question, from 0."""
     request = request_of(_decode_question(body).request_id, current_operation.get())
     if request.request_type is None:
-        request_type = headers.get(b"x-tinker-request-type")
+        request_type = header(http_request, b"x-tinker-request-type")
         request.request_type = None if request_type is None else request_type.decode()
-    iteration = headers.get(b"x-tinker-request-iteration")
+    iteration = header(http_request, b"x-tinker-request-iteration")
     attempt.poll = Poll(request, request.iterations if iteration is None else int(iteration))
     attempt.asked_id = attempt.request_id = request.request_id
     request.iterations += 1
