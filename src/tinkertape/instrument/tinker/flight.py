@@ -23,6 +23,7 @@ import weakref
 from asyncio import Task
 from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -32,6 +33,7 @@ from tinkertape.instrument.tinker.routes import Route
 from tinkertape.instrument.tinker.sessions import Heartbeat
 
 REQUESTS_MAX = 20_000  # requests remembered; the oldest are forgotten first, as their future was never made
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 Outcome = Literal["pending", "ready", "failed", "metadata", "error"]
 
 
@@ -45,7 +47,7 @@ class Operation(msgspec.Struct, eq=False, gc=False):
     is_coroutine: bool
     call: dict[str, Any] = {}  # what everything is joined by
     metadata: dict[str, Any] = {}  # of the call
-    measured: dict[str, Any] = {}  # in its arguments
+    measured: Mapping[str, Any] = _NOTHING  # in its arguments
     request_ids: list[str] = []
     returned_ns: int | None = None
     ended_ns: int = 0
@@ -57,8 +59,8 @@ class Operation(msgspec.Struct, eq=False, gc=False):
     pause_ns: int = 0  # paused, counted once however many of its requests are
     paused: int = 0
     paused_since_ns: int = 0
-    result_names: dict[str, Any] = {}
-    result_counts: dict[str, Any] = {}
+    result_names: Mapping[str, Any] = _NOTHING
+    result_counts: Mapping[str, Any] = _NOTHING
 
     def __post_init__(self) -> None:
         self.call = {"operation_id": next(_operation_numbers), "operation": self.name}
