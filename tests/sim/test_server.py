@@ -70,6 +70,7 @@ def test_a_body_too_large_is_refused_packed_or_not(wire_of):
         (b"{", "application/json"),
         (b"[]", "application/json"),
         (b'{"model_id": 3}', "application/json"),
+        (b'{"model_id": "m", "seq_id": [1], "forward_backward_input": {"data": 3}}', "application/json"),
         (b"\xff\xfe", "application/json"),
         (b"not protobuf", "application/x-protobuf"),
         (b"[" * 5_000, "application/json"),

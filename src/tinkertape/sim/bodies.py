@@ -98,7 +98,7 @@ class Sample(msgspec.Struct, frozen=True):
     def tokens(self) -> int:
         """Of the prompt, and as many as may be sampled."""
         each = sampling(self.sampling_params).max_tokens
-        return sum(len(chunk.get("tokens") or ()) for chunk in self.prompt.chunks) + self.num_samples * each
+        return _length({"chunks": self.prompt.chunks}) + self.num_samples * each
 
     def check(self) -> None:
         """Raises `RequestRefused` for what no service samples, or this one not in a lifetime."""
@@ -190,8 +190,7 @@ class ForwardBackward:
     def tokens(self) -> int:
         """How many there are to read."""
         if isinstance(self.raw, list):
-            chunks = [chunk for datum in self.raw for chunk in (datum.get("model_input") or {}).get("chunks") or ()]
-            return sum(len(chunk.get("tokens") or ()) for chunk in chunks)
+            return sum(_length(datum.get("model_input")) for datum in self.raw if isinstance(datum, dict))
         return sum(len(chunk.encoded_text.tokens) // 4 for datum in self.raw for chunk in datum.model_input)
 
     def datums(self) -> list[Datum]:
@@ -212,13 +211,24 @@ def read_forward_backward(body: bytes, content_type: str, *, forward_only: bool)
         return ForwardBackward(message.model_id, message.seq_id, only, message.loss_fn, config, message.data)
     fields = read_json(body, dict[str, Any])
     given = fields.get("forward_backward_input") or fields.get("forward_input")
-    if not isinstance(given, dict) or not isinstance(fields.get("model_id"), str):
+    model_id, seq_id = fields.get("model_id"), fields.get("seq_id")
+    if not (isinstance(given, dict) and isinstance(model_id, str) and isinstance(seq_id, int | None)):
         raise RequestRefused(422, "cannot read this body: it needs model_id and forward_backward_input")
-    numbers = {
-        key: value for key, value in (given.get("loss_fn_config") or {}).items() if isinstance(value, (int, float))
-    }
-    loss_fn, raw = str(given.get("loss_fn")), list(given.get("data") or ())
-    return ForwardBackward(fields["model_id"], fields.get("seq_id"), forward_only, loss_fn, numbers, raw)
+    options, raw = _dict(given.get("loss_fn_config")), given.get("data")
+    numbers = {key: value for key, value in options.items() if isinstance(value, (int, float))}
+    loss_fn, datums = str(given.get("loss_fn")), raw if isinstance(raw, list) else []
+    return ForwardBackward(model_id, seq_id, forward_only, loss_fn, numbers, datums)
+
+
+def _dict(given: Any) -> dict[str, Any]:
+    return given if isinstance(given, dict) else {}
+
+
+def _length(model_input: Any) -> int:
+    """Tokens of what may be no model input: that is found when it is computed."""
+    chunks = _dict(model_input).get("chunks")
+    tokens = [_dict(chunk).get("tokens") for chunk in chunks] if isinstance(chunks, list) else []
+    return sum(len(each) for each in tokens if isinstance(each, list))
 
 
 def _protobuf_datum(message: Any) -> Datum:
@@ -240,14 +250,17 @@ def _json_datum(fields: dict[str, Any]) -> Datum:
     try:
         inputs = {name: np.asarray(given["data"]) for name, given in (fields.get("loss_fn_inputs") or {}).items()}
         return Datum(prompt_tokens(fields["model_input"]["chunks"]), inputs)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RequestFailed(f"cannot read this datum: {type(error).__name__}: {error}") from error
 
 
 def prompt_tokens(chunks: list[dict[str, Any]]) -> Integers:
     if any("tokens" not in chunk for chunk in chunks):
         raise RequestFailed("the simulated service reads text only")
-    return np.array([int(token) for chunk in chunks for token in chunk["tokens"]], np.int64)
+    try:
+        return np.array([int(token) for chunk in chunks for token in chunk["tokens"]], np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RequestFailed(f"tokens are whole numbers: {error}") from error
 
 
 def examples(datums: list[Datum], vocabulary: int, max_tokens: int) -> list[Example]:
