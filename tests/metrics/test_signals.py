@@ -61,6 +61,31 @@ def in_another_thread(act: Callable[[], object]) -> None:
     thread.join()
 
 
+def test_a_signals_handler_may_come_up_with_a_tag_that_equals_one_of_another_type_where_the_first_comes_up() -> None:
+    bus, metric = Bus(), counter("a.b.count", tags=["x", "y"])
+
+    def execute(*values: object) -> None:
+        for value in values:
+            bus.execute("a.b", {}, {"x": value, "y": value})
+
+    def aggregate() -> Aggregate:
+        made = Aggregate([metric], bus=bus)
+        execute("text")
+        return made
+
+    with aggregate():
+        number = places(lambda: execute(True))
+    for place in range(number):
+        with aggregate() as counting:
+            with handled(lambda: execute("new", 1, 1.0)):
+                interrupt(lambda: execute(True), place)
+            execute(True, 1, 1.0, "text", "new")
+
+            found = {series.tags[0][1]: series.value for series in counting.collect()[0].series}
+            assert found == {"text": 2, "true": 2, "1": 4, "new": 2}, place
+            assert counting.skipped() == {}
+
+
 def test_a_signals_handler_may_wait_for_another_threads_collection_wherever_an_event_is_interrupted() -> None:
     events = Events()
     with Aggregate([COUNT], bus=events.bus, idle_s=1e9) as aggregate:

@@ -32,7 +32,7 @@ from tinkertape.metrics.handlers import Cells, make_handler
 from tinkertape.metrics.limits import check_count, check_metrics, check_seconds
 from tinkertape.metrics.notices import Notices
 from tinkertape.metrics.registry import Registry
-from tinkertape.metrics.shards import Alive, Shard, keys_of, tags_of
+from tinkertape.metrics.shards import Alive, Shard, forget_cells, keys_of, tags_of
 from tinkertape.metrics.turn import Turn
 from tinkertape.metrics.values import Family, Kept, family_of
 
@@ -202,17 +202,14 @@ class Aggregate:
         """This thread's cell for tags that do not lead to one: a new one, one known by its text, the overflow's."""
         metric, table = self._metrics[number], self.local.shard.tables[number]
         keys = keys_of(metric, source)
-        found: Cell | None = table.find(keys)
-        if found is not None:
-            return found
         tags = tags_of(metric, keys)
         with self._admitting:
             admitted = self._registries[number].admit(tags)
             cell: Cell | None = table.by_text.get(admitted)
             if cell is None:  # a signal's handler may get in here, and count in one that it made
                 cell = table.by_text.setdefault(admitted, new_cell(metric))
-            if admitted == tags:
-                table.lead(keys, cell, are_text=callable(metric.tags))
+            if admitted == tags and table.lead(keys, cell, are_text=callable(metric.tags)):
+                forget_cells(self.local)
         if admitted != tags:
             table.overflowed += 1
             self._notices.say_full(metric, self._series_max)

@@ -1,8 +1,8 @@
 """The part of an aggregate that belongs to one thread, and how it finds the cell for an event's tags.
 
 `by_key` leads to it by the values of the tags as they come, a dict a tag: quicker than one dict over tuples. But 1
-equals True and 1.0: so a truth value or a fraction leads there by its type too, through `by_type`, in six times the
-time. All values that are one text are one series, and one cell, which `by_text` has.
+equals True and 1.0: where such a value came up, the dicts are `Level`s, which look there by its type too, in half as
+long again. All values that are one text are one series, and one cell, which `by_text` has.
 """
 
 from __future__ import annotations
@@ -25,41 +25,64 @@ class Alive:
     __slots__ = ("__weakref__",)
 
 
+class Level(dict[Any, Any]):
+    """A dict of values of a tag; those that equal another's text are in `by_type`, and looked up there when missed."""
+
+    __slots__ = ("by_type",)
+
+    def __init__(self, plain: Mapping[Any, Any]) -> None:
+        super().__init__()
+        for key, below in list(plain.items()):  # in one go: a signal's handler may add to it meanwhile
+            self[key] = Level(below) if isinstance(below, dict) else below
+        self.by_type: dict[tuple[type, Any], Any] = {}
+
+    def __missing__(self, key: Any) -> Any:
+        return self.by_type[type(key), key]
+
+    def __bool__(self) -> bool:
+        return bool(len(self) or self.by_type)
+
+
 class ShardTable(Generic[C]):
     """One metric's cells in one thread."""
 
-    __slots__ = ("by_key", "by_text", "by_type", "overflowed")
+    __slots__ = ("by_key", "by_text", "overflowed")
 
     def __init__(self) -> None:
         self.by_key: dict[Any, Any] = {}
-        self.by_type: dict[tuple[tuple[type, ...], Keys], C] = {}
         self.by_text: dict[Tags, C] = {}
         self.overflowed = 0
 
-    def lead(self, keys: Keys, cell: C, *, are_text: bool) -> None:
-        """From now on these keys lead to this cell, if all that equals them is the same text."""
-        if are_text or all(map(_is_plain, keys)):
-            level = self.by_key
-            for key in keys[:-1]:
-                level = level.setdefault(key, {})
-            level[keys[-1]] = cell
-        elif all(_is_plain(key) or _is_number(key) for key in keys):
-            self.by_type[_typed(keys)] = cell
-
-    def find(self, keys: Keys) -> C | None:
-        """The cell for keys that `by_key` does not have."""
-        try:
-            return self.by_type.get(_typed(keys))
-        except TypeError:  # one cannot be hashed
-            return None
+    def lead(self, keys: Keys, cell: C, *, are_text: bool) -> bool:
+        """From now on these keys lead to this cell, if all that equals them is the same text, or a number of another
+        type. Says whether `by_key` is another dict now.
+        """
+        are_plain = are_text or all(map(_is_plain, keys))
+        if not are_plain and not all(_is_plain(key) or _is_number(key) for key in keys):
+            return False
+        is_new = not are_plain and not isinstance(self.by_key, Level)
+        if is_new:
+            self.by_key = Level(self.by_key)
+        level = self.by_key
+        for key in keys[:-1]:
+            where, at = _place(level, key)
+            level = where.setdefault(at, Level({}) if isinstance(level, Level) else {})
+        where, at = _place(level, keys[-1])
+        where[at] = cell
+        return is_new
 
     def remove(self, series: list[Tags]) -> dict[Tags, C]:
         """Take these series out of the thread's reach."""
         removed = {tags: cell for tags in series if (cell := self.by_text.pop(tags, None)) is not None}
-        gone = {id(cell) for cell in removed.values()}
-        _unlink(self.by_key, gone)
-        _unlink(self.by_type, gone)
+        _unlink(self.by_key, {id(cell) for cell in removed.values()})
         return removed
+
+
+def _place(level: dict[Any, Any], key: Any) -> tuple[dict[Any, Any], Any]:
+    """The dict that has this key, and by what."""
+    if isinstance(level, Level) and _is_number(key) and not _is_plain(key):
+        return level.by_type, (type(key), key)
+    return level, key
 
 
 def _unlink(level: dict[Any, Any], gone: set[int]) -> None:
@@ -68,6 +91,15 @@ def _unlink(level: dict[Any, Any], gone: set[int]) -> None:
             _unlink(below, gone)
         if not below or id(below) in gone:
             level.pop(key, None)
+    if isinstance(level, Level):
+        _unlink(level.by_type, gone)
+
+
+def forget_cells(local: Any) -> None:
+    """Have the handlers ask for their cells again: some are in another dict now."""
+    for name in list(local.__dict__):
+        if name.startswith("cells_of_"):
+            local.__dict__.pop(name, None)
 
 
 class Shard:
@@ -116,10 +148,6 @@ def tags_of(metric: Metric, keys: Keys) -> Tags:
         tags: Tags = keys[0]  # text already: `extraction.tags_reader`
         return tags
     return tuple(zip(metric.tags, map(tag_text, keys), strict=False))
-
-
-def _typed(keys: Keys) -> tuple[tuple[type, ...], Keys]:
-    return tuple(map(type, keys)), keys
 
 
 def _is_plain(key: object) -> bool:

@@ -26,7 +26,7 @@ from tinkertape.metrics.definitions import Metric
 from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.handlers import Cells, Update, make_handler
 from tinkertape.metrics.notices import Notices
-from tinkertape.metrics.shards import ShardTable, keys_of, tags_of
+from tinkertape.metrics.shards import ShardTable, forget_cells, keys_of, tags_of
 from tinkertape.metrics.statsd.lines import Stream
 from tinkertape.metrics.statsd.losses import Losses
 from tinkertape.metrics.tally import Tally
@@ -168,9 +168,6 @@ class Buffer:
         """The series of tags that do not lead to one: a new one, one known by its text, the overflow's."""
         metric, table = self._metrics[number], self._tables[number]
         keys = keys_of(metric, source)
-        found = table.find(keys)
-        if found is not None:
-            return found
         tags = tags_of(metric, keys)
         with self._admitting:
             admitted = tags if tags in table.by_text or self._has_room(table) else OVERFLOW
@@ -178,10 +175,10 @@ class Buffer:
             if stream is None:
                 stream = table.by_text[admitted] = self._stream_of(number, admitted)
                 stream.used_s = time.monotonic()
-            if admitted == tags:
-                table.lead(keys, stream, are_text=callable(metric.tags))
-            else:
+            if admitted != tags:
                 self._overflowed.add(metric.name)
+            elif table.lead(keys, stream, are_text=callable(metric.tags)):
+                forget_cells(self.local)
         if admitted != tags:
             self._notices.say_full(metric, self._series_max)
         return stream
