@@ -20,14 +20,14 @@ from tests.waiting import wait_until
 from tinkertape.bus import Bus
 from tinkertape.config import check_start
 from tinkertape.errors import ConfigError
-from tinkertape.tape import Reader, Recorder, open_tape
+from tinkertape.tape import Reader, Recorder, open_tape, removal
 from tinkertape.tape.compression import compress
 from tinkertape.tape.forms import segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
 from tinkertape.tape.last_words import last_words
 from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.marks import mark_path, write_mark
-from tinkertape.tape.removal import Candidate, in_order, make_room, removed_in
+from tinkertape.tape.removal import Candidate, in_order, join_marks, make_room, remove, removed_in
 from tinkertape.tape.upkeep import Upkeep
 from tinkertape.telemetry import start
 
@@ -83,7 +83,7 @@ def test_the_oldest_delivered_segment_goes_before_any_that_is_not(folder: Path) 
     upkeep.wake(recorder.path)
     assert upkeep.wait(30)
 
-    assert list(removed_in(folder)) == segments[2:4]
+    assert {segment: removed.since for segment, removed in removed_in(folder).items()} == {segments[3]: 3}
     assert open_tape(folder).ledger() == Ledger(recorded=150, pending=150)
     assert recorder.ledger() == Ledger(recorded=150, pending=150)
     assert 2 * len(indices(folder)) > 150
@@ -304,3 +304,55 @@ def test_the_last_words_of_a_process_count_what_was_removed_since(folder: Path) 
     assert last_words(folder)[recorder.process].header.began == recorder.header.began
     words = last_words(folder)[recorder.process].end
     assert (words.recorded, words.dropped, words.status) == (60, {"space": 60}, "success")
+
+
+def test_what_tells_of_removed_segments_takes_no_room_that_grows(folder: Path) -> None:
+    recorder = Recorder(folder, "run-1", max_bytes=40_000)
+
+    append(recorder, 400)
+
+    assert recorder.header.segment > 25
+    assert len(list(folder.glob("*.removed"))) == 1
+    ledger = recorder.ledger()
+    assert ledger == open_tape(folder).ledger() == Ledger(400, pending=len(indices(folder)), dropped=ledger.dropped)
+    assert not open_tape(folder).verify().damage
+    recorder.close()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_joined_marks_tell_what_each_told_wherever_joining_was_cut_off(
+    folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    recorder = Recorder(folder, "run-1", segment_max=2_000)
+    append(recorder, 40)
+    segments = segment_files(folder)[:-1]
+    for segment in segments:
+        places = [next_offset for _, next_offset in Reader(segment)]
+        for kind in ("ack", "loaded-aaaa", "loaded-bbbb"):
+            if chance.random() < 0.4:
+                write_mark(mark_path(segment, kind), {"offset": chance.choice([*places, *places[-1:] * 5])})
+    for segment in chance.sample(segments, len(segments) - 2):
+        assert remove(segment)
+
+    def told() -> list[Ledger]:
+        return [recorder.ledger(), *(open_tape(folder).ledger(store) for store in (None, "aaaa", "bbbb"))]
+
+    before = told()
+    forget, left = removal._forget, iter(range(chance.randrange(3)))
+
+    def cut_off(segment: Path) -> None:
+        if next(left, None) is None:
+            raise OSError("killed")
+        forget(segment)
+
+    with monkeypatch.context() as dying, contextlib.suppress(OSError):
+        dying.setattr(removal, "_forget", cut_off)
+        join_marks(folder)
+    between = told()
+    join_marks(folder)
+
+    assert before == between == told()
+    assert all(ledger.balanced for ledger in before)
+    assert not open_tape(folder).verify().damage
+    recorder.close()

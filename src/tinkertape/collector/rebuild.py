@@ -24,7 +24,7 @@ from tinkertape.collector.reports import Reports
 from tinkertape.collector.tape_file import STORE_ID_CHARS
 from tinkertape.errors import StoreError
 from tinkertape.store import Store, folder_of, held, id_of
-from tinkertape.tape.removal import removed_in
+from tinkertape.tape.removal import number_of, removed_in
 
 NEW, FORMER = ".rebuilding", ".former"
 Progress = Callable[[str, int, int], None]  # what, done, of all
@@ -79,8 +79,9 @@ def _must_be_on_tape(folder: Path, inbox: Path, tapes: Path | None, identity: st
     gone = gone_from(inbox, identity)
     events, segments = gone.events, gone.segments
     for run in _folders(tapes):
-        for removed in removed_in(run).values():
-            events, segments = events + removed.elsewhere, segments + 1
+        for segment, removed in removed_in(run).items():
+            events += removed.elsewhere
+            segments += 1 + (number_of(segment) - removed.since if removed.since else 0)
     if events:
         raise StoreError(
             f"cannot rebuild {folder}: {events:,} events of {segments:,} tape files that are kept no longer are in the "

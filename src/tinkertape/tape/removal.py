@@ -5,7 +5,11 @@ Beside a segment that is removed stands `<process>-<segment>.removed` from then 
 first: a segment that has one beside it is no segment any more, whether or not its file is still there.
 
 Which one goes: the oldest of those that somebody else has whole; where there is none, the oldest of the others. One
-that somebody holds (`hold`) stays, since what is being sent is neither lost nor safe. No thread, no lock but that.
+that somebody holds (`hold`) stays, since what is being sent is neither lost nor safe.
+
+Of neighbours that were removed the last one's mark tells for all, so that marks take no space that grows: it says since
+which segment, and what an earlier one says counts no more, whether or not it is still there. No thread, no lock but
+that of `hold`: two processes that make one mark of the same ones write the same.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +25,25 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.tape.format import End, Header
-from tinkertape.tape.forms import REMOVED, compressed_path, segment_files, stored_bytes, stored_path
+from tinkertape.tape.forms import COMPRESSED, REMOVED, SUFFIX, compressed_path, segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.reader import Reader
 from tinkertape.tape.refused import refused_in
 
 SPACE = "space"
+_KINDS = ("ack", "refused", REMOVED)  # of marks
 DELETED = "deleted"  # by somebody else: the file is not there, and no mark says why
 
 
 class Removed(msgspec.Struct, frozen=True):
     """What was in a segment: `elsewhere` events before the plain offset `had`, but for those that the collector
-    `refused`, and `dropped` ones after it.
+    `refused`, and `dropped` ones after it. `since` is the number of the first segment of which it tells, where they are
+    several; `had` is then of the last.
     """
 
     reason: str = SPACE
+    since: int = 0
     elsewhere: int = 0
     dropped: int = 0
     refused: int = 0
@@ -150,6 +158,12 @@ def finish_removals(folder: Path) -> None:
 
 def removed_in(folder: Path, process: str = "*") -> dict[Path, Removed]:
     """The segments that were removed from a folder, and what was in them. Raises `OSError`."""
+    marks = _marks_in(folder, process)
+    told = _told_by_later(marks)
+    return {segment: removed for segment, removed in marks.items() if segment.name not in told}
+
+
+def _marks_in(folder: Path, process: str = "*") -> dict[Path, Removed]:
     found = {}
     for path in sorted(folder.glob(f"{process}-*.{REMOVED}")):
         try:
@@ -159,22 +173,89 @@ def removed_in(folder: Path, process: str = "*") -> dict[Path, Removed]:
     return found
 
 
+def _told_by_later(marks: Mapping[Path, Removed]) -> set[str]:
+    """The names of the segments of which another's mark tells."""
+    return {
+        f"{process_of(segment)}-{number:05d}{SUFFIX}"
+        for segment, removed in marks.items()
+        if removed.since
+        for number in range(removed.since, number_of(segment))
+    }
+
+
+def join_marks(folder: Path) -> None:
+    """Let the mark of the last of neighbours that were removed tell for all of them. Raises `OSError`."""
+    marks = _marks_in(folder)
+    told = _told_by_later(marks)
+    before: tuple[Path, Removed] | None = None
+    for segment, removed in marks.items():
+        if segment.name in told:
+            _forget(segment)
+            continue
+        joined = removed
+        if before is not None and _is_next(*before, segment, removed):
+            joined = _both(number_of(before[0]), before[1], removed)
+            write_mark(mark_path(segment, REMOVED), msgspec.to_builtins(joined), sync=True)
+            _forget(before[0])
+        before = segment, joined
+
+
+def _is_next(before: Path, removed_before: Removed, segment: Path, removed: Removed) -> bool:
+    """Do they follow each other, and has nobody anything of them, or the same stores all that was elsewhere? Then one
+    mark can tell of both.
+    """
+    if process_of(before) != process_of(segment) or number_of(before) + 1 != (removed.since or number_of(segment)):
+        return False
+    if not removed_before.had and not removed.had:
+        return True
+    return bool(removed_before.had and removed.had) and _stores_of(before, removed_before.had) == _stores_of(
+        segment, removed.had
+    )
+
+
+def _stores_of(segment: Path, had: int) -> set[str]:
+    marks = segment.parent.glob(f"{segment.stem}.loaded-*")
+    return {mark.suffix for mark in marks if read_mark(mark).get("offset", 0) >= had}
+
+
+def _both(number: int, first: Removed, second: Removed) -> Removed:
+    return msgspec.structs.replace(
+        second,
+        since=first.since or number,
+        elsewhere=first.elsewhere + second.elsewhere,
+        dropped=first.dropped + second.dropped,
+        refused=first.refused + second.refused,
+        set_aside=first.set_aside + second.set_aside,
+        torn=first.torn + second.torn,
+        top_index=max(first.top_index, second.top_index),
+        end=second.end or first.end,
+        header=second.header or first.header,
+    )
+
+
+def _forget(segment: Path) -> None:
+    """Remove the marks of a segment of which another's tells; its own last, so that it is none meanwhile."""
+    _unlink(segment)
+    for mark in [*segment.parent.glob(f"{segment.stem}.loaded-*"), *map(partial(mark_path, segment), _KINDS)]:
+        mark.unlink(missing_ok=True)
+
+
 def gone_from(folder: Path, process: str, written_to: Mapping[str, int]) -> Counter[str]:
     """How many events of a process were on the tape and are lost since, by reason; `written_to` says how many it wrote
     to which segment.
     """
     gone: Counter[str] = Counter()
+    there: set[str] = set()
     with contextlib.suppress(OSError):
-        gone[SPACE] = sum(removed.dropped for removed in removed_in(folder, process).values())
-    for segment, events in list(written_to.items()):
-        if not any(place.exists() for place in _places_of(Path(segment))):
-            gone[DELETED] += events
+        there.update(path.name for path in folder.iterdir())
+    with contextlib.suppress(OSError):  # looked at after the files: the mark is there before the file goes
+        marks = _marks_in(folder, process)
+        told = _told_by_later(marks)
+        gone[SPACE] = sum(removed.dropped for segment, removed in marks.items() if segment.name not in told)
+        known = there | told | {segment.name for segment in marks}
+        missing = [segment for segment in list(written_to) if known.isdisjoint((segment, f"{segment}{COMPRESSED}"))]
+        gone[DELETED] = sum(written_to[segment] for segment in missing if not stored_path(folder / segment).exists())
     return +gone
-
-
-def _places_of(segment: Path) -> tuple[Path, ...]:
-    """Where something of it is, in the order in which one comes to be before another goes."""
-    return segment, compressed_path(segment), mark_path(segment, REMOVED)
 
 
 def closed_segments(folder: Path, current: Path, is_over: Iterable[str]) -> list[Path]:
@@ -189,6 +270,12 @@ def closed_segments(folder: Path, current: Path, is_over: Iterable[str]) -> list
         if segment.name < last[process_of(segment)].name
         or (process_of(segment) in over and process_of(segment) != process_of(current))
     ]
+
+
+def number_of(segment: Path) -> int:
+    """The number in a segment's name; 0 where it has none."""
+    number = segment.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def process_of(segment: Path) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tinkertape.guard import guarded
 from tinkertape.tape.compression import compress, remove_leftovers
-from tinkertape.tape.removal import closed_segments, finish_removals, make_room, process_of
+from tinkertape.tape.removal import closed_segments, finish_removals, join_marks, make_room, process_of
 from tinkertape.tape.tape import Tape
 
 _log = logging.getLogger("tinkertape")
@@ -78,6 +78,7 @@ class Upkeep:
                     compress(segment)
         if self._most_bytes is not None:
             self._say(make_room(self._folder, closed, self._most_bytes))
+            join_marks(self._folder)
 
     def _say(self, dropped: int) -> None:
         if dropped and not self._has_dropped:

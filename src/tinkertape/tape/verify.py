@@ -23,7 +23,7 @@ from tinkertape.tape.format import End, Header
 from tinkertape.tape.ledger import UNEXPLAINED, Ledger
 from tinkertape.tape.reader import Reader, Record, is_cut_short
 from tinkertape.tape.refused import refused_in
-from tinkertape.tape.removal import Removed
+from tinkertape.tape.removal import Removed, number_of
 
 Kind = Literal["bad line", "torn line", "no header", "compression", "missing segment", "missing indices", "repeated"]
 SHOWN_MAX = 1_000  # damages that are kept of one process
@@ -73,23 +73,25 @@ class ProcessCheck:
     def check(self, segments: Mapping[Path, Removed | None]) -> None:
         """Read these segments; of one that was removed only what is known of it."""
         for segment in sorted(segments):
-            self._number(segment)
-            self._end = None
             removed = segments[segment]
+            self._number(segment, since=removed.since if removed is not None else 0)
+            self._end = None
             if removed is None:
                 self._read(segment)
             else:
-                self.notes.append(f"{segment.name}: removed to make room, {removed.dropped} events lost")
+                those = f"segments {removed.since} to this: " if removed.since else ""
+                self.notes.append(f"{segment.name}: {those}removed to make room, {removed.dropped} events lost")
                 self._next_index = max(self._next_index, removed.top_index + 1)
                 self._end = removed.end
 
-    def _number(self, segment: Path) -> None:
-        number = segment.stem.rpartition("-")[2]
+    def _number(self, segment: Path, *, since: int) -> None:
+        """`since` is the first of those of which its mark tells."""
+        number = number_of(segment)
         self._last = segment.name
-        if number.isdecimal():
-            for missing in range(self._next_segment, int(number)):
+        if number:
+            for missing in range(self._next_segment, since or number):
                 self._add("missing segment", None, f"segment {missing} of process {self.process} is not there")
-            self._next_segment = int(number) + 1
+            self._next_segment = number + 1
 
     def _read(self, segment: Path) -> None:
         reader = Reader(segment)

@@ -115,7 +115,7 @@ class Writer:
         self.trouble: str | None = None  # why the disk refuses, while it does
         self.taken = 0
         self.written = 0
-        self.written_to: Counter[str] = Counter()  # the segment's path, as text
+        self.written_to: Counter[str] = Counter()  # its name
         self.lost: Counter[str] = Counter()
 
     # --- the thread ---
@@ -225,7 +225,7 @@ class Writer:
             if lines and self._head_pending:
                 self._head_pending, lines = False, lines - 1
             self.written += lines
-            self.written_to[str(self._segment.path)] += lines
+            self.written_to[self._segment.path.name] += lines
             self._rest = self._rest[done:]
             self._unsynced = self._durability == "power"
         if self._rest:
