@@ -138,7 +138,7 @@ class _Pushing:
             try:
                 delay_s = self._advance(each)
             except DeliveryError as error:
-                each.why = str(error)
+                each.why = self._sender.why = str(error)  # of those behind it, too, if it stays so
                 delay_s = (
                     self._sender.back_off(str(error)) if self._sender.reached else math.inf
                 )  # nobody was ever there
