@@ -7,6 +7,7 @@ is about 60 us of processor a request; < 2 % for 1 000 samples at once, and < 20
 
 `./tt bench overhead [--pairs PAIRS]` the three loops, everything on against off
 `./tt bench overhead --split [TURNS]` samples one by one: of which part of us and in which thread it is
+`./tt bench overhead --beside SOURCE [ROUNDS]` samples one by one: recorded by this tree, and by that (a copy of `src`)
 `./tt bench overhead --hooks [TURNS]` samples one by one: what each hook takes, where it runs
 `./tt bench overhead --count [TURNS]` samples, and steps: what of ours runs, counted; a busy machine changes nothing
 """
@@ -19,9 +20,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from overhead_client import PARTS
 from own_work import CLOCKS
@@ -61,25 +63,35 @@ class Program:
 
 
 @contextmanager
-def programs(scenario: Scenario, kind: str, parts: Sequence[str]) -> Iterator[dict[str, Program]]:
+def programs(
+    scenario: Scenario, kind: str, parts: Sequence[str], sources: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[dict[str, Program]]:
+    """`sources`: of a part that is another tree's, the tree; such a part records all."""
     with ExitStack() as stack:
         service = stack.enter_context(sim.start(scenario))
         found = {}
         for name in parts:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            command = [sys.executable, str(CLIENT), service.url, name, folder, kind]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            source = sources.get(name)
+            command = [sys.executable, str(CLIENT), service.url, "tape" if source else name, folder, kind]
+            variables = {**os.environ, "PYTHONPATH": source} if source else None
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables)
             stack.enter_context(process)
             found[name] = Program(process, REQUESTS[kind])
         yield found
 
 
 def taken(
-    scenario: Scenario, kind: str, parts: Sequence[str], turns: int, rounds: int
+    scenario: Scenario,
+    kind: str,
+    parts: Sequence[str],
+    turns: int,
+    rounds: int,
+    sources: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, list[dict[str, float]]]:
     """What each program used, round by round; the order changes."""
     used: dict[str, list[Used]] = {name: [] for name in parts}
-    with programs(scenario, kind, parts) as found:
+    with programs(scenario, kind, parts, sources) as found:
         for number in range(rounds):
             for name in parts if number % 2 else reversed(parts):
                 used[name].append(found[name].turn(turns))
@@ -99,6 +111,19 @@ def pairs(scenario: Scenario, kind: str, turns: int, count: int) -> None:
         f" ({min(walls):.3f} to {max(walls):.3f}), processor {statistics.median(processors):+.0f} us a request"
         f" ({min(processors):+.0f} to {max(processors):+.0f}), {count} pairs"
     )
+
+
+def beside(source: str, rounds: int) -> None:
+    """Three times with new programs, as what is laid out where in memory makes 20 us of difference."""
+    for _ in range(3):
+        used = taken(QUICK, "samples", ("off", "that", "tape"), SPLIT_TURNS, rounds, {"that": source})
+        calmest = {name: calm([turn["processor"] for turn in turns]) for name, turns in used.items()}
+        least = {name: min(turn["processor"] for turn in turns) for name, turns in used.items()}
+        for name in ("that", "tape"):
+            print(
+                f"  {name}: {calmest[name] - calmest['off']:+.0f} us of processor a request in calm rounds,"
+                f" {least[name] - least['off']:+.0f} in the least"
+            )
 
 
 def split(rounds: int) -> None:
@@ -158,7 +183,9 @@ def calm(figures: list[float]) -> float:
 
 def main() -> None:
     option = sys.argv[1] if sys.argv[1:] else "--pairs"
-    number = int(sys.argv[2]) if sys.argv[2:] else 0
+    number = int(sys.argv[2]) if sys.argv[2:] and option != "--beside" else 0
+    if option == "--beside":
+        return beside(sys.argv[2], int(sys.argv[3]) if sys.argv[3:] else 60)
     if option == "--split":
         return split(number or 100)
     if option == "--hooks":

@@ -22,7 +22,7 @@ from tinker import types
 
 PARTS = ("off", "hooks", "monitors", "tape")
 """Nothing; the hooks in the SDK, with a handler that does nothing; the monitors of stalls and the poller too; all.
-"timed" is the hooks, each of which is timed; "counted" is all, and what of ours runs is counted.
+"timed" is all, and each hook is timed; "counted" is all, and what of ours runs is counted.
 """
 PROMPT, PARAMS = types.ModelInput.from_ints([97]), types.SamplingParams(max_tokens=4)
 WARM = 20
@@ -57,7 +57,7 @@ def record(parts: str, folder: str, leave: ExitStack) -> None:
         import hook_times  # noqa: PLC0415
 
         hook_times.watch()
-    if parts in ("tape", "counted"):
+    if parts in ("tape", "counted", "timed"):
         import tinkertape  # noqa: PLC0415
 
         leave.callback(tinkertape.start("overhead", directory=folder).close)
