@@ -37,7 +37,7 @@ from tinkertape.events import (
 )
 from tinkertape.exception_record import exception_metadata, first_fatal, first_passing, is_failure
 from tinkertape.guard import failures, forget_failures, guard
-from tinkertape.instrument.patches import Patches
+from tinkertape.instrument.patches import Patches, passing_on
 
 _PLACES = "instrument.exceptions."
 _OURS = "tinkertape-"
@@ -81,9 +81,7 @@ def _before(hook: Callable[..., Any], tell: Callable[..., Any]) -> Callable[...,
         try:
             return hook(*args)
         except BaseException as failed:
-            if failed.__traceback__ is not None:
-                # without this frame: a bare `raise` adds none
-                BaseException.with_traceback(failed, failed.__traceback__.tb_next)
+            passing_on(failed)
             raise
 
     return pass_on

@@ -10,6 +10,14 @@ from types import FunctionType
 from typing import Any
 
 
+def passing_on(error: BaseException) -> None:
+    """Take the calling frame out of the traceback of an error that it raises on, by a bare `raise`, which adds none:
+    the program prints what it would without us.
+    """
+    if error.__traceback__ is not None:
+        BaseException.with_traceback(error, error.__traceback__.tb_next)
+
+
 class Patches:
     """A list of replacements that can be undone, newest first."""
 

@@ -23,7 +23,7 @@ import msgspec
 
 from tinkertape.events import HTTP_REQUEST
 from tinkertape.guard import guard, message_of
-from tinkertape.instrument.patches import Patches
+from tinkertape.instrument.patches import Patches, passing_on
 from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
 from tinkertape.instrument.tinker.flight import Attempt as Attempt
 from tinkertape.instrument.tinker.flight import SubmitAttempt, begin_at, current_operation, request_of
@@ -129,6 +129,7 @@ def _watched_send(client: Any, set_by_others: Send | None, base_url: Any) -> Sen
         try:
             response = await method(*to, **kwargs)
         except BaseException as error:
+            passing_on(error)
             _raised(attempt, error)
             raise
         finally:

@@ -25,7 +25,7 @@ import msgspec
 
 from tinkertape.events import CLAIM
 from tinkertape.guard import guard
-from tinkertape.instrument.patches import Patches
+from tinkertape.instrument.patches import Patches, passing_on
 from tinkertape.instrument.tinker import endings, loop, waits
 from tinkertape.instrument.tinker.flight import Operation, begin_at
 from tinkertape.instrument.tinker.futures import layers
@@ -85,11 +85,16 @@ def _watched_result(original: Callable[..., Any]) -> Callable[..., Any]:
     def result(self: Any, *args: Any, **kwargs: Any) -> Any:
         claim = _began(self)
         if claim is None:
-            return original(self, *args, **kwargs)
+            try:
+                return original(self, *args, **kwargs)
+            except BaseException as error:
+                passing_on(error)
+                raise
         token = _claimed.set(claim.operation)
         try:
             value = original(self, *args, **kwargs)
         except BaseException as error:
+            passing_on(error)
             _raised(claim, error)
             raise
         finally:
@@ -104,11 +109,16 @@ def _watched_result_async(original: Callable[..., Any]) -> Callable[..., Any]:
     async def claimed(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         claim = _began(self)
         if claim is None:
-            return await original(self, *args, **kwargs)
+            try:
+                return await original(self, *args, **kwargs)
+            except BaseException as error:
+                passing_on(error)
+                raise
         loop.watch_running("user")
         try:
             value = await original(self, *args, **kwargs)
         except BaseException as error:
+            passing_on(error)
             _raised(claim, error)
             raise
         _ended(claim)
@@ -129,14 +139,15 @@ def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeo
     assert future is not None  # whoever calls its method holds it
     caller = sys._getframe(1).f_globals.get("__name__", "")
     claim = None if caller.startswith(_MACHINERY) else _began_raw(operation, future)
-    if claim is None:
-        return Future.result(future, timeout)
     try:
         value = Future.result(future, timeout)
     except BaseException as error:
-        _raised(claim, error)
+        passing_on(error)
+        if claim is not None:
+            _raised(claim, error)
         raise
-    _ended(claim)
+    if claim is not None:
+        _ended(claim)
     return value
 
 

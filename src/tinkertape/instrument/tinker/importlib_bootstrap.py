@@ -2,7 +2,7 @@
 
 The name is for `warnings`, which passes over every frame whose file is named after "importlib" and "_bootstrap", the
 import system's: a method that warns two frames up (`stacklevel=2`) warns at the user's line, as without us. Deprecated
-methods are wrapped below their warning, which counts another way (PEP 702).
+methods are wrapped below their warning, which counts another way (PEP 702). No frame of ours is in what they raise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import Any
 
 from tinkertape.events import SpanEvents, operation_events
-from tinkertape.instrument.patches import Patches
+from tinkertape.instrument.patches import Patches, passing_on
 from tinkertape.instrument.tinker.operations import adopt, awaited, began, leave, raised, returned
 
 Method = Callable[..., Any]
@@ -58,13 +58,21 @@ def _watched_static(
 
     @functools.wraps(function)
     def without_client(_class: type, *args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            passing_on(error)
+            raise
 
     watched = wrap(without_client)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return watched(client_class, *args, **kwargs)
+        try:
+            return watched(client_class, *args, **kwargs)
+        except BaseException as error:
+            passing_on(error)
+            raise
 
     return staticmethod(call)
 
@@ -76,11 +84,16 @@ def _watched(method: Method, events: SpanEvents, name: str) -> Method:
         async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
             begun = began(events, name, self, args, kwargs, is_coroutine=True)
             if begun is None:
-                return await method(self, *args, **kwargs)
+                try:
+                    return await method(self, *args, **kwargs)
+                except BaseException as error:
+                    passing_on(error)
+                    raise
             operation, token = begun
             try:
                 result = await method(self, *args, **kwargs)
             except BaseException as error:
+                passing_on(error)
                 awaited(operation, error)
                 raised(operation, error)
                 raise
@@ -96,13 +109,18 @@ def _watched(method: Method, events: SpanEvents, name: str) -> Method:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         begun = began(events, name, self, args, kwargs, is_coroutine=False)
         if begun is None:
-            result = method(self, *args, **kwargs)
+            try:
+                result = method(self, *args, **kwargs)
+            except BaseException as error:
+                passing_on(error)
+                raise
             adopt(name, result)
             return result
         operation, token = begun
         try:
             result = method(self, *args, **kwargs)
         except BaseException as error:
+            passing_on(error)
             raised(operation, error)
             raise
         finally:

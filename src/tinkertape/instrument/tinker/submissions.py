@@ -23,7 +23,7 @@ from typing import Any
 
 from tinkertape.events import RETRY, SUBMIT
 from tinkertape.guard import guard
-from tinkertape.instrument.patches import Patches
+from tinkertape.instrument.patches import Patches, passing_on
 from tinkertape.instrument.tinker.flight import (
     Attempt,
     Failure,
@@ -68,6 +68,7 @@ def _stamped(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any
         try:
             result = await func(*args, **kwargs)
         except BaseException as error:
+            passing_on(error)
             if attempt is not None:
                 _raised(attempt, error)
             raise
