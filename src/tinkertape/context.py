@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 
 import msgspec
@@ -148,6 +148,12 @@ def go_astray(span: SpanIds, into: type[Astray], before: SpanIds | None) -> None
     span._astray = span.span_id, span.trace, before
     span.__class__ = into
     del span._own, span._trace
+
+
+def before(token: Token[SpanIds | None] | None) -> SpanIds | None:
+    """What was current before the span that has this token."""
+    old = None if token is None else token.old_value
+    return old if isinstance(old, SpanIds) else None
 
 
 def living(span: SpanIds | None) -> SpanIds | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextvars import Token
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
@@ -21,9 +22,10 @@ T = TypeVar("T")
 class _Attributes(dict[str, Any]):
     """All attributes that hold inside one scope, and what held before it."""
 
-    __slots__ = ("before", "is_over")
+    __slots__ = ("before", "is_over", "token")
     before: Mapping[str, Any]
     is_over: bool  # it ended in another context than it began in, where it still is the current one
+    token: Token[Mapping[str, Any]] | None  # of the context that it began in
 
 
 class scope:
@@ -44,7 +46,7 @@ class scope:
         here = _Attributes(around)
         here.update(self._attributes)
         here.before, here.is_over = around, False
-        current_scope.set(here)
+        here.token = current_scope.set(here)
         self._entered[id(here)] = here
         return self
 
@@ -56,14 +58,13 @@ class scope:
         """
         current = current_scope.get()
         here = self._innermost(current)
+        here.is_over = not _began_here(here)
         if current is here:
             current_scope.set(_living(here.before))
         while isinstance(current, _Attributes) and current is not here:
             if current.before is here:
                 current.before = here.before
-                break
             current = current.before
-        here.is_over = not isinstance(current, _Attributes)
         if not here.is_over:
             here.before = NO_SCOPE  # it would keep the scope before alive, and that one the one before
 
@@ -75,6 +76,18 @@ class scope:
                 return here
             current = current.before
         return self._entered.popitem()[1]
+
+
+def _began_here(attributes: _Attributes) -> bool:
+    """Is this the context that they began in? Only there their token may be used, once."""
+    current, token = current_scope.get(), attributes.token
+    attributes.token = None
+    try:
+        current_scope.reset(token)  # type: ignore[arg-type]  # it began once, and ends once
+    except ValueError:
+        return False
+    current_scope.set(current)
+    return True
 
 
 def _living(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from tinkertape.bus import Attachment, Bus, Call, Dispatch, default_bus, prefix_name
-from tinkertape.context import Astray, SpanIds, current_span, go_astray, living, making
+from tinkertape.context import Astray, SpanIds, before, current_span, go_astray, living, making
 from tinkertape.exception_record import failure_of as failure_of
 from tinkertape.traced import traced
 
@@ -237,7 +237,7 @@ class _Live(SpanIds):
         while again and isinstance(current, _Live):
             if current is self or current in again:
                 return current
-            current = _before(current._token)
+            current = before(current._token)
         return [self, *again][-1]  # in one go: another thread may begin it
 
     @property
@@ -265,15 +265,15 @@ class _Live(SpanIds):
             try:
                 _current_reset(token)  # type: ignore[arg-type]  # None: TypeError
             except (ValueError, TypeError):  # a copy of the context that it began in; it had ended
-                _current_set(_before(token))
+                _current_set(before(token))
                 current = None
         while isinstance(current, _Live) and current is not self:
-            if _before(current._token) is self:
+            if before(current._token) is self:
                 current._token = token
                 return
-            current = _before(current._token)
+            current = before(current._token)
         if current is not self and token not in (None, _ENDED):
-            go_astray(self, _Astray, _before(token))
+            go_astray(self, _Astray, before(token))
 
     def add(self, measurements: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None) -> None:
         """Give the end more measurements and metadata; `duration` and `monotonic_time` stay the span's own."""
@@ -339,12 +339,6 @@ class _Unheard(msgspec.Struct, eq=False, gc=False):
 
     def __call__(self, function: F) -> F:
         return _decorated(function, self.dispatch, self.metadata)
-
-
-def _before(token: Token[SpanIds | None] | None) -> SpanIds | None:
-    """What was current before the span that has this token."""
-    before = None if token is None else token.old_value
-    return before if isinstance(before, SpanIds) else None
 
 
 def _live_of(dispatch: _SpanDispatch, metadata: dict[str, Any]) -> _Live:

@@ -10,10 +10,11 @@ Source: https://www.w3.org/TR/trace-context-1/ §3.2.
 from __future__ import annotations
 
 import re
+from contextvars import Token
 from types import TracebackType
 from typing import Self
 
-from tinkertape.context import Astray, SpanIds, current_span, go_astray, living
+from tinkertape.context import Astray, SpanIds, before, current_span, go_astray, living
 
 _FORM = re.compile(
     r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?\Z",
@@ -56,25 +57,30 @@ class scope_from:
     nothing is changed.
     """
 
-    __slots__ = ("_before", "_remote")
+    __slots__ = ("_remote", "_tokens")
 
     def __init__(self, traceparent: str | bytes | None) -> None:
         self._remote = parse_traceparent(traceparent)
-        self._before: dict[SpanIds, SpanIds | None] = {}  # by who stands for the remote span in this block
+        self._tokens: dict[SpanIds, Token[SpanIds | None]] = {}  # by who stands for the remote span in this block
 
     def __enter__(self) -> Self:
         if self._remote is not None:
             here = SpanIds.known(*self._remote.trace, self._remote.span_id)  # others may be inside meanwhile
-            self._before[here] = current_span.get()
-            current_span.set(here)
+            self._tokens[here] = current_span.set(here)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Out of turn, by a generator left in its midst, or in another context than it began in it goes astray."""
         here = current_span.get()
-        if here in self._before:
-            current_span.set(living(self._before.pop(here)))
-        elif self._before:  # it ends out of turn, by a generator left in its midst, or in another task or thread
-            here, before = self._before.popitem()
-            go_astray(here, Astray, before)
+        if here in self._tokens:
+            token = self._tokens.pop(here)
+            try:
+                current_span.reset(token)
+            except ValueError:
+                go_astray(here, Astray, before(token))
+            current_span.set(living(before(token)))
+        elif self._tokens:
+            here, token = self._tokens.popitem()
+            go_astray(here, Astray, before(token))

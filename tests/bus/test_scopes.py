@@ -18,6 +18,7 @@ from tinkertape.bus import Bus
 from tinkertape.context import Event, current_scope, current_span
 from tinkertape.scopes import carry, scope, step
 from tinkertape.spans import span
+from tinkertape.trace_context import scope_from, traceparent
 
 
 def here() -> dict[str, Any]:
@@ -157,6 +158,31 @@ def test_a_scope_that_ended_in_another_thread_is_in_no_scope_that_begins_later()
             assert here() == {"c": 3, "d": 4}
         assert here() == {"c": 3}
     assert here() == {}
+
+
+def test_of_an_async_generator_left_in_its_midst_no_scope_and_no_trace_stays() -> None:
+    closed = []
+
+    async def rows() -> AsyncIterator[int]:
+        try:
+            with scope(a=1), scope_from(f"00-{'a' * 32}-{'b' * 16}-01"):
+                yield 1
+        finally:
+            closed.append(True)
+
+    async def main() -> None:
+        async for _ in rows():
+            break
+        gc.collect()
+        while not closed:  # the loop closes what was dropped in a task of its own, in a copy of this context
+            await asyncio.sleep(0)
+
+        assert traceparent() is None
+        with scope(b=2):
+            assert here() == {"b": 2}
+        assert here() == {}
+
+    asyncio.run(main())
 
 
 # --- carried ---
