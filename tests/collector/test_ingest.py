@@ -8,10 +8,22 @@ import json
 import shutil
 import stat
 
+import msgspec
 import pytest
-from tests.collector.conftest import ACCEPTED, DATA, Served, WrittenTape, files_with, paths_below, wire_body, wire_event
+from tests.collector.conftest import (
+    ACCEPTED,
+    DATA,
+    NOTHING,
+    Served,
+    WrittenTape,
+    files_with,
+    paths_below,
+    wire_body,
+    wire_event,
+)
 from tests.waiting import wait_until
 
+from tinkertape.delivery import foreign
 from tinkertape.tape.format import encode_line
 
 SDK_FILES = sorted(DATA.glob("*.jsonl"))
@@ -206,6 +218,20 @@ def test_a_whole_line_keeps_what_the_bus_knows(served: Served):
     assert {line["project"] for line in stored} == {"mine"}
     row = wait_until(lambda: (row := served.json(f"/api/v1/runs/{tape.run}")["run"])["status"] and row)
     assert (row["name"], row["state"], row["status"], row["events"]) == ("far away", "ended", "success", 3)
+
+
+@pytest.mark.parametrize("first", ["plain", "whole"])
+def test_what_came_plain_and_whole_of_a_process_of_ours_is_stored_once(served: Served, first: str):
+    tape = WrittenTape(served.folder / "elsewhere", sdk_version="0.38.0")
+    lines = [encode_line(tape.event("my.event")) for _ in range(3)]
+    plain = foreign.body([foreign.foreign_line(line) for line in lines], msgspec.to_builtins(tape.header))
+    bodies = {"plain": plain, "whole": tape.body(lines, ledger={"recorded": 3, "dropped": {}, "closed": "success"})}
+
+    for body in (bodies.pop(first), *bodies.values()):
+        assert served.post(body) == ACCEPTED
+
+    served.settled(tape.run, 3)
+    assert served.ledger(tape.run) == {**NOTHING, "recorded": 3, "stored": 3}
 
 
 def test_received_files_are_private(served: Served, session):

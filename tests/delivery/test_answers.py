@@ -143,6 +143,22 @@ def test_a_collector_that_was_not_there_yet_when_it_was_first_asked_gets_whole_l
     assert foreign.names == ["tinker.request.start"]
 
 
+def test_a_collector_of_ours_that_was_not_seen_to_be_one_gets_everything_whole_once_it_is(
+    recorder: Recorder, foreign: Door
+) -> None:
+    foreign.answers = lambda body: (200, {"Tinkertape-Collector": "1"})  # a proxy had answered for it
+    for name in ("tinker.request.start", "clock.tick", "my.event"):
+        recorder.record(name, {"size": 1}, {}, None)
+    assert send(recorder, foreign)
+
+    assert ["tape" in body for body in foreign.bodies] == [False, True]
+    assert [event["event_name"] for event in foreign.bodies[1]["events"]] == [
+        "tinker.request.start",
+        "clock.tick",
+        "my.event",
+    ]
+
+
 @pytest.mark.parametrize("status", [400, 404, 500], ids=str)
 def test_a_server_that_refuses_everything_loses_nothing(recorder: Recorder, ours: Door, status: int) -> None:
     ours.answers = lambda body: (status, {})
@@ -279,7 +295,7 @@ def test_delivery_waits_as_long_as_the_collector_says(recorder: Recorder, ours: 
     recorder.flush()
     delivery = Delivery(recorder.folder, ours.url)
     delivery.start()
-    wait_until(lambda: ours.requests == 1)
+    wait_until(lambda: delivery._sender.failed == 1)  # it has read the answer
     ours.answers = lambda body: (200, {})
     assert delivery.drain(60.0) is False  # at once: it waits, and whoever ends the program does not
     delivery.close(0.0)

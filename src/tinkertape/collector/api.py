@@ -18,9 +18,10 @@ from starlette.routing import BaseRoute, Route
 
 from tinkertape.collector.source import BadParameter, StoreSource
 from tinkertape.collector.stream import Hub, stream_response
+from tinkertape.wire import OURS
 
 OURS_HEADER = {  # a sender that sees it sends whole lines, packed (RFC 7694: what is taken in requests)
-    "Tinkertape-Collector": "1",
+    OURS: "1",
     "Accept-Encoding": "gzip",
 }
 NUMBER_MAX = 2**63 - 1

@@ -18,7 +18,7 @@ from tinkertape.collector.inbox import InboxFull, Place
 from tinkertape.collector.ingest import LARGE, Ingest
 from tinkertape.collector.intake import BadBody, Intake, take_in
 from tinkertape.collector.limits import RETRY_AFTER_S, foreign
-from tinkertape.wire import ACCEPTED, TELEMETRY_PATH
+from tinkertape.wire import ACCEPTED, OURS, TELEMETRY_PATH
 
 UNUSUAL = frozenset(
     {b"origin", b"sec-fetch-site", b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"}
@@ -28,7 +28,10 @@ HOSTS_MAX = 64
 PATIENCE_S = 0.25  # for the rest of a body; then the app waits for it
 
 _END = b"x-content-type-options: nosniff\r\n\r\n"
-_ACCEPTED = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/json\r\n" % len(ACCEPTED)
+_ACCEPTED = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/json\r\n%s: 1\r\n" % (
+    len(ACCEPTED),
+    OURS.lower().encode(),
+)
 ANSWER = _ACCEPTED + _END + ACCEPTED
 _REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: %d\r\ncontent-length: %d\r\n"
 _TEXT = b"content-type: text/plain; charset=utf-8\r\n"

@@ -24,7 +24,7 @@ from tinkertape.collector.inbox import Inbox, InboxFull, Introduction, Place
 from tinkertape.collector.intake import BadBody, Intake, TooManyEvents, take_in
 from tinkertape.collector.limits import Flight, Refused, Share, check_length, gunzip, is_packed, read_body
 from tinkertape.collector.stored import NotStored, Stored
-from tinkertape.wire import ACCEPTED
+from tinkertape.wire import ACCEPTED, OURS
 
 LARGE = 100_000  # bytes; a body of a hundred events is half of it
 THREADS = 2
@@ -67,7 +67,7 @@ class Ingest:
         except NotStored as reason:
             return self._refused(Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(reason)), "not_stored")
         self.count(intake, size)
-        return Response(ACCEPTED, media_type="application/json")
+        return Response(ACCEPTED, headers={OURS: "1"}, media_type="application/json")
 
     def is_ready(self) -> bool:
         """Is a body answered as soon as it is on the disk, and does the disk take one?"""

@@ -124,6 +124,8 @@ class Sender:
         events, ends, extra = self._outgoing(segment, batch)
         if events or extra:
             answer = self.collector.post(body(events, segment.header, extra))
+            if answer.ours and not self._ours:
+                return self._begin_again()
             if not answer.accepted:
                 return self._not_accepted(segment, batch, ends, answer)
         self.failed = 0
@@ -176,6 +178,15 @@ class Sender:
             return wish_s * self._jitter.uniform(1.0, 1.1)
         grown_s = min(BACKOFF_FIRST_S * (1 << min(self.failed - 1, 10)), BACKOFF_MAX_S)
         return grown_s * self._jitter.uniform(0.5, 1.0)
+
+    def _begin_again(self) -> float:
+        """It is one of ours after all, and was not when it was asked: nothing is remembered of what it was sent, and
+        all of it goes whole.
+        """
+        self._ours = True
+        self._hunts.clear()
+        self._places.clear()
+        return 0.0
 
     def _outgoing(self, segment: Segment, batch: Batch) -> tuple[list[bytes], list[int], dict[str, Any]]:
         """The events as this collector takes them, where the line of each ends, and what only one of ours is told."""
