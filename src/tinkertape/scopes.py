@@ -13,7 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
-from tinkertape.context import NO_SCOPE, SpanIds, current_scope, current_span
+from tinkertape.context import NO_SCOPE, SpanIds, current_scope, current_span, living
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def carry(function: Callable[P, T]) -> Callable[P, T]:
         raise TypeError(f"cannot carry the generator function {function!r}: carry the function that runs through it")
     is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
     run: Callable[..., Any] = _run_coroutine if is_coroutine else _run
-    return partial(run, dict(current_scope.get()), current_span.get(), function)
+    return partial(run, dict(_living(current_scope.get())), living(current_span.get()), function)
 
 
 def _run(attributes: dict[str, Any], span: SpanIds | None, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -178,6 +178,7 @@ def test_of_an_async_generator_left_in_its_midst_no_scope_and_no_trace_stays() -
             await asyncio.sleep(0)
 
         assert traceparent() is None
+        assert carry(lambda: (here(), ids()))() == ({}, (None, None))
         with scope(b=2):
             assert here() == {"b": 2}
         assert here() == {}
