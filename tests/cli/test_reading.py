@@ -20,9 +20,10 @@ from tests.cli.conftest import TINKERTAPE, Run, call, environment
 from tinkertape.cli import kept_rows
 from tinkertape.cli.source import resolve
 from tinkertape.cli.tapes import TapesSource
+from tinkertape.config import new_ulid
 from tinkertape.diagnosis.rule import rule_now, rule_of
 from tinkertape.errors import TapeError
-from tinkertape.tape import Header, encode_line, open_tape
+from tinkertape.tape import Header, Recorder, codecs, encode_line, open_tape
 from tinkertape.tape.compression import compress
 
 HOSTILE = "\x1b]0;stolen\x07\x9b31m\u202e\u2028\r\x7f"
@@ -418,3 +419,23 @@ def test_a_run_that_may_not_be_read_is_said_with_the_systems_reason(
     ]
     with pytest.raises(TapeError, match="Permission denied"):
         resolve("01RUN", source)
+
+
+def test_a_tape_that_cannot_be_read_whole_hides_no_other_run(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, packed = new_ulid(), new_ulid()
+    for run, segment_max in ((whole, 1_000_000), (packed, 2_000)):
+        recorder = Recorder(directory / "tapes" / run, run, segment_max=segment_max)
+        for _ in range(20):
+            recorder.log("my.event", {"padding": "x" * 100})
+            recorder.flush()
+        recorder.close()
+    for segment in open_tape(directory / "tapes" / packed).segments[:-1]:
+        compress(segment)
+    monkeypatch.setattr(codecs, "_zstd_or_none", lambda: None)
+    source = TapesSource(directory / "tapes")
+
+    rows = source.runs(20)
+
+    assert [row.run for row in rows] == [whole]
+    assert list(source.unreadable()) == [packed]
+    assert "pip install 'tinkertape[zstd]'" in source.unreadable()[packed]

@@ -160,7 +160,7 @@ def test_a_collector_compresses_what_the_one_before_received(collector: Served, 
 
     collector.start()
 
-    wait_until(lambda: list(collector.inbox.glob("*.jsonl.gz")), within_s=30)
+    wait_until(lambda: list(collector.inbox.glob("*.jsonl.zst")), within_s=30)
     assert list(collector.inbox.glob("*.jsonl")) == []
     assert collector.ledger(session) == before
     assert len(collector.events(session)) == 50

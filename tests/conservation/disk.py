@@ -9,11 +9,10 @@ compressed is there plain, compressed, or both.
 from __future__ import annotations
 
 import errno
-import gzip
 import random
 from pathlib import Path
 
-from tinkertape.tape.forms import compressed_path, plain_path
+from tinkertape.tape.forms import compressed_path, decompressed, plain_path
 from tinkertape.tape.segment import Disk
 
 PAGE = 512  # bytes
@@ -100,7 +99,7 @@ class Machine:
 
     def cut_power(self, chance: random.Random) -> None:
         self.remember()
-        for path in self._files(".jsonl.gz"):
+        for path in self._files(".jsonl.gz", ".jsonl.zst"):
             self._lose_compression(path, chance)
         for path in self._files(".jsonl"):
             if path.suffix == ".jsonl":
@@ -121,10 +120,10 @@ class Machine:
             return
         match chance.randrange(3):
             case 0:  # neither rename nor removal came to the disk
-                plain.write_bytes(gzip.decompress(path.read_bytes()))
+                plain.write_bytes(_plain(path))
                 path.unlink()
             case 1:
-                plain.write_bytes(gzip.decompress(path.read_bytes()))
+                plain.write_bytes(_plain(path))
                 self.synced[plain] = plain.stat().st_size  # or its copy would be lost with a rename that is there
             case _:
                 return
@@ -143,6 +142,11 @@ class Machine:
             end = min(len(kept), (begin // PAGE + 1) * PAGE)
             kept = kept[:begin] + bytes(end - begin) + kept[end:]
         path.write_bytes(kept)
+
+
+def _plain(compressed: Path) -> bytes:
+    with compressed.open("rb") as file:
+        return decompressed(file).read()
 
 
 def _keep_or_lose(path: Path, said: bytes | str) -> None:

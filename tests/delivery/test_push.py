@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 from tinkertape.config import new_ulid
 from tinkertape.delivery import Delivery, push
 from tinkertape.delivery.post import Collector
-from tinkertape.tape import Recorder, open_tape
+from tinkertape.tape import Recorder, codecs, open_tape
 from tinkertape.tape.compression import compress
 from tinkertape.tape.hold import holding
 from tinkertape.tape.removal import make_room
@@ -50,6 +50,22 @@ def test_what_every_run_left_is_sent_once_and_a_second_push_has_nothing_to_do(tm
     assert numbers == [*range(700), *range(40)]
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1]
+
+
+def test_a_segment_that_this_python_cannot_read_holds_up_no_other_and_stays(
+    tmp_path: Path, ours: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = [a_run(tmp_path, 70), a_run(tmp_path, 40)]
+    [packed] = runs[0].glob("*.jsonl")
+    compress(packed)
+    monkeypatch.setattr(codecs, "_zstd_or_none", lambda: None)
+
+    pushed = push(runs, Collector(ours.url))
+
+    assert pushed.sent == 40
+    assert f"cannot read {packed}: compressed with Zstandard" in caplog.text
+    monkeypatch.undo()
+    assert push(runs, Collector(ours.url)).sent == 70
 
 
 def test_what_a_collector_away_is_to_get_is_left_with_the_reason(tmp_path: Path) -> None:

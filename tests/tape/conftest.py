@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tinkertape.tape import codecs
+from tinkertape.tape.codecs import Codec
 from tinkertape.tape.recorder import Recorder
 
 
@@ -19,3 +21,17 @@ def recorder(folder: Path) -> Iterator[Recorder]:
     made = Recorder(folder, "run-1")
     yield made
     made.close()
+
+
+@pytest.fixture
+def no_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a Python that has none."""
+    monkeypatch.setattr(codecs, "_zstd_or_none", lambda: None)
+
+
+@pytest.fixture(params=["gzip", "zstd"])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    """Closed segments are compressed so."""
+    if request.param == "gzip":
+        request.getfixturevalue("no_zstd")
+    return codecs.written()

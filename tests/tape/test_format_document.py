@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.tape.test_rotation import record
 
 from tinkertape.tape import Recorder, open_tape
+from tinkertape.tape.codecs import GZIP, Codec
 from tinkertape.tape.forms import compressed_path, segment_files
 from tinkertape.tape.removal import make_room
 
@@ -24,7 +25,7 @@ def document_reader() -> str:
 
 
 def test_the_documents_reader_finds_what_ours_finds_on_a_rotated_compressed_damaged_and_torn_tape(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, codec: Codec
 ) -> None:
     record(folder).close()
     other = Recorder(folder, "run-1")
@@ -45,10 +46,10 @@ def test_the_documents_reader_finds_what_ours_finds_on_a_rotated_compressed_dama
     ours = [(event.process, event.index, event.name) for event in tape]
     theirs = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
     assert sorted(theirs) == sorted(ours)
-    assert len(ours) > 200
+    assert len(ours) > 190
     assert json.loads(done.stderr)["bad"] == tape.set_aside == 2
     torn = [damage.segment for damage in tape.verify().damage if damage.kind == "torn line"]
-    assert torn == [second.name, last.name]
+    assert torn == ([second.name] if codec is GZIP else []) + [last.name]  # of the other a block is whole, or is not
     assert json.loads(done.stderr)["torn"] == 1  # what decompression cuts short it does not see
 
 

@@ -22,7 +22,7 @@ from tinkertape.config import check_start
 from tinkertape.errors import ConfigError
 from tinkertape.tape import Reader, Recorder, open_tape, removal
 from tinkertape.tape.compression import compress
-from tinkertape.tape.forms import segment_files, stored_bytes, stored_path
+from tinkertape.tape.forms import compressed_path, segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
 from tinkertape.tape.last_words import last_words
 from tinkertape.tape.ledger import Ledger
@@ -137,15 +137,15 @@ def test_a_removal_that_was_cut_off_is_finished_and_counted_once(folder: Path) -
     append(recorder, 60)
     [first, *_] = segment_files(folder)
     compress(first)
-    gone = first.with_suffix(".jsonl.gz").read_bytes()
+    gone = compressed_path(first).read_bytes()
     make_room(folder, [first], 0)
-    first.with_suffix(".jsonl.gz").write_bytes(gone)  # as a kill between the mark and the removal leaves it
+    compressed_path(first).write_bytes(gone)  # as a kill between the mark and the removal leaves it
     expected = open_tape(folder).ledger()
 
     assert expected.balanced and expected.dropped["space"] > 0
     recorder._upkeep.wake(recorder.path)
     assert recorder._upkeep.wait(30)
-    assert not first.with_suffix(".jsonl.gz").exists()
+    assert not compressed_path(first).exists()
     assert open_tape(folder).ledger() == expected
     recorder.close()
 

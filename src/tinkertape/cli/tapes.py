@@ -51,15 +51,24 @@ class TapesSource:
         self._folder = folder
         self._patience_s = patience_s
         self._known = known
+        self._refused: dict[str, str] = {}  # runs, and why their tapes could not be read whole
 
     def names(self) -> Sequence[tuple[str, str]]:
         return [(tape.path.name, _name(tape)) for tape in self._tapes()]
 
     def runs(self, limit: int) -> list[RunRow]:
-        return [self._row(tape) for tape in self._tapes()[:limit]]
+        rows = []
+        for tape in self._tapes()[:limit]:
+            try:
+                rows.append(self._row(tape))
+            except TapeTooLong:
+                raise
+            except TapeError as error:  # one that cannot be read whole hides no other
+                self._refused[tape.path.name] = str(error)
+        return rows
 
     def unreadable(self) -> Mapping[str, str]:
-        return {folder.name: why for folder, why in unreadable_tapes(self._folder).items()}
+        return {folder.name: why for folder, why in unreadable_tapes(self._folder).items()} | self._refused
 
     def report(self, run: str) -> Report:
         return self._read(open_tape(self._folder / run))

@@ -26,7 +26,7 @@ from tinkertape.config import process_started
 from tinkertape.guard import guarded
 from tinkertape.tape.compression import compress, remove_leftovers
 from tinkertape.tape.format import Header
-from tinkertape.tape.forms import compressed_path, open_stored, segment_files, stored_bytes, stored_path
+from tinkertape.tape.forms import open_stored, places_of, segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
 from tinkertape.tape.marks import read_mark, write_mark
 from tinkertape.tape.reader import first_header
@@ -139,7 +139,7 @@ class Keeping:
                 had = progress_of(loaded_mark(segment, self._store_id))
                 more = Gone(gone.segments + 1, gone.events + had.rows, gone.set_aside + had.set_aside, segment.name)
                 write_mark(note, msgspec.structs.asdict(more))
-            for path in (segment, compressed_path(segment), *self._folder.glob(f"{segment.stem}.loaded-*")):
+            for path in (*places_of(segment), *self._folder.glob(f"{segment.stem}.loaded-*")):
                 path.unlink(missing_ok=True)
 
 

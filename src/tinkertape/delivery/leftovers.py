@@ -9,6 +9,7 @@ or when for `patience_s` nothing went on; then what is left is said, with the re
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,12 +25,13 @@ from tinkertape.delivery.segments import Segment, acknowledgement_of
 from tinkertape.delivery.sender import Sender
 from tinkertape.errors import DeliveryError
 from tinkertape.tape import Reader
-from tinkertape.tape.forms import REMOVED, compressed_path, segment_files, stored_bytes
+from tinkertape.tape.forms import REMOVED, places_of, segment_files, stored_bytes
 from tinkertape.tape.marks import mark_path
 from tinkertape.tape.removal import process_of
 
 PATIENCE_S = 30.0  # without any progress
 LOOK_AGAIN_S = 0.1  # at a segment that another process holds
+_log = logging.getLogger("tinkertape")
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -85,7 +87,10 @@ def push(
 def _segments(folder: Path, collector: str) -> Iterator[_Open]:
     for path in segment_files(folder):
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile, to make room
-            yield _Open(path, stored_bytes(path), _acknowledged(path, collector))
+            try:
+                yield _Open(path, stored_bytes(path), _acknowledged(path, collector))
+            except OSError as error:
+                _log.warning("tinkertape: cannot read %s: %s; it stays as it is", path, error.strerror)
 
 
 def _tell_removals(sender: Sender, folders: Iterable[Path]) -> None:
@@ -209,4 +214,4 @@ class _Pushing:
 
 def _is_gone(path: Path) -> bool:
     """Was it removed, to make room?"""
-    return mark_path(path, REMOVED).exists() or not (path.exists() or compressed_path(path).exists())
+    return mark_path(path, REMOVED).exists() or not any(place.exists() for place in places_of(path))

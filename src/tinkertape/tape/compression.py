@@ -1,4 +1,4 @@
-"""Compresses a closed segment: gzip, under a name of its own until it is whole on the disk, then the plain one goes.
+"""Compresses a closed segment, under a name of its own until it is whole on the disk, then the plain one goes.
 
 A kill at any moment leaves the plain segment, or both, or the compressed one: never neither. No thread, no lock but
 that of `hold`.
@@ -7,17 +7,15 @@ that of `hold`.
 from __future__ import annotations
 
 import os
-import zlib
 from pathlib import Path
 
 from tinkertape.config import open_private
+from tinkertape.tape.codecs import Compressor, written
 from tinkertape.tape.forms import SUFFIX, compressed_path
 from tinkertape.tape.hold import holding
 
-LEVEL = 6  # of 22 MB of HTTP lines it leaves 9.2 % at 116 MB/s; 1 leaves 10.8 % at 300, 9 leaves 8.7 % at 53
-CHUNK = 256 * 1024  # bytes; zlib gives the GIL back for each
+CHUNK = 256 * 1024  # bytes; the GIL is given back for each
 _UNFINISHED = ".new"
-_GZIP = 31  # zlib's `wbits` for a gzip stream
 
 
 def compress(segment: Path) -> bool:
@@ -30,8 +28,8 @@ def compress(segment: Path) -> bool:
             return False
         beside = segment.with_name(f".{segment.name}.{os.getpid()}{_UNFINISHED}")
         try:
-            _write_compressed(file, beside)
             status = os.fstat(file)
+            _write_compressed(file, beside, written().compressor(status.st_size))
             os.utime(beside, ns=(status.st_atime_ns, status.st_mtime_ns))
             beside.replace(compressed_path(segment))
         finally:
@@ -49,8 +47,7 @@ def remove_leftovers(folder: Path) -> None:
                 leftover.unlink(missing_ok=True)
 
 
-def _write_compressed(file: int, target: Path) -> None:
-    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP)
+def _write_compressed(file: int, target: Path, compressor: Compressor) -> None:
     with os.fdopen(open_private(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as made:
         offset = 0
         while chunk := os.pread(file, CHUNK, offset):

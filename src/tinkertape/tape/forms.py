@@ -1,27 +1,26 @@
 """The two forms of a segment on disk: plain, as it is written, and compressed, once it is closed.
 
-A segment is named by its plain path, `<process>-<segment>.jsonl`, in whichever form it is; the compressed one has
-`.gz` behind that name and is one gzip stream. Every offset, in a mark or a `Record`, is one of the plain bytes. While
-both are there, for an instant or after a kill, they hold the same, and the plain one is read. No thread, no lock.
+A segment is named by its plain path, `<process>-<segment>.jsonl`, in whichever form it is; a compressed one has `.gz`
+or `.zst` behind that name (codecs.py). Every offset, in a mark or a `Record`, is one of the plain bytes. While several
+are there, for an instant or after a kill, they hold the same, and the plain one is read. No thread, no lock.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import os
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinkertape.tape.codecs import CODECS, GZIP, Codec, codec_of, written
+
 SUFFIX = ".jsonl"
-COMPRESSED = ".gz"
 REMOVED = "removed"  # the mark beside a segment that is no more
 ONE_CALL = 200  # names, which the system gives in one call: 32 kB
-_MAGIC = b"\x1f\x8b"
-_TRAILER = 4  # bytes: a gzip stream ends with the length of what it holds
+_ENDINGS = (SUFFIX, *(SUFFIX + codec.suffix for codec in CODECS))
+_MAGIC_MAX = max(len(codec.magic) for codec in CODECS)
 
 
 def segment_files(folder: Path) -> list[Path]:
@@ -30,7 +29,7 @@ def segment_files(folder: Path) -> list[Path]:
     if len(there) > ONE_CALL:  # the list was made in parts: what was compressed in between may be in none of them
         there |= _names(folder)
     removed = {name.removesuffix(f".{REMOVED}") for name in there if name.endswith(f".{REMOVED}")}
-    found = {plain_path(folder / name) for name in there if name.endswith((SUFFIX, SUFFIX + COMPRESSED))}
+    found = {plain_path(folder / name) for name in there if name.endswith(_ENDINGS)}
     return sorted(path for path in found if path.stem not in removed)
 
 
@@ -42,17 +41,23 @@ def _names(folder: Path) -> set[str]:
 
 def plain_path(path: Path) -> Path:
     """The name of the segment that a file is a form of."""
-    return path.with_name(path.name.removesuffix(COMPRESSED)) if path.name.endswith(SUFFIX + COMPRESSED) else path
+    ending = next((ending for ending in _ENDINGS if path.name.endswith(ending)), SUFFIX)
+    return path.with_name(path.name.removesuffix(ending.removeprefix(SUFFIX)))
 
 
 def compressed_path(segment: Path) -> Path:
-    return segment.with_name(segment.name + COMPRESSED)
+    """Its name in the form in which this Python compresses."""
+    return segment.with_name(segment.name + written().suffix)
+
+
+def places_of(segment: Path) -> tuple[Path, ...]:
+    """Where it may be, in one form or another, the plain one first: one comes to be before another goes."""
+    return segment, *(segment.with_name(segment.name + codec.suffix) for codec in CODECS)
 
 
 def stored_path(segment: Path) -> Path:
     """The file in which a segment is now; the plain one if none is there."""
-    beside = compressed_path(segment)
-    return segment if segment.exists() or not beside.exists() else beside
+    return next((place for place in places_of(segment) if place.exists()), segment)
 
 
 def stored_bytes(segment: Path) -> int:
@@ -65,10 +70,9 @@ def stored_bytes(segment: Path) -> int:
 
 
 def length_of_compressed(file: io.BufferedReader) -> int:
-    """How many bytes a gzip stream says it holds; 0 for one that is cut off so early that it says nothing."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TRAILER))
-    return int.from_bytes(file.read(_TRAILER), "little") if size > _TRAILER else 0
+    """How many bytes it says it holds; 0 where it is cut off so early that it says nothing. Raises `OSError`."""
+    codec = _codec_of(file.fileno())
+    return codec.plain_length(file) if codec is not None else 0
 
 
 def open_stored(segment: Path) -> io.BufferedReader:
@@ -80,12 +84,12 @@ def open_stored(segment: Path) -> io.BufferedReader:
 
 
 def is_compressed(file: int) -> bool:
-    """Is an open segment the compressed form? By its first bytes, with which no line begins."""
-    return os.pread(file, len(_MAGIC), 0) == _MAGIC
+    """Is an open segment a compressed form? By its first bytes, with which no line begins."""
+    return _codec_of(file) is not None
 
 
 def decompressed(file: io.BufferedReader) -> io.BufferedReader:
-    """The plain bytes of a gzip stream; where it is damaged they end, and `damage_of` says so."""
+    """The plain bytes of a compressed one; where it is damaged they end, and `damage_of` says so. Raises `OSError`."""
     return io.BufferedReader(_Decompressed(file), 256 * 1024)
 
 
@@ -94,21 +98,28 @@ def damage_of(file: io.BufferedReader) -> str:
     return file.raw.damage if isinstance(file.raw, _Decompressed) else ""
 
 
+def _codec_of(file: int) -> Codec | None:
+    return codec_of(os.pread(file, _MAGIC_MAX, 0))
+
+
 def _compressed_or_missing(segment: Path) -> io.BufferedReader:
     """Raises `FileNotFoundError` with the segment's own name."""
-    try:
-        return compressed_path(segment).open("rb")
-    except FileNotFoundError:
-        return segment.open("rb")  # says what is missing, or finds what came meanwhile
+    for place in places_of(segment)[1:]:
+        with contextlib.suppress(FileNotFoundError):
+            return place.open("rb")
+    return segment.open("rb")  # says what is missing, or finds what came meanwhile
 
 
 class _Decompressed(io.RawIOBase):
-    """The plain bytes of a gzip stream. Going back in it means to begin again."""
+    """The plain bytes of a compressed stream. Going back in it means to begin again."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         self._file = file
-        self.damage = self._empty = "" if file.peek(1) else "it is empty"
-        self._stream = gzip.GzipFile(fileobj=file, mode="rb")
+        begin = file.peek(_MAGIC_MAX)
+        codec = codec_of(begin) or GZIP
+        self._damaged = codec.damage()
+        self.damage = self._empty = "" if begin else "it is empty"
+        self._stream = codec.opened(file)
 
     def readable(self) -> bool:
         return True
@@ -140,5 +151,5 @@ class _Decompressed(io.RawIOBase):
     def _noting_damage(self) -> Iterator[None]:
         try:
             yield
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except self._damaged as error:
             self.damage = str(error) or type(error).__name__

@@ -132,13 +132,18 @@ class Reader:
         except FileNotFoundError as error:
             raise TapeNotFound(f"there is no tape at {self.path}") from error
         except OSError as error:
-            raise TapeError(f"cannot read {self.path}: {error.strerror}; look at its rights") from error
+            raise TapeError(f"cannot read {self.path}: {error.strerror}{advice_on(error)}") from error
 
     def _read(self, file: BinaryIO) -> bytes:
         try:
             return file.read(CHUNK)
         except OSError as error:
             raise TapeError(f"cannot read {self.path}: {error.strerror}; look at the disk") from error
+
+
+def advice_on(error: OSError) -> str:
+    """What to do about what cannot be opened, where the error's own words do not say it."""
+    return "; look at its rights, or choose another folder" if isinstance(error, PermissionError) else ""
 
 
 def is_cut_short(error: BadLine) -> bool:

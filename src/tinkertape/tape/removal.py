@@ -25,7 +25,7 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.tape.format import End, Header
-from tinkertape.tape.forms import COMPRESSED, REMOVED, SUFFIX, compressed_path, segment_files, stored_bytes, stored_path
+from tinkertape.tape.forms import REMOVED, SUFFIX, places_of, segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.reader import Reader
@@ -146,8 +146,8 @@ def _content_of(segment: Path) -> Removed:
 
 
 def _unlink(segment: Path) -> None:
-    for form in (segment, compressed_path(segment)):
-        form.unlink(missing_ok=True)
+    for place in places_of(segment):
+        place.unlink(missing_ok=True)
 
 
 def finish_removals(folder: Path) -> None:
@@ -253,7 +253,11 @@ def gone_from(folder: Path, process: str, written_to: Mapping[str, int]) -> Coun
         told = _told_by_later(marks)
         gone[SPACE] = sum(removed.dropped for segment, removed in marks.items() if segment.name not in told)
         known = there | told | {segment.name for segment in marks}
-        missing = [segment for segment in list(written_to) if known.isdisjoint((segment, f"{segment}{COMPRESSED}"))]
+        missing = [
+            segment
+            for segment in list(written_to)
+            if known.isdisjoint(place.name for place in places_of(Path(segment)))
+        ]
         gone[DELETED] = sum(written_to[segment] for segment in missing if not stored_path(folder / segment).exists())
     return +gone
 

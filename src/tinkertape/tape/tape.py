@@ -19,7 +19,7 @@ from tinkertape.tape.format import LINE_MAX, End, Header, Line, decode_line
 from tinkertape.tape.forms import SUFFIX, open_stored, plain_path, segment_files, stored_path
 from tinkertape.tape.ledger import Ledger, ProcessCount, ledger_of, total
 from tinkertape.tape.marks import mark_path, read_mark
-from tinkertape.tape.reader import Reader, first_header
+from tinkertape.tape.reader import Reader, advice_on, first_header
 from tinkertape.tape.refused import refused_in
 from tinkertape.tape.removal import Removed, process_of, removed_in
 from tinkertape.tape.verify import ProcessCheck, Verified, has_cut_lines
@@ -265,9 +265,7 @@ def _reading(place: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise TapeNotFound(f"there is no tape at {place}") from error
     except OSError as error:
-        raise TapeError(
-            f"cannot read {place}: {error.strerror}; look at its rights, or choose another folder"
-        ) from error
+        raise TapeError(f"cannot read {place}: {error.strerror}{advice_on(error)}") from error
 
 
 def open_tape(path: str | Path) -> Tape:
