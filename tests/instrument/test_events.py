@@ -12,6 +12,8 @@ from tests.waiting import wait_until
 from tinker import types
 
 from tinkertape.events import catalogue
+from tinkertape.guard import failures
+from tinkertape.instrument.tinker import sessions
 from tinkertape.sim import Pause, PollFault, Sim, SubmitFault
 
 Connect = Callable[..., tinker.ServiceClient]
@@ -192,6 +194,16 @@ def test_a_session_is_told_from_its_begin_to_its_end(connect: Connect, events: E
     finished = events.one("tinker.session.finish")
     assert created.metadata["session_id"] == finished.metadata["session_id"]
     assert created.metadata["sdk_version"] == tinker.__version__ and finished.metadata["status"] == "success"
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[1]", b'{"session_id": 5}', b"{}", b"", None])
+def test_an_answer_that_names_no_session_is_an_error_and_no_failure_of_ours(
+    answer: bytes | None, events: Events
+) -> None:
+    sessions.created(1, 3, answer)
+
+    told = events.one("tinker.session.create")
+    assert (told.metadata["session_id"], told.metadata["status"], failures()) == (None, "error", {})
 
 
 def test_a_heartbeat_belongs_to_the_session_and_to_no_call(

@@ -76,14 +76,23 @@ def _measured(beat: Heartbeat, began_ns: int, now_ns: int) -> dict[str, Any]:
 def created(began_ns: int, now_ns: int, answer: bytes | None) -> None:
     """The service issued a session; `answer` None: it did not."""
     if SESSION_CREATE.handlers:
+        session_id = _issued(answer)
         SESSION_CREATE.execute(
             {"duration": now_ns - began_ns, "monotonic_time": now_ns},
             {
-                "session_id": _decode(answer).session_id if answer else None,
-                "status": "success" if answer else "error",
+                "session_id": session_id,
+                "status": "success" if session_id else "error",
                 "sdk_version": sdk_version(),
             },
         )
+
+
+def _issued(answer: bytes | None) -> str | None:
+    """The session's id, if the answer is one, and not a proxy's page."""
+    try:
+        return _decode(answer).session_id if answer else None
+    except msgspec.MsgspecError:
+        return None
 
 
 @guard("instrument.tinker.session")
