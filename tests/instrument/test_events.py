@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import tinker
@@ -13,7 +14,7 @@ from tinker import types
 
 from tinkertape.events import catalogue
 from tinkertape.guard import failures
-from tinkertape.instrument.tinker import sessions
+from tinkertape.instrument.tinker import requests, sessions
 from tinkertape.sim import Pause, PollFault, Sim, SubmitFault
 
 Connect = Callable[..., tinker.ServiceClient]
@@ -204,6 +205,12 @@ def test_an_answer_that_names_no_session_is_an_error_and_no_failure_of_ours(
 
     told = events.one("tinker.session.create")
     assert (told.metadata["session_id"], told.metadata["status"], failures()) == (None, "error", {})
+
+
+def test_a_submit_that_is_answered_with_null_is_no_failure_of_ours(events: Events) -> None:
+    requests._began(SimpleNamespace(untyped_future=None))
+
+    assert (events, failures()) == ([], {})
 
 
 def test_a_heartbeat_belongs_to_the_session_and_to_no_call(

@@ -46,6 +46,8 @@ def put_on(api_future_class: Any, patches: Patches) -> None:
 def _began(api_future: Any) -> None:
     now = time.perf_counter_ns()
     untyped = api_future.untyped_future
+    if untyped is None:
+        return  # the service's answer was `null`: the SDK is about to fail of it
     request = request_of(untyped.request_id, current_operation.get())
     operation = request.operation
     request.request_type = api_future.request_type
