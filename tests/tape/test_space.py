@@ -356,3 +356,15 @@ def test_joined_marks_tell_what_each_told_wherever_joining_was_cut_off(
     assert all(ledger.balanced for ledger in before)
     assert not open_tape(folder).verify().damage
     recorder.close()
+
+
+def test_a_segment_that_another_process_took_meanwhile_is_passed_over(folder: Path) -> None:
+    recorder = Recorder(folder, "run-1", segment_max=2_000)
+    append(recorder, 30)
+    recorder.close()
+    first, second, *_ = segment_files(folder)
+    stored_path(first).unlink()
+
+    make_room(folder, [first, second], size(folder) - 1)
+
+    assert list(removed_in(folder)) == [second]

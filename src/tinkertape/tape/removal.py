@@ -69,9 +69,10 @@ def make_room(folder: Path, closed: Iterable[Path], most_bytes: int) -> int:
 
     Raises `OSError`.
     """
-    there = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    there = sum(map(_bytes_of, folder.iterdir()))
     dropped = 0
-    for candidate in in_order([candidate_of(segment) for segment in closed] if there > most_bytes else []):
+    candidates = map(candidate_of, closed) if there > most_bytes else ()
+    for candidate in in_order(filter(None, candidates)):
         if there <= most_bytes:
             break
         removed = remove(candidate.segment)
@@ -88,9 +89,20 @@ def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda each: (not each.is_elsewhere, each.written_ns, each.segment.name))
 
 
-def candidate_of(segment: Path) -> Candidate:
-    status = stored_path(segment).stat()
-    is_elsewhere = had_elsewhere(segment) >= stored_bytes(segment)
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
+
+
+def candidate_of(segment: Path) -> Candidate | None:
+    """None: another process of the run removed it meanwhile."""
+    try:
+        status = stored_path(segment).stat()
+        is_elsewhere = had_elsewhere(segment) >= stored_bytes(segment)
+    except FileNotFoundError:
+        return None
     return Candidate(segment, status.st_size, status.st_mtime_ns, is_elsewhere)
 
 

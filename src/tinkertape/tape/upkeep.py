@@ -15,6 +15,7 @@ import logging
 import threading
 from pathlib import Path
 
+from tinkertape.errors import TapeNotFound
 from tinkertape.guard import guarded
 from tinkertape.tape.compression import compress, remove_leftovers
 from tinkertape.tape.removal import closed_segments, finish_removals, join_marks, make_room, process_of
@@ -65,8 +66,8 @@ class Upkeep:
                 if current is None:
                     self._thread = None
                     return
-            with guarded("tape.upkeep"):
-                self._tend(current)
+            with guarded("tape.upkeep"), contextlib.suppress(FileNotFoundError, TapeNotFound):
+                self._tend(current)  # something that another process of the run took away is for the next time
 
     def _tend(self, current: Path) -> None:
         remove_leftovers(self._folder)
