@@ -10,6 +10,7 @@ import hashlib
 import re
 from typing import Any
 
+from tinkertape.config import event_id
 from tinkertape.redact import MARK, redact_text
 
 ID_MAX = 200  # characters of a run, process or session id
@@ -26,6 +27,13 @@ def identity(given: Any) -> str:
     if redact_text(given) != given:
         return f"{MARK}-{_hash(given, 12)}"
     return given if len(given) <= ID_MAX else f"{given[: ID_MAX - 13]}-{_hash(given, 12)}"
+
+
+def process_identity(process_uuid: Any) -> str:
+    """One of ours that a plain body names has its own form again: what was sent whole, before or after, is the same."""
+    given = identity(process_uuid)
+    digits = given.replace("-", "")[:16]
+    return digits if len(digits) == 16 and given == event_id(digits, 0) else given
 
 
 def name(given: Any) -> str:

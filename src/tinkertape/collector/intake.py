@@ -23,9 +23,8 @@ import msgspec
 
 from tinkertape.collector.alike import Alike, cut
 from tinkertape.collector.elements import elements, members
-from tinkertape.collector.identity import identity, name, safe_run
+from tinkertape.collector.identity import identity, name, process_identity, safe_run
 from tinkertape.collector.known import Forms, Glance, form_of, glanced, is_plain
-from tinkertape.config import event_id
 from tinkertape.redact import MARK, redact, redact_text
 
 DEPTH_MAX = 64
@@ -133,7 +132,7 @@ class _Taking:
         source = self._header or {}
         session_id = source.get("session_id") or identity(body.session_id)
         self.run = str(source.get("run") or safe_run(session_id) or "unknown")
-        self.process = str(source.get("process") or _process_of(identity(body.process_uuid)))
+        self.process = str(source.get("process") or process_identity(body.process_uuid))
         self.project = name(source.get("project")) or name(body.project) or "default"
         self._ledger = body.ledger if body.ledger and not _is_deeper(body.ledger, DEPTH_MAX) else None
         context = {
@@ -254,12 +253,6 @@ class _Taking:
 
     def _ledger_line(self, ledger: dict[str, Any]) -> bytes:
         return _encode({"ledger": redact(ledger), "run": self.run, "process": self.process, "project": self.project})
-
-
-def _process_of(process_uuid: str) -> str:
-    """One of ours that a plain body names has its own form again: what was sent whole, before or after, is the same."""
-    digits = process_uuid.replace("-", "")[:16]
-    return digits if len(digits) == 16 and process_uuid == event_id(digits, 0) else process_uuid
 
 
 def _suffix_of(context: dict[str, str]) -> bytes:
