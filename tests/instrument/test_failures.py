@@ -61,7 +61,14 @@ def test_a_call_that_raises_ends_where_it_raised(connect: Connect, events: Event
     assert failed.measurements["call_duration"] == failed.measurements["duration"]
 
 
-@pytest.mark.parametrize("data", [[object()], iter([object()]), None, 3, "text"])
+class Unwilling:
+    """Raises as soon as it is looked at."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise TypeError(name)
+
+
+@pytest.mark.parametrize("data", [[object()], iter([object()]), None, 3, "text", [Unwilling()]])
 def test_a_mistake_in_the_arguments_stays_the_sdks_to_report(data: Any, connect: Connect, events: Events) -> None:
     training = connect().create_lora_training_client(base_model=MODEL).result()
 

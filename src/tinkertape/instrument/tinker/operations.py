@@ -17,7 +17,7 @@ from contextvars import Token
 from typing import Any
 
 from tinkertape.events import SpanEvents
-from tinkertape.guard import guard
+from tinkertape.guard import attempt, guard
 from tinkertape.instrument.tinker import claims, content, endings, waits
 from tinkertape.instrument.tinker.arguments import NAMED, argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, begin_at, current_operation
@@ -61,8 +61,14 @@ def _start(operation: Operation) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @guard("instrument.tinker.arguments")
 def _describe(operation: Operation, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Count what is handed over; an argument of an unknown kind costs the counts, and not the operation."""
+    """Count what is handed over. An object of the program's that raises as it is looked at costs the counts of this
+    call: the SDK will say so itself, and a user's mistake must not count as ours.
+    """
     operation.metadata |= client_metadata(client)
+    attempt(_count, operation, args, kwargs)
+
+
+def _count(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     if operation.name in NAMED:
         operation.metadata |= argument_names(operation.name, args, kwargs)
     operation.measured = argument_counts(operation.name, args, kwargs)
