@@ -42,7 +42,7 @@ def watched() -> Iterator[Events]:
     [
         (operations, "Operation", "instrument.tinker.call"),
         (endings, "_measured", "instrument.tinker.done"),
-        (operations, "argument_counts", "instrument.tinker.arguments"),
+        (operations, "client_metadata", "instrument.tinker.arguments"),
         (endings, "names_and_counts", "instrument.tinker.results"),
         (submissions, "_begin", "instrument.tinker.submit"),
         (attempts, "route_of", "instrument.tinker.send"),
