@@ -52,8 +52,8 @@ def test_what_every_run_left_is_sent_once_and_a_second_push_has_nothing_to_do(tm
     assert told[-1][0] == told[-1][1]
 
 
-def test_a_segment_that_this_python_cannot_read_holds_up_no_other_and_stays(
-    tmp_path: Path, ours: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_segment_that_this_python_cannot_read_holds_up_no_other_and_is_left(
+    tmp_path: Path, ours: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [a_run(tmp_path, 70), a_run(tmp_path, 40)]
     [packed] = runs[0].glob("*.jsonl")
@@ -63,9 +63,12 @@ def test_a_segment_that_this_python_cannot_read_holds_up_no_other_and_stays(
     pushed = push(runs, Collector(ours.url))
 
     assert pushed.sent == 40
-    assert f"cannot read {packed}: compressed with Zstandard" in caplog.text
+    [left] = pushed.left
+    assert (left.run, left.events) == (runs[0].name, None)
+    assert left.why.startswith(f"cannot read {packed}: compressed with Zstandard")
     monkeypatch.undo()
-    assert push(runs, Collector(ours.url)).sent == 70
+    again = push(runs, Collector(ours.url))
+    assert (again.sent, again.left) == (70, [])
 
 
 def test_what_a_collector_away_is_to_get_is_left_with_the_reason(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from tinkertape.tape.hold import holding
 from tinkertape.tape.last_words import last_words
 from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.marks import mark_path, write_mark
-from tinkertape.tape.removal import Candidate, in_order, join_marks, make_room, remove, removed_in
+from tinkertape.tape.removal import Candidate, in_order, join_marks, make_room, process_of, remove, removed_in
 from tinkertape.tape.upkeep import Upkeep
 from tinkertape.telemetry import start
 
@@ -368,3 +368,21 @@ def test_a_segment_that_another_process_took_meanwhile_is_passed_over(folder: Pa
     make_room(folder, [first, second], size(folder) - 1)
 
     assert list(removed_in(folder)) == [second]
+
+
+def test_a_segment_that_this_python_cannot_read_stays_and_others_make_room(
+    folder: Path, request: pytest.FixtureRequest
+) -> None:
+    elder = Recorder(folder, "run-1", segment_max=2_000)
+    append(elder, 30)
+    elder.close()
+    assert elder._upkeep.wait(30)
+    packed = [path for path in folder.iterdir() if path.suffix == ".zst"]
+    request.getfixturevalue("no_zstd")
+
+    recorder = Recorder(folder, "run-1", max_bytes=size(folder) + 20_000)
+    append(recorder, 400)
+    recorder.close()
+
+    assert packed and all(path.exists() for path in packed)
+    assert recorder.process in {process_of(segment) for segment in removed_in(folder)}

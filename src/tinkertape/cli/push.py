@@ -115,4 +115,5 @@ def sentence(address: str, pushed: Pushed) -> str:
 
 def left_sentence(left: Left) -> str:
     """What is left of one run, and why."""
-    return f"left: {plural(left.events, 'event')} of run {left.run}: {left.why or 'it did not get there in time'}"
+    what = "some" if left.events is None else plural(left.events, "event")
+    return f"left: {what} of run {left.run}: {left.why or 'it did not get there in time'}"

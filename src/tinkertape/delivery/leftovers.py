@@ -9,9 +9,9 @@ or when for `patience_s` nothing went on; then what is left is said, with the re
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -31,14 +31,13 @@ from tinkertape.tape.removal import process_of
 
 PATIENCE_S = 30.0  # without any progress
 LOOK_AGAIN_S = 0.1  # at a segment that another process holds
-_log = logging.getLogger("tinkertape")
 
 
 class Left(msgspec.Struct, frozen=True):
-    """Events of one run that the collector does not have, and why."""
+    """Events of one run that the collector does not have, and why. `events` is None where they cannot be counted."""
 
     run: str
-    events: int
+    events: int | None
     why: str
 
 
@@ -77,20 +76,23 @@ def push(
     read.
     """
     sender, folders = Sender(collector), list(folders)
-    pushing = _Pushing(sender, [each for folder in folders for each in _segments(folder, collector.address)], told)
+    unreadable: dict[Path, Left] = {}
+    segments = [each for folder in folders for each in _segments(folder, collector.address, unreadable)]
+    pushing = _Pushing(sender, segments, told)
     pushing.run(patience_s, wait)
     _tell_removals(sender, folders)
     collector.close()
-    return Pushed(sender.sent, sender.skipped, sender.refused, pushing.left())
+    return Pushed(sender.sent, sender.skipped, sender.refused, [*pushing.left(), *unreadable.values()])
 
 
-def _segments(folder: Path, collector: str) -> Iterator[_Open]:
+def _segments(folder: Path, collector: str, unreadable: dict[Path, Left]) -> Iterator[_Open]:
+    """Of a folder in which some cannot be read, the first is remembered with the reason."""
     for path in segment_files(folder):
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile, to make room
             try:
                 yield _Open(path, stored_bytes(path), _acknowledged(path, collector))
             except OSError as error:
-                _log.warning("tinkertape: cannot read %s: %s; it stays as it is", path, error.strerror)
+                unreadable.setdefault(folder, Left(folder.name, None, f"cannot read {path}: {error.strerror}"))
 
 
 def _tell_removals(sender: Sender, folders: Iterable[Path]) -> None:
@@ -194,12 +196,13 @@ class _Pushing:
 
     def left(self) -> list[Left]:
         """What is not acknowledged, by run."""
-        found: dict[str, Left] = {}
+        events: Counter[str] = Counter()
+        why: dict[str, str] = {}
         for each in self._open:
             run = each.path.parent.name
-            before = found.get(run, Left(run, 0, each.why or self._sender.why))
-            found[run] = Left(run, before.events + self._events_left(each), before.why)
-        return [left for left in found.values() if left.events]
+            events[run] += self._events_left(each)
+            why.setdefault(run, each.why or self._sender.why)
+        return [Left(run, number, why[run]) for run, number in events.items() if number]
 
     def _events_left(self, each: _Open) -> int:
         foreign = self._sender.is_foreign

@@ -97,11 +97,11 @@ def _bytes_of(path: Path) -> int:
 
 
 def candidate_of(segment: Path) -> Candidate | None:
-    """None: another process of the run removed it meanwhile."""
+    """None: another process of the run removed it meanwhile, or it cannot be read here, to count what is in it."""
     try:
         status = stored_path(segment).stat()
         is_elsewhere = had_elsewhere(segment) >= stored_bytes(segment)
-    except FileNotFoundError:
+    except OSError:
         return None
     return Candidate(segment, status.st_size, status.st_mtime_ns, is_elsewhere)
 

@@ -93,12 +93,8 @@ class Tape:
 
         It counts also where torn or damaged lines stand behind it.
         """
-        ends = {}
-        for process, segments in self.processes().items():
-            end = last_end(segments[-1])
-            if end is not None and end.status:  # else it went on in a segment that is not there
-                ends[process] = end
-        return ends
+        ends = {process: closing_of(segments[-1]) for process, segments in self.processes().items()}
+        return {process: end for process, end in ends.items() if end is not None}
 
     @property
     def removed(self) -> dict[Path, Removed]:
@@ -210,6 +206,12 @@ def _count_removed(count: ProcessCount, removed: Removed, loaded: int) -> None:
     count.top_index = max(count.top_index, removed.top_index)
     if removed.end is not None:
         count.said = (removed.end.recorded, removed.end.dropped)
+
+
+def closing_of(last: Path) -> End | None:
+    """The end line with which a process closed its tape, in the last of its segments. Raises `TapeError`."""
+    end = last_end(last)
+    return end if end is not None and end.status else None  # without one it went on in a segment that is not there
 
 
 def last_end(segment: Path) -> End | None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
-from tinkertape.errors import TapeNotFound
+from tinkertape.errors import TapeError, TapeNotFound
 from tinkertape.guard import guarded
 from tinkertape.tape.compression import compress, remove_leftovers
 from tinkertape.tape.removal import closed_segments, finish_removals, join_marks, make_room, process_of
-from tinkertape.tape.tape import Tape
+from tinkertape.tape.tape import Tape, closing_of
 
 _log = logging.getLogger("tinkertape")
 
@@ -72,7 +73,7 @@ class Upkeep:
     def _tend(self, current: Path) -> None:
         remove_leftovers(self._folder)
         finish_removals(self._folder)
-        closed = closed_segments(self._folder, current, Tape.of(self._folder).ends)
+        closed = closed_segments(self._folder, current, self._ended())
         for segment in closed:
             if process_of(segment) == process_of(current):
                 with contextlib.suppress(OSError):  # a full disk: it stays as it is
@@ -80,6 +81,13 @@ class Upkeep:
         if self._most_bytes is not None:
             self._say(make_room(self._folder, closed, self._most_bytes))
             join_marks(self._folder)
+
+    def _ended(self) -> Iterator[str]:
+        """The processes that closed their tapes, as far as their last segments can be read here."""
+        for process, segments in Tape.of(self._folder).processes().items():
+            with contextlib.suppress(TapeError):
+                if closing_of(segments[-1]) is not None:
+                    yield process
 
     def _say(self, dropped: int) -> None:
         if dropped and not self._has_dropped:
