@@ -39,7 +39,7 @@ class Codec(NamedTuple):
     """One form of compressed segments: the `suffix` of their names, and the bytes with which each begins.
 
     `opened` gives the plain bytes of a file, `plain_length` their number, `compressor` compresses so many;
-    `damage` is what reading raises of a file that is damaged. The first three raise `OSError` where this Python cannot.
+    `damage` is what reading raises of a file that is damaged. Each raises `OSError` where this Python cannot read it.
     """
 
     suffix: str
