@@ -42,7 +42,7 @@ from tinkertape.instrument.poller import Poller
 from tinkertape.instrument.tinker.release import installed_release
 from tinkertape.tape import Ledger, Recorder
 from tinkertape.wire import SEVERITIES, SEVERITY_RANK
-from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker, what_ends_this_worker
+from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker, what_ends_this_process
 
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
@@ -388,7 +388,7 @@ def close_at_exit(timeout_s: float | None = None) -> None:
     telemetry = _current
     if telemetry is None:
         return
-    error = what_ends_this_worker() or getattr(sys, "last_value", None)  # which the interpreter set as it died
+    error = what_ends_this_process()
     if error is not None:
         telemetry.record_fatal(error)
     telemetry.end(status_of(error), None if error is None else exit_status_of(error), timeout_s=timeout_s)

@@ -48,15 +48,17 @@ def at_the_end_of_the_worker_to_be(function: Callable[[], object]) -> None:
         _finalize_by(function)
 
 
-def what_ends_this_worker() -> BaseException | None:
-    """The exception that is ending this worker, for a function that is called at its end. None: it ends by itself.
+def what_ends_this_process() -> BaseException | None:
+    """The exception that is ending this program, or this worker, for a function that is called at its end. None: it
+    ends by itself, or by `SystemExit`, which only of a worker is known.
 
-    One that is merely being handled where it was forked is not its own.
+    One that is merely being handled where a worker was forked is not its own.
     """
     process, error = sys.modules.get("multiprocessing.process"), sys.exception()
-    if process is None or error is None or error.__traceback__ is None:
-        return None
-    return error if error.__traceback__.tb_frame.f_code is process.BaseProcess._bootstrap.__code__ else None
+    trace = None if error is None else error.__traceback__
+    if process is not None and trace is not None and trace.tb_frame.f_code is process.BaseProcess._bootstrap.__code__:
+        return error
+    return getattr(sys, "last_value", None)  # the interpreter set it as the program died
 
 
 def _expect_worker() -> None:

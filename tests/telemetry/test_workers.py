@@ -91,6 +91,8 @@ def test_what_ends_a_worker_is_on_the_tape_of_the_recording_that_it_inherited(tm
         "the worker died"
     ]
     assert set(tape.ends) == set(tape.processes()) and tape.ledger().balanced
+    statuses = {event.metadata["number"]: tape.ends[event.process].status for event in tape if event.name == "worked"}
+    assert statuses == {0: "success", 1: "errored", 2: "errored"}
 
 
 FORKED = """
@@ -111,3 +113,4 @@ def test_a_forked_child_records_to_its_end_and_what_ended_it(tmp_path: Path) -> 
         ["at.exit", "telemetry.exception"],
         ["telemetry.session.start", "at.exit", "telemetry.session.stop"],
     ]
+    assert {end.status for end in tape.ends.values()} == {"success", "errored"}

@@ -34,6 +34,7 @@ from tinkertape.bus import Bus
 from tinkertape.context import current_scope, current_severity, current_span, is_replaying, severity_of
 from tinkertape.dispatch import Tell
 from tinkertape.errors import TapeError
+from tinkertape.exception_record import status_of
 from tinkertape.guard import guarded
 from tinkertape.signals import before_sigterm, held, unsignalled
 from tinkertape.tape.format import End, Header, encode_line
@@ -57,6 +58,7 @@ from tinkertape.workers import (
     at_the_begin_of_forked_workers,
     at_the_end_of_forked_workers,
     at_the_end_of_this_worker,
+    what_ends_this_process,
 )
 
 NEVER_RECORDED = ("tape.", "delivery.", "telemetry.handler.")  # they would feed themselves
@@ -363,7 +365,7 @@ _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()  # a fork hook cannot 
 
 def _close(recorder: Recorder) -> None:
     with guarded("tape.recorder.close"), held():  # a pool tells its workers to end twice, then by SIGTERM
-        recorder.close()
+        recorder.close(status_of(what_ends_this_process()))
 
 
 def _close_all(but_of: int | None = None) -> None:
