@@ -20,6 +20,7 @@ _LAST = -1_000  # after every finalizer that may still record something
 _first_functions: list[Callable[[], object]] = []
 _functions: list[Callable[[], object]] = []
 _is_hooked = False  # multiprocessing's list of hooks outlives forks, as this does
+_before_fork: BaseException | None = None  # what `sys.last_value` was there: pytest and notebooks set it and go on
 
 
 def at_the_begin_of_forked_workers(function: Callable[[], object]) -> None:
@@ -52,13 +53,15 @@ def what_ends_this_process() -> BaseException | None:
     """The exception that is ending this program, or this worker, for a function that is called at its end. None: it
     ends by itself, or by `SystemExit`, which only of a worker is known.
 
-    One that is merely being handled where a worker was forked is not its own.
+    One of before a fork is not the child's own, whether it is being handled there, or was the last to be printed; at a
+    prompt nothing ends by the last.
     """
     process, error = sys.modules.get("multiprocessing.process"), sys.exception()
     trace = None if error is None else error.__traceback__
     if process is not None and trace is not None and trace.tb_frame.f_code is process.BaseProcess._bootstrap.__code__:
         return error
-    return getattr(sys, "last_value", None)  # the interpreter set it as the program died
+    last = getattr(sys, "last_value", None)  # the interpreter sets it as the program dies
+    return None if last is _before_fork or hasattr(sys, "ps1") else last
 
 
 def _expect_worker() -> None:
@@ -91,4 +94,10 @@ def _call(functions: list[Callable[[], object]]) -> None:
             function()
 
 
-os.register_at_fork(after_in_child=_expect_worker)
+def _after_fork() -> None:
+    global _before_fork
+    _before_fork = getattr(sys, "last_value", None)
+    _expect_worker()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -114,3 +114,25 @@ def test_a_forked_child_records_to_its_end_and_what_ended_it(tmp_path: Path) -> 
         ["telemetry.session.start", "at.exit", "telemetry.session.stop"],
     ]
     assert {end.status for end in tape.ends.values()} == {"success", "errored"}
+
+
+GOES_ON = """
+import multiprocessing, sys, tinkertape
+telemetry = tinkertape.start("parent", instrument=False)
+sys.last_value = ValueError("printed, and nothing ended by it")
+{prompt}
+worker = multiprocessing.get_context("fork").Process(target=telemetry.log, args=("worked",))
+worker.start()
+worker.join()
+{end}
+"""
+
+
+@pytest.mark.parametrize(("prompt", "end"), [("sys.ps1 = 'In: '", ""), ("", "del sys.last_value")], ids=str)
+def test_an_error_that_was_printed_and_ended_nothing_ends_no_worker_and_no_prompt(
+    tmp_path: Path, prompt: str, end: str
+) -> None:
+    [tape] = run_file(tmp_path, GOES_ON.format(prompt=prompt, end=end))
+
+    assert [event.name for event in tape if event.name == "telemetry.exception"] == []
+    assert [said.status for said in tape.ends.values()] == ["success", "success"]
