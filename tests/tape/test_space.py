@@ -78,7 +78,8 @@ def test_the_oldest_delivered_segment_goes_before_any_that_is_not(folder: Path) 
     segments = segment_files(folder)
     for segment in segments[2:5]:
         acknowledge(segment)
-    upkeep = Upkeep(folder, size(folder) - sum(stored_path(segment).stat().st_size for segment in segments[2:4]))
+    two = sum(stored_path(segment).stat().st_size for segment in segments[2:4])
+    upkeep = Upkeep(folder, size(folder) - two + 1_000)  # for what tells of them
 
     upkeep.wake(recorder.path)
     assert upkeep.wait(30)
@@ -189,7 +190,7 @@ def test_the_last_segment_of_another_process_that_may_still_write_stays(folder: 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=12))
 def test_undelivered_segments_come_last_and_each_kind_by_age(made: list[tuple[int, bool]]) -> None:
-    candidates = [Candidate(Path(f"p-{place:05}.jsonl"), 1, age, done) for place, (age, done) in enumerate(made)]
+    candidates = [Candidate(Path(f"p-{place:05}.jsonl"), age, done) for place, (age, done) in enumerate(made)]
 
     ordered = in_order(candidates)
 
@@ -386,3 +387,16 @@ def test_a_segment_that_this_python_cannot_read_stays_and_others_make_room(
 
     assert packed and all(path.exists() for path in packed)
     assert recorder.process in {process_of(segment) for segment in removed_in(folder)}
+
+
+def test_what_another_process_removes_meanwhile_makes_room_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(folder, "run-1", segment_max=12_000)
+    append(recorder, 150)
+    recorder.close()
+    assert recorder._upkeep.wait(30)
+    closed = segment_files(folder)[:-1]
+
+    monkeypatch.setattr(removal, "remove", lambda segment: remove(segment) and remove(segment))
+    make_room(folder, closed, size(folder) - 1)
+
+    assert list(removed_in(folder)) == closed[:1]

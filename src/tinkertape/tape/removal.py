@@ -59,7 +59,6 @@ class Candidate(msgspec.Struct, frozen=True):
     """A segment that may go."""
 
     segment: Path
-    disk_bytes: int
     written_ns: int
     is_elsewhere: bool
 
@@ -69,16 +68,15 @@ def make_room(folder: Path, closed: Iterable[Path], most_bytes: int) -> int:
 
     Raises `OSError`.
     """
-    there = sum(map(_bytes_of, folder.iterdir()))
     dropped = 0
-    candidates = map(candidate_of, closed) if there > most_bytes else ()
+    candidates = map(candidate_of, closed) if _bytes_in(folder) > most_bytes else ()
     for candidate in in_order(filter(None, candidates)):
-        if there <= most_bytes:
+        if _bytes_in(folder) <= most_bytes:  # looked up each time: other processes of the run make room, too
             break
         removed = remove(candidate.segment)
         if removed is not None:
-            there -= candidate.disk_bytes
             dropped += removed.dropped
+            join_marks(folder)
         elif candidate.is_elsewhere:
             break  # let go of in a moment: nothing is lost for its sake
     return dropped
@@ -87,6 +85,10 @@ def make_room(folder: Path, closed: Iterable[Path], most_bytes: int) -> int:
 def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Which goes first. Pure."""
     return sorted(candidates, key=lambda each: (not each.is_elsewhere, each.written_ns, each.segment.name))
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(map(_bytes_of, folder.iterdir()))
 
 
 def _bytes_of(path: Path) -> int:
@@ -99,11 +101,11 @@ def _bytes_of(path: Path) -> int:
 def candidate_of(segment: Path) -> Candidate | None:
     """None: another process of the run removed it meanwhile, or it cannot be read here, to count what is in it."""
     try:
-        status = stored_path(segment).stat()
+        written_ns = stored_path(segment).stat().st_mtime_ns
         is_elsewhere = had_elsewhere(segment) >= stored_bytes(segment)
     except OSError:
         return None
-    return Candidate(segment, status.st_size, status.st_mtime_ns, is_elsewhere)
+    return Candidate(segment, written_ns, is_elsewhere)
 
 
 def had_elsewhere(segment: Path) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from tinkertape.errors import TapeError, TapeNotFound
 from tinkertape.guard import guarded
 from tinkertape.tape.compression import compress, remove_leftovers
-from tinkertape.tape.removal import closed_segments, finish_removals, join_marks, make_room, process_of
+from tinkertape.tape.removal import closed_segments, finish_removals, make_room, process_of
 from tinkertape.tape.tape import Tape, closing_of
 
 _log = logging.getLogger("tinkertape")
@@ -80,7 +80,6 @@ class Upkeep:
                     compress(segment)
         if self._most_bytes is not None:
             self._say(make_room(self._folder, closed, self._most_bytes))
-            join_marks(self._folder)
 
     def _ended(self) -> Iterator[str]:
         """The processes that closed their tapes, as far as their last segments can be read here."""
