@@ -19,6 +19,7 @@ OURS = "Tinkertape-Collector"  # the header by which a collector of ours is know
 ACCEPTED = b'{"status":"accepted"}'  # the only answer that no SDK version resends for (facts/sdk.md §1)
 BATCH_MAX = 100  # events; the SDK sends no more in one body (facts/sdk.md §1)
 TELEMETRY_PATH = "/api/v1/telemetry"
+UNREADABLE = (ValueError, RecursionError)  # what msgspec raises of bytes that are no JSON, no UTF-8, nested too deep
 
 
 class WireEvent(msgspec.Struct):

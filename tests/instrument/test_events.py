@@ -14,7 +14,7 @@ from tinker import types
 
 from tinkertape.events import catalogue
 from tinkertape.guard import failures
-from tinkertape.instrument.tinker import requests, sessions
+from tinkertape.instrument.tinker import attempts, polls, requests, sessions
 from tinkertape.sim import Pause, PollFault, Sim, SubmitFault
 
 Connect = Callable[..., tinker.ServiceClient]
@@ -197,7 +197,10 @@ def test_a_session_is_told_from_its_begin_to_its_end(connect: Connect, events: E
     assert created.metadata["sdk_version"] == tinker.__version__ and finished.metadata["status"] == "success"
 
 
-@pytest.mark.parametrize("answer", [b"<html>", b"[1]", b'{"session_id": 5}', b"{}", b"", None])
+UNREADABLE = (b"<html>", b'{"session_id": "\xff"}', b'{"detail": ' + b"[" * 50_000)
+
+
+@pytest.mark.parametrize("answer", [*UNREADABLE, b"[1]", b'{"session_id": 5}', b"{}", b"", None])
 def test_an_answer_that_names_no_session_is_an_error_and_no_failure_of_ours(
     answer: bytes | None, events: Events
 ) -> None:
@@ -205,6 +208,12 @@ def test_an_answer_that_names_no_session_is_an_error_and_no_failure_of_ours(
 
     told = events.one("tinker.session.create")
     assert (told.metadata["session_id"], told.metadata["status"], failures()) == (None, "error", {})
+
+
+@pytest.mark.parametrize("answer", UNREADABLE)
+def test_an_answer_that_cannot_be_read_says_nothing_of_a_request(answer: bytes) -> None:
+    assert polls._read(200, answer) == polls._NOTHING
+    assert attempts._request_id(answer) is None
 
 
 def test_a_submit_that_is_answered_with_null_is_no_failure_of_ours(events: Events) -> None:

@@ -400,3 +400,15 @@ def test_what_another_process_removes_meanwhile_makes_room_too(folder: Path, mon
     make_room(folder, closed, size(folder) - 1)
 
     assert list(removed_in(folder)) == closed[:1]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{", b'{"dropped":"\xff"}', b"[" * 100_000, b"[]", b'{"dropped":"x"}'])
+def test_a_mark_that_cannot_be_read_says_nothing(folder: Path, garbage: bytes) -> None:
+    recorder = Recorder(folder, "run-1")
+    append(recorder, 10)
+    for kind in ("ack", "refused", "loaded-aaaa"):
+        mark_path(recorder.path, kind).write_bytes(garbage)
+    mark_path(recorder.path.with_name(f"{recorder.process}-00009.jsonl"), "removed").write_bytes(garbage)
+
+    assert recorder.ledger() == open_tape(folder).ledger("aaaa") == Ledger(recorded=10, pending=10)
+    recorder.close()

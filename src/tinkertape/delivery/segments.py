@@ -26,8 +26,8 @@ from tinkertape.tape.headers import header_of_place
 from tinkertape.tape.hold import hold, let_go
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.refused import Refused, write_refused
+from tinkertape.wire import UNREADABLE
 
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)  # no JSON, no UTF-8, nested too deep
 READ_AT_ONCE = 1 << 18  # bytes; a batch is no larger, unless more was asked for
 
 

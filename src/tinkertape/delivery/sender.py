@@ -27,6 +27,7 @@ from tinkertape.delivery.post import Answer, Collector
 from tinkertape.delivery.segments import READ_AT_ONCE, Batch, Segment
 from tinkertape.tape.format import End, Header
 from tinkertape.tape.refused import Refused
+from tinkertape.wire import UNREADABLE
 
 OURS_MAX_EVENTS = 500
 BACKLOG_EVENTS, BACKLOG_BYTES = 5_000, 1 << 20  # a body where more waits; a collector takes 20,000 and 4 MB
@@ -289,7 +290,7 @@ def _refused(batch: Batch, end: int, collector: str, answer: Answer) -> Refused:
     line = batch.lines[batch.offsets.index(end)]
     try:
         known = msgspec.json.decode(line, type=_Name)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         known = _Name()
     return Refused(
         end=end,

@@ -20,6 +20,7 @@ from tinkertape.config import event_id
 from tinkertape.context import NO_SCOPE, Event
 from tinkertape.errors import BadLine
 from tinkertape.tape.rendering import safe_json
+from tinkertape.wire import UNREADABLE
 
 VERSION = 1
 LINE_MAX = 8 * 1024 * 1024  # bytes; a longer line is set aside unread
@@ -170,7 +171,7 @@ def decode_line(raw: bytes, header: Header | None = None) -> Line:
         if raw.startswith(b'{"tape_end":'):
             return _decode_end(raw)
         line = _decode_event(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         return _decode_other(raw, error)
     return _event_of(line, header)
 
@@ -181,7 +182,7 @@ def _decode_other(raw: bytes, error: Exception) -> Header | End:
         if key in raw[:4096]:
             try:
                 return decode(raw)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+            except UNREADABLE:
                 continue
     raise BadLine(_reason(raw, error))
 

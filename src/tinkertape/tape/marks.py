@@ -14,6 +14,7 @@ import msgspec
 
 from tinkertape.config import open_private
 from tinkertape.tape.segment import DISK
+from tinkertape.wire import UNREADABLE
 
 
 def mark_path(segment: Path, kind: str) -> Path:
@@ -25,7 +26,7 @@ def read_mark(path: Path) -> dict[str, Any]:
     """What a mark says; empty where there is none, or none that can be read: then one begins at the beginning."""
     try:
         found = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError, ValueError):
+    except (OSError, *UNREADABLE):
         return {}
     return found if isinstance(found, dict) else {}
 

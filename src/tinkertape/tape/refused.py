@@ -17,6 +17,7 @@ import msgspec
 
 from tinkertape.config import open_private
 from tinkertape.tape.marks import mark_path, read_mark
+from tinkertape.wire import UNREADABLE
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ def refused_in(segment: Path) -> Mapping[int, Refused]:
     for line in filter(None, lines):
         try:
             refused = _decode(line)
-        except (msgspec.MsgspecError, ValueError):
+        except UNREADABLE:
             continue  # torn, or damaged
         if refused.collector == collector:
             found[refused.end] = refused

@@ -31,6 +31,7 @@ from tinkertape.instrument.tinker.headers import header
 from tinkertape.instrument.tinker.routes import Route, route_of
 from tinkertape.instrument.tinker.sessions import Heartbeat
 from tinkertape.spans import failure_of
+from tinkertape.wire import UNREADABLE
 
 Send = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -280,5 +281,5 @@ def _request_id(content: bytes | None) -> str | None:
         return None
     try:
         return _decode_accepted(content).request_id
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None

@@ -26,6 +26,7 @@ from tinkertape.instrument.tinker.flight import (
 )
 from tinkertape.instrument.tinker.headers import header
 from tinkertape.spans import failure_of
+from tinkertape.wire import UNREADABLE
 
 _STATE_MAX = 65_536  # bytes; an answer that says "not yet" is far smaller, a larger one is a result
 _FINAL = frozenset({401, 403, 404, 410, 422})  # the SDK gives up at once; at 400 after three (facts/sdk.md §5)
@@ -136,7 +137,7 @@ def _read(status: int, content: bytes | None) -> _Answer:
         return _NOTHING
     try:
         return _decode_answer(content)
-    except msgspec.MsgspecError:  # a result of another shape
+    except UNREADABLE:  # a result of another shape
         return _NOTHING
 
 

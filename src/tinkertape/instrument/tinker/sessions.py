@@ -14,6 +14,7 @@ from tinkertape.events import HEARTBEAT, SESSION_CREATE, SESSION_FINISH
 from tinkertape.guard import guard
 from tinkertape.instrument.tinker.release import sdk_version
 from tinkertape.spans import failure_of
+from tinkertape.wire import UNREADABLE
 
 
 class _Session(msgspec.Struct):
@@ -91,7 +92,7 @@ def _issued(answer: bytes | None) -> str | None:
     """The session's id, if the answer is one, and not a proxy's page."""
     try:
         return _decode(answer).session_id if answer else None
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 
