@@ -151,9 +151,10 @@ class Telemetry:
         with guarded("telemetry.close"):
             if self._delivery is not None:
                 self._delivery.close(max(0.0, deadline_s - time.monotonic()))
-        lost = self.ledger().never_written
-        if lost and not is_dying and not self.kept:
-            _log.warning("tinkertape: not all of run %s was recorded: events were lost by %s", self.run, lost)
+        with guarded("telemetry.close"):
+            lost = self.ledger().never_written
+            if lost and not is_dying and not self.kept:
+                _log.warning("tinkertape: not all of run %s was recorded: events were lost by %s", self.run, lost)
 
     def _end_tape(self, status: Status, exit_status: int | None, timeout_s: float) -> bool:
         """Close the sources and the tape, once."""

@@ -15,6 +15,7 @@ import pytest
 import tinkertape
 from tinkertape.config import new_ulid
 from tinkertape.errors import ConfigError, EventNameError, TapeError
+from tinkertape.tape import Recorder
 from tinkertape.telemetry import Telemetry
 
 
@@ -393,3 +394,17 @@ print(telemetry.ledger().dropped["disk_full"])
     assert 0 < lost <= 100
     said = f"tinkertape: not all of run {run} was recorded: events were lost by disk_full {lost}\n"
     assert (done.returncode, done.stderr) == (0, said)
+
+
+def test_a_ledger_that_cannot_be_made_at_the_end_is_no_error_of_the_programs(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Recorder) -> None:
+        raise RuntimeError("no ledger")
+
+    telemetry = tinkertape.start("run", directory=directory, instrument=False)
+    monkeypatch.setattr(Recorder, "ledger", fail)
+
+    telemetry.close()
+
+    assert "tape_end" in lines_of(telemetry.tape)[-1]
