@@ -20,7 +20,7 @@ import msgspec
 
 from tinkertape.bus import Attachment, Bus, Call, Dispatch, default_bus, prefix_name
 from tinkertape.context import Astray, SpanIds, before, current_span, go_astray, living, making
-from tinkertape.exception_record import failure_of as failure_of
+from tinkertape.exception_record import failure_of
 from tinkertape.traced import traced
 
 PREFIXES_MAX = 1_000  # prefixes whose dispatch is kept: a program that makes prefixes up must not fill the memory

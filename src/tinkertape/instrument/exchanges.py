@@ -21,9 +21,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tinkertape.events import HTTP
+from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard, message_of
 from tinkertape.instrument.tinker import attempts
-from tinkertape.spans import failure_of
 
 _OURS = "tinkertape-"
 _ID = "{id}"

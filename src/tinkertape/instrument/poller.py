@@ -29,9 +29,9 @@ from tinkertape.bus import Bus, default_bus
 from tinkertape.errors import MeasurementNotFound, PollerError
 from tinkertape.event_name import event_name
 from tinkertape.events import POLLER_FAILURE, EventType
+from tinkertape.exception_record import failure_of
 from tinkertape.guard import outcome_of
 from tinkertape.instrument.jobs import Job, Measurement, Polled, function_of, name_of, nanoseconds
-from tinkertape.spans import failure_of
 
 WORKERS_MAX = 8  # so many slow measurements at once delay no other
 WORKER_IDLE_S = 60.0

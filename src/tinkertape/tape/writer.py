@@ -29,7 +29,7 @@ from typing import Literal
 from tinkertape.guard import count_failure, guarded
 from tinkertape.signals import held
 from tinkertape.tape.removal import DELETED
-from tinkertape.tape.segment import SegmentFile as SegmentFile
+from tinkertape.tape.segment import SegmentFile
 from tinkertape.tape.snapshot import Taken
 
 SEGMENT_MAX = 16 * 1024 * 1024  # bytes; the segment that passes it is closed, and the next one begins

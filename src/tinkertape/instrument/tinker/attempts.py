@@ -22,15 +22,14 @@ from typing import Any
 import msgspec
 
 from tinkertape.events import HTTP_REQUEST
+from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard, message_of
 from tinkertape.instrument.patches import Patches, passing_on
 from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
-from tinkertape.instrument.tinker.flight import Attempt as Attempt
-from tinkertape.instrument.tinker.flight import SubmitAttempt, begin_at, current_operation, request_of
+from tinkertape.instrument.tinker.flight import Attempt, SubmitAttempt, begin_at, current_operation, request_of
 from tinkertape.instrument.tinker.headers import header
 from tinkertape.instrument.tinker.routes import Route, route_of
 from tinkertape.instrument.tinker.sessions import Heartbeat
-from tinkertape.spans import failure_of
 from tinkertape.wire import UNREADABLE
 
 Send = Callable[..., Coroutine[Any, Any, Any]]

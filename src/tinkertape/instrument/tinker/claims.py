@@ -24,12 +24,12 @@ from typing import Any
 import msgspec
 
 from tinkertape.events import CLAIM
+from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches, passing_on
 from tinkertape.instrument.tinker import endings, loop, waits
 from tinkertape.instrument.tinker.flight import Operation, begin_at
 from tinkertape.instrument.tinker.futures import layers
-from tinkertape.spans import failure_of
 
 _TAG = "_tinkertape_operation"
 _MACHINERY = ("asyncio", "concurrent.futures", "tinker")  # packages that hand a result on, and do not wait for it

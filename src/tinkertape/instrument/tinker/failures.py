@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinkertape.exception_record import failure_of
 from tinkertape.faults import classify, error_category, is_user_error, status_code
-from tinkertape.spans import failure_of
 
 _CANCELLED = {
     "status": "error",

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.events import POLL, RETRY
+from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard
 from tinkertape.instrument.tinker import queue
 from tinkertape.instrument.tinker.flight import (
@@ -25,7 +26,6 @@ from tinkertape.instrument.tinker.flight import (
     request_of,
 )
 from tinkertape.instrument.tinker.headers import header
-from tinkertape.spans import failure_of
 from tinkertape.wire import UNREADABLE
 
 _STATE_MAX = 65_536  # bytes; an answer that says "not yet" is far smaller, a larger one is a result

@@ -15,7 +15,7 @@ from tinkertape.events import RETRY
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches
 from tinkertape.instrument.tinker import attempts
-from tinkertape.instrument.tinker.flight import call_of
+from tinkertape.instrument.tinker.flight import Attempt, call_of
 from tinkertape.instrument.tinker.submissions import error_type_of
 
 
@@ -37,7 +37,7 @@ def put_on(api_client_class: Any, patches: Patches) -> None:
 
 
 @guard("instrument.tinker.retry")
-def _tell(failed: attempts.Attempt | None, delay_ns: int) -> None:
+def _tell(failed: Attempt | None, delay_ns: int) -> None:
     if failed is None:
         return
     if failed.operation is not None:

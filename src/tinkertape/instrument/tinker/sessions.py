@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from tinkertape.events import HEARTBEAT, SESSION_CREATE, SESSION_FINISH
+from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard
 from tinkertape.instrument.tinker.release import sdk_version
-from tinkertape.spans import failure_of
 from tinkertape.wire import UNREADABLE
 
 

@@ -22,6 +22,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from tinkertape.events import RETRY, SUBMIT
+from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches, passing_on
 from tinkertape.instrument.tinker.flight import (
@@ -34,7 +35,6 @@ from tinkertape.instrument.tinker.flight import (
     call_of,
     current_operation,
 )
-from tinkertape.spans import failure_of
 
 _BACKGROUND = ("InternalClientHolder._fetch_client_", "InternalClientHolder._send_cancel_")
 # functions that serve the whole client: they run in the context of whichever call came first
