@@ -17,7 +17,6 @@ SEVERITIES: tuple[Severity, ...] = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITIC
 SEVERITY_RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 OURS = "Tinkertape-Collector"  # the header by which a collector of ours is known, on its health and its acceptance
 ACCEPTED = b'{"status":"accepted"}'  # the only answer that no SDK version resends for (facts/sdk.md §1)
-BATCH_MAX = 100  # events; the SDK sends no more in one body (facts/sdk.md §1)
 TELEMETRY_PATH = "/api/v1/telemetry"
 UNREADABLE = (ValueError, RecursionError)  # what msgspec raises of bytes that are no JSON, no UTF-8, nested too deep
 
