@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -145,8 +146,9 @@ def test_answers_without_a_body_end_too(client: tuple[str, Get], server: str, ev
 
 
 def test_what_the_network_does_is_told_and_raised(client: tuple[str, Get], server: str, events: Events) -> None:
-    with pytest.raises((httpx.ConnectError, requests.ConnectionError)):
+    with pytest.raises((httpx.ConnectError, requests.ConnectionError)) as raised:
         client[1]("GET", "http://127.0.0.1:1/v1/away?to=sesame")
+    assert "/tinkertape/instrument/" not in "".join(traceback.format_exception(raised.value))
     try:
         raise OSError("handled already, and none of the exchange's")
     except OSError:

@@ -23,6 +23,7 @@ from typing import Any
 from tinkertape.events import HTTP
 from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard, message_of
+from tinkertape.instrument.patches import passing_on
 from tinkertape.instrument.tinker import attempts
 
 _OURS = "tinkertape-"
@@ -131,14 +132,15 @@ def watching(
         @functools.wraps(original)
         def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
             exchange = begun(request)
-            if exchange is None:
-                return original(self, request, *args, **kwargs)
             try:
                 response = original(self, request, *args, **kwargs)
             except BaseException as error:
-                exchange.failed(error)
+                passing_on(error)
+                if exchange is not None:
+                    exchange.failed(error)
                 raise
-            follow(exchange, response)
+            if exchange is not None:
+                follow(exchange, response)
             return response
 
         return send

@@ -18,7 +18,7 @@ import httpx
 
 from tinkertape.guard import guard
 from tinkertape.instrument.exchanges import Exchange, is_told, watching
-from tinkertape.instrument.patches import Patches
+from tinkertape.instrument.patches import Patches, passing_on
 
 _SEAM = "_send_single_request"
 _lock = threading.Lock()
@@ -43,14 +43,15 @@ def _watched_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def send(self: Any, request: Any) -> Any:
         exchange = _begun(request)
-        if exchange is None:
-            return await original(self, request)
         try:
             response = await original(self, request)
         except BaseException as error:
-            exchange.failed(error)
+            passing_on(error)
+            if exchange is not None:
+                exchange.failed(error)
             raise
-        _follow_async(exchange, response)
+        if exchange is not None:
+            _follow_async(exchange, response)
         return response
 
     return send

@@ -124,7 +124,11 @@ def _watched_send(client: Any, set_by_others: Send | None, base_url: Any) -> Sen
         attempt = _began(request, target)
         to = (request,) if set_by_others else (of_client(), request)
         if attempt is None:
-            return await method(*to, **kwargs)
+            try:
+                return await method(*to, **kwargs)
+            except BaseException as error:
+                passing_on(error)
+                raise
         token = _attempt.set(attempt)
         try:
             response = await method(*to, **kwargs)
