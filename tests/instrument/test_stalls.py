@@ -87,6 +87,7 @@ GUILTY = {
 
 
 @linux
+@pytest.mark.alone  # where others use both processors the wait is one for a processor, and told as that
 @pytest.mark.parametrize("name", GUILTY)
 def test_c_code_that_holds_the_gil_is_told_with_how_long_who_and_where(name):
     told = told_by(
