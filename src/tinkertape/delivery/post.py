@@ -32,7 +32,7 @@ from tinkertape.wire import OURS, TELEMETRY_PATH
 CONNECT_TIMEOUT_S = 5.0
 RETRY_AFTER_MAX_S = 600.0  # what a collector may ask for; a slip of its pen stops nobody for ever
 PACK_MIN = 1_000  # bytes; a smaller body fits into one packet
-PACK_LEVEL = 1  # of whole lines it leaves 11 % at 300 MB/s; 6 leaves 9 % at 116 (tape/compression.py)
+PACK_LEVEL = 1  # of whole lines it leaves 11 % at 300 MB/s; 6 leaves 9 % at 116 (tape/codecs.py)
 SAID_MAX = 200  # characters of an answer that are kept as a reason
 _GZIP = 31  # zlib's `wbits` for a gzip stream
 
