@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
 from types import TracebackType
 from typing import Any, Literal
 
+from tinkertape.exception_text import text_of
 from tinkertape.faults import INTERRUPTIONS, fault_metadata
 from tinkertape.guard import attempt, message_of
 
@@ -83,13 +83,13 @@ def exception_metadata(error: BaseException, trace: TracebackType | None = None)
     `trace` is its traceback where that is another than the one it carries. Never raises; an exception whose own text
     fails is described all the same.
     """
-    found, _ = attempt(traceback.format_exception, type(error), error, trace or error.__traceback__)
+    text, _ = attempt(text_of, error, trace)
     told_by = _marks_of(error).get(_PASSED)
     known = {"recorded_as": told_by[1]} if told_by is not None and told_by[0] == os.getpid() else {}
     return {
         "exception_type": type(error).__name__,
         "exception_message": message_of(error),
-        "traceback": "".join(found or ()),
+        "traceback": text or "",
         **fault_metadata(error),
         **known,
     }
@@ -102,5 +102,5 @@ def failure_of(error: BaseException) -> dict[str, Any]:
         "kind": "error" if isinstance(error, Exception) else "exit",
         "reason": message_of(error) or _WORDLESS.get(type(error).__name__, ""),
         "error_type": type(error).__name__,
-        "stacktrace": "".join(traceback.format_exception(error)),
+        "stacktrace": text_of(error),
     }

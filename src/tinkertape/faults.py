@@ -9,6 +9,7 @@ an exit, a generator that is closed, a task or future that is cancelled.
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,10 @@ def is_user_error(exception: BaseException) -> bool:
     tinkertape raised it.
     Source: the specification, "User Error Detection"; the differences from the SDK's rule are in facts/sdk.md §7.
     """
+    return _is_user_error(exception, classify(exception))
+
+
+def _is_user_error(exception: BaseException, fault: Fault) -> bool:
     for link in _chain(exception):
         category = _category(link)
         if category is not None:
@@ -82,7 +87,7 @@ def is_user_error(exception: BaseException) -> bool:
             return 400 <= status < 500 and status not in (408, 429)
         if _by_connection(link) is not None:
             return False
-    return classify(exception).owner == "user"
+    return fault.owner == "user"
 
 
 def error_category(exception: BaseException) -> str | None:
@@ -94,7 +99,8 @@ def fault_metadata(exception: BaseException) -> dict[str, str | bool]:
     """Whose mistake it is, as the metadata of an event."""
     category = error_category(exception)
     told = {"error_category": category} if category is not None else {}
-    return {"fault_owner": classify(exception).owner, "is_user_error": is_user_error(exception), **told}
+    fault = classify(exception)
+    return {"fault_owner": fault.owner, "is_user_error": _is_user_error(exception, fault), **told}
 
 
 def status_code(exception: BaseException) -> int | None:
@@ -117,7 +123,16 @@ def _attribute(exception: BaseException, name: str) -> Any:
 
 
 def _class_names(exception: BaseException) -> frozenset[str]:
-    return frozenset(kind.__name__ for kind in type(exception).__mro__)
+    """Of its class and what that inherits from; remembered by the class's id, since a class may refuse to be a key."""
+    kind = type(exception)
+    known = _names.get(id(kind))
+    if known is not None:
+        return known[1]
+    found = frozenset(each.__name__ for each in kind.__mro__)
+    if len(_names) >= NAMES_MAX:
+        _names.clear()
+    _names[id(kind)] = kind, found  # which keeps the class, and so its id, as long as it stands here
+    return found
 
 
 def _category(exception: BaseException) -> str | None:
@@ -182,9 +197,12 @@ def _raised_by_client(trace: TracebackType | None, *, but_for: tuple[str, ...] =
     return raised_in in _CLIENT_PACKAGES
 
 
+NAMES_MAX = 512
+_names: dict[int, tuple[type, frozenset[str]]] = {}
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_standard_library(filename: str) -> bool:
     if filename.startswith("<frozen"):
         return True

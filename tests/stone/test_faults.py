@@ -12,6 +12,7 @@ import pytest
 import tinker
 from tinker.types import RequestErrorCategory
 
+from tinkertape import faults
 from tinkertape.faults import Fault, classify, error_category, fault_metadata, is_user_error, status_code
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1/api/v1/asample")
@@ -88,6 +89,31 @@ def test_an_exception_that_fails_to_say_is_known_by_its_class() -> None:
 
     assert classify(raised(Unset())).kind == "timeout"
     assert fault_metadata(raised(Unset())) == {"fault_owner": "unknown", "is_user_error": False}
+
+
+def test_classes_that_cannot_be_keys_or_are_equal_to_all_are_told_apart() -> None:
+    class Odd(type):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(cls, other: object) -> bool:
+            return True
+
+    class First(ConnectionError, metaclass=Odd):
+        pass
+
+    class APITimeoutError(Exception, metaclass=Odd):
+        pass
+
+    for _ in range(2):
+        assert classify(First()) == Fault("network", "connection", True)
+        assert classify(APITimeoutError()) == Fault("network", "timeout", True)
+
+
+def test_what_is_remembered_of_classes_is_bounded() -> None:
+    for number in range(2 * faults.NAMES_MAX):
+        assert classify(type(f"Made{number}", (ValueError,), {})()).owner == "user"
+
+    assert len(faults._names) <= faults.NAMES_MAX
 
 
 def test_a_cycle_of_causes_ends() -> None:
