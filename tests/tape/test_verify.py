@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from tinkertape.diagnosis import diagnose
 from tinkertape.tape import Recorder, open_tape
 from tinkertape.tape.compression import compress
 from tinkertape.tape.forms import compressed_path, segment_files
+from tinkertape.tape.ledger import Ledger
 from tinkertape.tape.removal import make_room
+from tinkertape.tape.verify import SHOWN_MAX
 
 Change = Callable[[Path], None]
 
@@ -181,3 +184,18 @@ def test_the_list_of_damage_is_bounded(folder: Path) -> None:
 
     assert len(verified.damage) + verified.more == 5_000
     assert len(verified.damage) == 1_000
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["0123456789abcdef-9999999999.jsonl", "0123456789abcdef-9999999999.removed"])
+def test_a_damaged_number_is_one_gap_and_not_counted_through(folder: Path, name: str) -> None:
+    closed_tape(folder)
+    process = segment_files(folder)[0].stem.partition("-")[0]
+    (folder / name.replace("0123456789abcdef", process)).write_text('{"since":5}' if "removed" in name else "")
+
+    verified = open_tape(folder).verify()
+
+    kinds = Counter(damage.kind for damage in verified.damage)
+    assert kinds["missing segment"] + verified.more >= 3
+    assert len(verified.damage) <= SHOWN_MAX
+    assert isinstance(open_tape(folder).ledger(), Ledger)

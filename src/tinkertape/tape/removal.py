@@ -25,7 +25,7 @@ import msgspec
 
 from tinkertape.context import Event
 from tinkertape.tape.format import End, Header
-from tinkertape.tape.forms import REMOVED, SUFFIX, places_of, segment_files, stored_bytes, stored_path
+from tinkertape.tape.forms import REMOVED, places_of, segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
 from tinkertape.tape.reader import Reader
@@ -173,8 +173,8 @@ def finish_removals(folder: Path) -> None:
 def removed_in(folder: Path, process: str = "*") -> dict[Path, Removed]:
     """The segments that were removed from a folder, and what was in them. Raises `OSError`."""
     marks = _marks_in(folder, process)
-    told = _told_by_later(marks)
-    return {segment: removed for segment, removed in marks.items() if segment.name not in told}
+    told = _Told(marks)
+    return {segment: removed for segment, removed in marks.items() if segment not in told}
 
 
 def _marks_in(folder: Path, process: str = "*") -> dict[Path, Removed]:
@@ -187,23 +187,28 @@ def _marks_in(folder: Path, process: str = "*") -> dict[Path, Removed]:
     return found
 
 
-def _told_by_later(marks: Mapping[Path, Removed]) -> set[str]:
-    """The names of the segments of which another's mark tells."""
-    return {
-        f"{process_of(segment)}-{number:05d}{SUFFIX}"
-        for segment, removed in marks.items()
-        if removed.since
-        for number in range(removed.since, number_of(segment))
-    }
+class _Told:
+    """The segments of which another's mark tells."""
+
+    def __init__(self, marks: Mapping[Path, Removed]) -> None:
+        self._spans: dict[str, list[range]] = {}
+        for segment, removed in marks.items():
+            if removed.since:
+                told = range(removed.since, number_of(segment))  # of a damaged mark, billions: never counted through
+                self._spans.setdefault(process_of(segment), []).append(told)
+
+    def __contains__(self, segment: Path) -> bool:
+        number = number_of(segment)
+        return any(number in told for told in self._spans.get(process_of(segment), ()))
 
 
 def join_marks(folder: Path) -> None:
     """Let the mark of the last of neighbours that were removed tell for all of them. Raises `OSError`."""
     marks = _marks_in(folder)
-    told = _told_by_later(marks)
+    told = _Told(marks)
     before: tuple[Path, Removed] | None = None
     for segment, removed in marks.items():
-        if segment.name in told:
+        if segment in told:
             _forget(segment)
             continue
         joined = removed
@@ -264,13 +269,13 @@ def gone_from(folder: Path, process: str, written_to: Mapping[str, int]) -> Coun
         there.update(path.name for path in folder.iterdir())
     with contextlib.suppress(OSError):  # looked at after the files: the mark is there before the file goes
         marks = _marks_in(folder, process)
-        told = _told_by_later(marks)
-        gone[SPACE] = sum(removed.dropped for segment, removed in marks.items() if segment.name not in told)
-        known = there | told | {segment.name for segment in marks}
+        told = _Told(marks)
+        gone[SPACE] = sum(removed.dropped for segment, removed in marks.items() if segment not in told)
+        known = there | {segment.name for segment in marks}
         missing = [
             segment
             for segment in list(written_to)
-            if known.isdisjoint(place.name for place in places_of(Path(segment)))
+            if Path(segment) not in told and known.isdisjoint(place.name for place in places_of(Path(segment)))
         ]
         gone[DELETED] = sum(written_to[segment] for segment in missing if not stored_path(folder / segment).exists())
     return +gone

@@ -89,8 +89,10 @@ class ProcessCheck:
         number = number_of(segment)
         self._last = segment.name
         if number:
-            for missing in range(self._next_segment, since or number):
+            gap = range(self._next_segment, since or number)  # after a name that is damaged: of billions
+            for missing in gap[:SHOWN_MAX]:
                 self._add("missing segment", None, f"segment {missing} of process {self.process} is not there")
+            self.more += len(gap[SHOWN_MAX:])
             self._next_segment = number + 1
 
     def _read(self, segment: Path) -> None:
