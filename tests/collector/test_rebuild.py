@@ -44,6 +44,12 @@ def states(collector: Served) -> dict[str, str]:
     return {row["run"]: row["state"] for row in collector.json("/api/v1/runs?limit=1000")}
 
 
+def behind(collector: Served) -> list[str]:
+    """The runs whose row in the list was made before their last events came."""
+    rows = collector.json("/api/v1/runs?limit=1000")
+    return [row["run"] for row in rows if row["events"] != collector.ledger(row["run"])["stored"]]
+
+
 def in_order(events: list[dict[str, Any]]) -> dict[str, list[int]]:
     """The indexes of each process, in the order in which they are given out."""
     found: dict[str, list[int]] = {}
@@ -99,6 +105,7 @@ def test_after_a_rebuild_every_query_and_ledger_is_as_before(collector: Served, 
     runs = {local.run, far.run, compressed.run, *(json.loads(body)["session_id"] for body in plain)}
     wait_until(lambda: states(collector).keys() == runs, otherwise=lambda: runs ^ states(collector).keys())
     wait_until(lambda: "running" not in states(collector).values(), otherwise=lambda: states(collector))
+    wait_until(lambda: behind(collector) == [], otherwise=lambda: behind(collector))
     before = everything(collector)
     former_id = (collector.store / "tinkertape.id").read_text()
     refused = rebuild(collector)
