@@ -301,10 +301,9 @@ def test_a_head_that_never_ends_is_cut_off(served: Served, begin):
 def test_a_head_without_end_is_too_large(served: Served):
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
-        with contextlib.suppress(ConnectionError):
+        with pytest.raises(ConnectionError):  # long before the ten megabytes
             for number in range(10_000):
                 connection.sendall(b"X-%d: %s\r\n" % (number, b"a" * 1_000))
-            pytest.fail("ten megabytes of a head were taken")
 
 
 def test_what_is_no_request_is_one_line_and_leaves_none_in_the_log(collector: Served, tmp_path):

@@ -79,53 +79,48 @@ def _watched_static(
 
 def _watched(method: Method, events: SpanEvents, name: str) -> Method:
     if inspect.iscoroutinefunction(inspect.unwrap(method)):
-
-        @functools.wraps(method)
-        async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            begun = began(events, name, self, args, kwargs, is_coroutine=True)
-            if begun is None:
-                try:
-                    return await method(self, *args, **kwargs)
-                except BaseException as error:
-                    passing_on(error)
-                    raise
-            operation, token = begun
-            try:
-                result = await method(self, *args, **kwargs)
-            except BaseException as error:
-                passing_on(error)
-                awaited(operation, error)
-                raised(operation, error)
-                raise
-            finally:
-                leave(operation, token)
-            awaited(operation, None)
-            returned(operation, result)
-            return result
-
-        return call_async
+        return _watched_async(method, events, name)
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         begun = began(events, name, self, args, kwargs, is_coroutine=False)
-        if begun is None:
-            try:
-                result = method(self, *args, **kwargs)
-            except BaseException as error:
-                passing_on(error)
-                raise
-            adopt(name, result)
-            return result
-        operation, token = begun
         try:
             result = method(self, *args, **kwargs)
         except BaseException as error:
             passing_on(error)
-            raised(operation, error)
+            if begun is not None:
+                raised(begun[0], error)
             raise
         finally:
-            leave(operation, token)
-        returned(operation, result)
+            if begun is not None:
+                leave(*begun)
+        if begun is None:
+            adopt(name, result)
+        else:
+            returned(begun[0], result)
+        return result
+
+    return call
+
+
+def _watched_async(method: Method, events: SpanEvents, name: str) -> Method:
+    @functools.wraps(method)
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = began(events, name, self, args, kwargs, is_coroutine=True)
+        try:
+            result = await method(self, *args, **kwargs)
+        except BaseException as error:
+            passing_on(error)
+            if begun is not None:
+                awaited(begun[0], error)
+                raised(begun[0], error)
+            raise
+        finally:
+            if begun is not None:
+                leave(*begun)
+        if begun is not None:
+            awaited(begun[0], None)
+            returned(begun[0], result)
         return result
 
     return call
