@@ -30,6 +30,7 @@ from tinkertape.config import open_private, private_folder
 from tinkertape.context import Event
 from tinkertape.errors import StoreError
 from tinkertape.store import queries
+from tinkertape.store.code_pages import give_back_code_pages
 from tinkertape.store.engine import Engine
 from tinkertape.store.lock import FolderLock
 from tinkertape.store.rows import EVENT_COLUMNS, event_columns, event_of
@@ -39,6 +40,7 @@ ID_FILE = "tinkertape.id"
 PAGE = 5_000  # events read at a time by `event_stream`, 40 MB of memory; each page reads the indexes of the whole run
 COPIES_MAX = 64  # so many copies an event `last_events` looks behind
 MANY_ROWS = 5_000  # inserted: then memory is given back
+CODE_PAGES_S = 5.0  # those of the engine's program, at most so often: 12 ms, and 5 of the next query
 ARRIVAL = -2  # the column of `run_events.sql`
 _encode = msgspec.json.Encoder().encode
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
@@ -65,6 +67,7 @@ class Store:
         self._lock = lock
         self._engine = engine
         self._rows_since = 0  # memory was given back
+        self._code_pages_s = -CODE_PAGES_S  # monotonic: were given back
         self._arrival_lock = threading.Lock()
         self._arrival = queries.last_arrival(engine)
 
@@ -86,7 +89,9 @@ class Store:
         try:
             for statement in queries.schema_texts():
                 engine.write(statement)
-            return cls(folder, lock, engine, identity)
+            store = cls(folder, lock, engine, identity)
+            store.give_back_memory()
+            return store
         except BaseException:
             engine.close()
             lock.release()
@@ -151,6 +156,10 @@ class Store:
             queries.give_back_memory(self._engine)
         if _malloc_trim is not None:
             _malloc_trim(0)
+        now_s = time.monotonic()
+        if now_s - self._code_pages_s >= CODE_PAGES_S:
+            self._code_pages_s = now_s
+            give_back_code_pages()
 
     def reject(self, rows: Sequence[Rejected]) -> None:
         """Remember what was set aside, and why."""
