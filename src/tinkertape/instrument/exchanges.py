@@ -24,7 +24,6 @@ from tinkertape.events import HTTP
 from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard, message_of
 from tinkertape.instrument.patches import passing_on
-from tinkertape.instrument.tinker import attempts
 
 _OURS = "tinkertape-"
 _ID = "{id}"
@@ -116,10 +115,10 @@ class Exchange:
 
 
 def is_told() -> bool:
-    """Is an exchange that begins here to be told, and not yet by somebody else?"""
+    """Is an exchange that begins in this thread to be told?"""
     if not (HTTP.start.handlers or HTTP.stop.handlers or HTTP.exception.handlers):
         return False
-    return not attempts.is_watched() and not threading.current_thread().name.startswith(_OURS)
+    return not threading.current_thread().name.startswith(_OURS)
 
 
 def watching(

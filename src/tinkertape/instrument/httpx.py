@@ -19,6 +19,7 @@ import httpx
 from tinkertape.guard import guard
 from tinkertape.instrument.exchanges import Exchange, is_told, watching
 from tinkertape.instrument.patches import Patches, passing_on
+from tinkertape.instrument.tinker import attempts
 
 _SEAM = "_send_single_request"
 _lock = threading.Lock()
@@ -59,7 +60,7 @@ def _watched_async(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @guard("instrument.httpx.begin")
 def _begun(request: Any) -> Exchange | None:
-    if not is_told():
+    if not is_told() or attempts.is_watched(request):
         return None
     body: bytes | None = getattr(request, "_content", None)  # `.content` raises where the body is a stream
     size = None if body is None else len(body)

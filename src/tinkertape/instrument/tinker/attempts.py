@@ -16,7 +16,6 @@ import gc
 import time
 import weakref
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -57,13 +56,13 @@ class Client(msgspec.Struct, eq=False):
         return found
 
 
-_attempt: ContextVar[Attempt | None] = ContextVar("tinkertape_attempt", default=None)
+_TOLD_HERE = "tinkertape"  # among the extensions of a request, which go along where it is redirected: its attempt
 last: Attempt | None = None  # the newest that ended; on the SDK's loop nothing runs between an end and its back-off
 
 
-def is_watched() -> bool:
-    """Is what this task sends told here already?"""
-    return _attempt.get() is not None
+def is_watched(request: Any) -> bool:
+    """Is this request of httpx told here already?"""
+    return _TOLD_HERE in request.extensions
 
 
 def put_on(api_client_class: Any, patches: Patches) -> None:
@@ -129,15 +128,12 @@ def _watched_send(client: Any, set_by_others: Send | None, base_url: Any) -> Sen
             except BaseException as error:
                 passing_on(error)
                 raise
-        token = _attempt.set(attempt)
         try:
             response = await method(*to, **kwargs)
         except BaseException as error:
             passing_on(error)
             _raised(attempt, error)
             raise
-        finally:
-            _attempt.reset(token)
         _answered(attempt, response)
         return response
 
@@ -146,7 +142,7 @@ def _watched_send(client: Any, set_by_others: Send | None, base_url: Any) -> Sen
 
 async def _note_headers(response: Any) -> None:
     """httpx calls this when the headers are there, before the body is read; the last one of an attempt counts."""
-    attempt = _attempt.get()
+    attempt = response.request.extensions.get(_TOLD_HERE)
     if attempt is not None:
         attempt.headers_ns = time.perf_counter_ns()
 
@@ -173,6 +169,7 @@ def _began(request: Any, client: Client) -> Attempt | None:
     attempt.began_ns = time.perf_counter_ns()
     if kind == "call":
         submissions.sent(attempt)
+    request.extensions[_TOLD_HERE] = attempt
     HTTP_REQUEST.start.tell(_asked, attempt)
     if attempt.poll is not None:
         polls.began(attempt, attempt.poll)

@@ -75,9 +75,9 @@ def tag(operation: Operation, future: object, innermost: Future[Any] | None) -> 
     """Mark what a public call returned, and the raw future inside, so that waiting is a claim of this operation."""
     outermost = future if type(future) in _claimable else _claimable_in(future)  # isinstance asks an ABC: 2 us
     if outermost is not None:
-        vars(outermost)[_TAG] = operation, innermost
+        object.__setattr__(outermost, _TAG, (operation, innermost))
     if innermost is not None:
-        vars(innermost)["result"] = functools.partial(_raw_result, weakref.ref(innermost), operation)
+        object.__setattr__(innermost, "result", functools.partial(_raw_result, weakref.ref(innermost), operation))
 
 
 def _watched_result(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,7 +126,7 @@ def _watched_result_async(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def result_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if _TAG not in vars(self):  # the SDK's own await: not a frame more
+        if getattr(self, _TAG, None) is None:  # the SDK's own await: not a frame more
             return original(self, *args, **kwargs)
         return claimed(self, args, kwargs)
 
@@ -177,7 +177,7 @@ def end(claim: Claim, error: BaseException | None) -> None:
 
 @guard("instrument.tinker.claim")
 def _began(future: object) -> Claim | None:
-    tagged = vars(future).get(_TAG)
+    tagged = getattr(future, _TAG, None)
     if tagged is None or not _claimable:
         return None
     operation, innermost = tagged

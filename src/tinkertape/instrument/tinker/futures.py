@@ -1,7 +1,8 @@
 """What lies inside the futures that the SDK hands out, without waking anything.
 
 Never `hasattr` or `getattr` on them: a future of a client forwards every attribute to the client, waiting for it on
-the network and warning the user (facts/sdk.md §4, traps). Only instance dictionaries are read.
+the network and warning the user (facts/sdk.md §4, traps). Only their own attributes are read; and those of futures
+not by `__dict__`, for which the interpreter makes a dict that slows every later look at the object, the SDK's, too.
 """
 
 from __future__ import annotations
@@ -18,23 +19,26 @@ def layers(future: object) -> Iterator[Any]:
     """The object itself, then what it wraps as `_future`, inwards."""
     for _ in range(_DEPTH_MAX):
         yield future
-        future = instance_dict(future).get("_future")
+        try:
+            future = _own(future, "_future")
+        except AttributeError:
+            return
         if future is None:
             return
 
 
 def concurrent_future(future: object) -> Future[Any] | None:
     """The innermost `concurrent.futures.Future`; None when there is none."""
-    try:
-        for _ in range(_DEPTH_MAX - 1):
-            if type(future) is Future:  # nothing is inside
-                return future
-            inside = _own(future, "__dict__").get("_future")  # as `instance_dict`, one call less
-            if inside is None:
-                break
-            future = inside
-    except AttributeError:
-        return None
+    for _ in range(_DEPTH_MAX - 1):
+        if type(future) is Future:  # nothing is inside
+            return future
+        try:
+            inside = _own(future, "_future")
+        except AttributeError:
+            break
+        if inside is None:
+            break
+        future = inside
     return future if isinstance(future, Future) else None
 
 

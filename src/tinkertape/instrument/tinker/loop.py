@@ -10,6 +10,7 @@ Threads  each loop's own; `watch` and `watched` are for any.
 from __future__ import annotations
 
 import asyncio
+import selectors
 import threading
 import time
 import weakref
@@ -117,8 +118,8 @@ def watch(loop: Any, thread: int, owner: Owner) -> None:
     if known is not None:
         known.owner = "sdk" if owner == "sdk" else known.owner
         return
-    if selector is None or "select" in vars(selector):
-        return
+    if selector is None or getattr(selector.select, "__func__", None) is not getattr(type(selector), "select", None):
+        return  # somebody else's stands there
     found = watched[id(selector)] = Watched(loop, selector, thread, owner)
     selector.select = _watched_select(selector, found)
 
@@ -140,6 +141,7 @@ def forget_sdk_threads() -> None:
 
 def _watched_select(selector: Any, state: Watched) -> Any:
     original, now_ns = selector.select, time.perf_counter_ns
+    epoll = selector._selector.poll if type(selector) is getattr(selectors, "EpollSelector", None) else None
 
     def select(timeout: float | None = None) -> Any:  # some ten times a request
         asked_ns = now_ns()
@@ -147,7 +149,8 @@ def _watched_select(selector: Any, state: Watched) -> Any:
             _tell(state, state.woke_ns, asked_ns)
         if timeout == 0:  # it does not sleep
             state.woke_ns = asked_ns
-            return original(timeout)
+            # mostly nothing is there, as epoll itself says without the function of Python's around it
+            return original(0) if epoll is None or epoll(0, 1) else []
         state.woke_ns = ASLEEP_NS
         ready = original(timeout)
         state.woke_ns = now_ns()
