@@ -34,13 +34,17 @@ def loaded(store: Store, folder: Path, header: Header, lines: str, patch: pytest
     place = folder / header.run
     place.mkdir(parents=True)
     (place / f"{header.process}-00001.jsonl").write_bytes(encode_line(header) + lines.encode())
+    make_small(patch, far=far)
+    loader = Loader(store, folder / "inbox", folder)
+    loader.load_all(lambda done, whole: None)
+    return loader
+
+
+def make_small(patch: pytest.MonkeyPatch, *, far: bool = True) -> None:
     patch.setattr(stretch, "BYTES_MIN", 1_000 if far else 2**60)
     patch.setattr(stretch, "BYTES_MAX", 30_000)
     patch.setattr(stretch, "LINES_MIN", 20)
     patch.setattr("tinkertape.collector.loader.ROWS_MAX", 250)
-    loader = Loader(store, folder / "inbox", folder)
-    loader.load_all(lambda done, whole: None)
-    return loader
 
 
 def read_twice(
@@ -147,6 +151,40 @@ def test_what_is_stored_for_certain_is_not_stored_again(store, tmp_path, monkeyp
     assert loader.duplicates > 300
     assert store.count(run) == 800
     assert len(list(store.event_stream(run))) == 800
+
+
+def test_files_that_are_far_behind_are_read_by_the_engine_in_turn(store, tmp_path, monkeypatch):
+    runs = [new_ulid() for _ in range(3)]
+    for run in runs:
+        (tmp_path / run).mkdir()
+        tape = tmp_path / run / f"{PROCESS}-00001.jsonl"
+        tape.write_bytes(encode_line(Header(run=run, process=PROCESS)) + own_lines().replace("RUN", run).encode())
+    make_small(monkeypatch)
+    loader = Loader(store, tmp_path / "inbox", tmp_path)
+
+    loader.load_all(lambda done, whole: None)
+
+    assert loader.stretched > loader.rows // 2
+    assert [[event.index for _, event in store.event_stream(run)] for run in runs] == [list(range(800))] * 3
+
+
+def test_what_was_read_ahead_of_a_file_that_begins_anew_is_not_stored(store, tmp_path, monkeypatch):
+    old, new = new_ulid(), new_ulid()
+    (tmp_path / "inbox").mkdir()
+    file = tmp_path / "inbox" / "c-00001.jsonl"
+    lines = own_lines().splitlines(keepends=True)
+    file.write_bytes(encode_line(Header(run="inbox", process="c")) + "".join(lines).replace("RUN", old).encode())
+    make_small(monkeypatch)
+    loader = Loader(store, tmp_path / "inbox", None)
+    while not loader.stretched:  # then the next lines are read already
+        loader.turn()
+    known = loader.rows
+
+    file.write_bytes("".join(lines[:100]).replace("RUN", new).encode())
+    loader.load_all(lambda done, whole: None)
+
+    assert store.count(old) == known
+    assert [event.index for _, event in store.event_stream(new)] == list(range(100))
 
 
 @pytest.mark.parametrize(

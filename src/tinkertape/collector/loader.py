@@ -98,7 +98,7 @@ class Loader:
         self._held_back = 0  # files whose turn is not yet
         self._file_rows = FILE_ROWS
         self._stop = threading.Event()  # set with `_closing`
-        self._thread = threading.Thread(target=self._load_loop, name="tinkertape-loader", daemon=True)
+        self._thread = threading.Thread(target=self._load, name="tinkertape-loader", daemon=True)
         self.rows = 0
         self.stretched = 0  # of them, what the engine read by itself
         self.duplicates = 0
@@ -127,11 +127,12 @@ class Loader:
         self._find()
         whole = self.backlog_bytes()
         loaded_before = self._loaded_bytes()
-        while self.turn():
-            done = self._loaded_bytes() - loaded_before
-            progress(min(done, whole), whole)
-            if done >= whole:  # what is written meanwhile is for whoever serves next
-                break
+        with contextlib.closing(self._stretches):
+            while self.turn():
+                done = self._loaded_bytes() - loaded_before
+                progress(min(done, whole), whole)
+                if done >= whole:  # what is written meanwhile is for whoever serves next
+                    break
 
     def hurry(self) -> None:
         """Somebody waits for what is new in the inbox: look at once. Any thread."""
@@ -172,6 +173,10 @@ class Loader:
         return sum(max(0, _size(tape) - tape.progress.offset) for tape in list(self._files.values()))
 
     # the loading thread
+
+    def _load(self) -> None:
+        with contextlib.closing(self._stretches):
+            self._load_loop()
 
     def _load_loop(self) -> None:
         while not self._prepare() and not self._closing:
@@ -229,9 +234,9 @@ class Loader:
             self._find()
             hurried, self._hurried = self._hurried, False
             batch, steps = Batch(), dict[Path, _Step]()
-            waiting = self._to_look_at(hurried)
-            runs = self._stretch(waiting, batch, steps)
-            self._gather(waiting, batch, steps)
+            behind = stretch.behind(waiting := self._to_look_at(hurried))
+            runs = self._stretch(behind, batch, steps)
+            self._gather([tape for tape in waiting if not steps or tape not in behind], batch, steps)
             grown = sorted({*runs, *self._store_batch(batch)}) if steps else []
             for step in steps.values():
                 step.tape.advance(step.progress)
@@ -253,12 +258,12 @@ class Loader:
             if path not in self._files:
                 self._files[path] = TapeFile(path, self._store.id, inbox=inbox)
 
-    def _stretch(self, waiting: list[TapeFile], batch: Batch, steps: dict[Path, _Step]) -> set[str]:
+    def _stretch(self, behind: list[TapeFile], batch: Batch, steps: dict[Path, _Step]) -> set[str]:
         """Load a stretch of one file that is far behind, each in its turn; the runs that grew come back."""
-        for tape in sorted(waiting, key=lambda tape: tape.stretched_s):
+        for place, tape in enumerate(behind):
+            then = None if self._is_receiving() else (*behind, tape)[place + 1]
             try:
-                is_behind = tape.size() - tape.progress.offset > stretch.BYTES_MIN
-                taken = self._stretches.take(tape, batch, self._sessions) if is_behind else None
+                taken = self._stretches.take(tape, batch, self._sessions, then)
             except OSError:
                 continue  # said by whoever reads it line by line
             if taken is not None:
@@ -269,11 +274,11 @@ class Loader:
                 self.stretched += taken.rows
                 self.duplicates += taken.duplicates
                 return taken.runs
+        self._stretches.forget()
         return set()
 
     def _gather(self, waiting: list[TapeFile], batch: Batch, steps: dict[Path, _Step]) -> None:
         """A batch from all files that grew, round and round: a long one must not hold up the run that goes on now."""
-        waiting = [tape for tape in waiting if tape.path not in steps]
         while waiting and len(batch) < ROWS_MAX:
             waiting = [tape for tape in waiting if len(batch) < ROWS_MAX and self._read(tape, batch, steps)]
 

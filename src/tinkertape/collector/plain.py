@@ -6,14 +6,13 @@ once, and values of their kinds; what the next one holds in these places is for 
 (`store/queries/pass_lines.sql`), which says so where it is not sure. Both read the same event from such a line
 (tests/collector/test_plain.py), so that it is one event whichever of them reads it.
 
-Bounded; for one thread.
+Bounded. Threads: one learns, another may lead.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -24,7 +23,9 @@ from tinkertape.tape.format import EventLine
 OUTLINE_MAX = 16_384  # bytes of an outline that is remembered: one of a long traceback
 KNOWN_MAX = 8_000_000  # bytes of all of them; then they are learnt anew
 GLIMPSED_MAX = 8_192
-AT_ONCE = 500  # lines; a tenth of a millisecond for each pass over them
+AT_ONCE = (
+    262_144  # bytes; a tenth of a millisecond for each pass over them: whoever receives wants the interpreter, too
+)
 BESIDE = (LEDGER_MARK, REJECTED_MARK, b'{"tape":')  # lines that are no events, and have no place among them
 
 _DELETED = b"0123456789abcdef"
@@ -55,6 +56,15 @@ def _is_utf8(text: bytes) -> bool:
 _CREATES_SESSION = outlines_of(b'"tinker.session.create"')[0]
 
 
+class Leading:
+    """The first lines of a file that are plain, or no events."""
+
+    def __init__(self) -> None:
+        self.size = 0  # in bytes
+        self.events = 0
+        self.beside: list[tuple[int, bytes]] = []  # where those stand that are no events, from the first on, and what
+
+
 class Plain:
     """The outlines that are known."""
 
@@ -63,29 +73,35 @@ class Plain:
         self._known_bytes = 0
         self._glimpsed: set[int] = set()
 
-    def leading(self, raws: Sequence[bytes]) -> int:
-        """How many of the first lines are plain, or no events. Some at a time: whoever receives wants the interpreter,
-        too."""
-        for begin in range(0, len(raws), AT_ONCE):
-            some = raws[begin : begin + AT_ONCE]
-            if (count := self._leading(some)) < len(some):
-                return begin + count
-        return len(raws)
+    def lead(self, source: IO[bytes], target: IO[bytes], most: int) -> Leading:
+        """Copy the first lines that are plain from file to file, without those among them that are no events; `most`
+        bytes."""
+        found = Leading()
+        rest = b""
+        while (left := most - found.size - len(rest)) > 0 and (piece := source.read(min(AT_ONCE, left))):
+            lines, newline, rest = (rest + piece).rpartition(b"\n")
+            if newline and not self._lead(lines, target, found):
+                break
+        return found
 
-    def _leading(self, raws: Sequence[bytes]) -> int:
-        lines = b"\n".join(raws)
-        if not _is_utf8(lines):
-            return 0
-        outlines = outlines_of(lines)
-        known = self._known
-        if known.issuperset(outlines):
-            return len(raws)
-        unknown = (
-            place
-            for place, outline in enumerate(outlines)
-            if outline not in known and not raws[place].startswith(BESIDE)
-        )
-        return next(unknown, len(raws))
+    def _lead(self, lines: bytes, target: IO[bytes], found: Leading) -> bool:
+        """The same with some lines; are all of them plain, or no events?"""
+        outlines = outlines_of(lines) if _is_utf8(lines) else []
+        if outlines and self._known.issuperset(outlines):  # the usual case; what is no event has no known outline
+            target.writelines((lines, b"\n"))
+            found.size += len(lines) + 1
+            found.events += len(outlines)
+            return True
+        for raw, outline in zip(lines.split(b"\n"), outlines, strict=False):
+            if raw.startswith(BESIDE):
+                found.beside.append((found.size, raw))
+            elif outline in self._known:
+                target.writelines((raw, b"\n"))
+                found.events += 1
+            else:
+                return False
+            found.size += len(raw) + 1
+        return bool(outlines)
 
     def learn(self, raw: bytes) -> None:
         """A line was an event: those like it may be known from now on. Only what comes again is looked at closely."""

@@ -6,6 +6,7 @@ docs/facts/performance.md §6.
 
 from __future__ import annotations
 
+from tinkertape.store.passing import Passing
 from tinkertape.store.queries import LedgerRow, Passed, ProcessRow, StoredProcess, Summary
 from tinkertape.store.rows import in_range, unfit
 from tinkertape.store.store import Rejected, Store, folder_of, held, id_of
@@ -13,6 +14,7 @@ from tinkertape.store.store import Rejected, Store, folder_of, held, id_of
 __all__ = [
     "LedgerRow",
     "Passed",
+    "Passing",
     "ProcessRow",
     "Rejected",
     "Store",

@@ -1,7 +1,7 @@
 """Opens ClickHouse's engine, embedded (chDB), through `clickhouse-connect`.
 
-Threads  one client writes, under its own lock; readers take a client from a small pool and give it back, so that a
-         page never waits for an insert.
+Threads  one client writes, under its own lock, and others beside it what is on its way (`take_writer`); readers take a
+         client from a small pool and give it back, so that a page never waits for an insert.
 Fork     a child must not use them: the engine's threads stay behind (spawn instead).
 Modes    the engine makes files by the umask, from threads of its own and whenever it merges: the umask of the process
          is 0077 while a store is open.
@@ -61,6 +61,24 @@ READERS = 3
 OPTIONAL_MODULES = {"pd": "pandas", "np": "numpy", "arrow": "pyarrow", "pl": "polars"}
 
 
+class Writer:
+    """A client that changes the store, one statement at a time."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def write(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that changes something. Raises `StoreError`."""
+        with _as_store_error("write"):
+            self.client.command(sql, parameters=dict(parameters or {}))
+
+    def read(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query, of this client's temporary tables for example. Raises `StoreError`."""
+        with _as_store_error("read"):
+            rows: list[tuple[Any, ...]] = self.client.query(sql).result_rows
+            return rows
+
+
 class Engine:
     """The open engine of one folder."""
 
@@ -73,7 +91,7 @@ class Engine:
         try:
             self._write_config()
             with _WithoutArrow():
-                self._writer = self._connect(WRITE_SETTINGS)
+                self._writer = Writer(self._connect(WRITE_SETTINGS))
         except (ClickHouseError, OSError, RuntimeError) as error:
             os.umask(self._former_umask)
             reason = str(error).strip().splitlines()
@@ -84,6 +102,7 @@ class Engine:
         self._readers: queue.LifoQueue[Any] = queue.LifoQueue()  # None: one that is not connected yet
         for _ in range(READERS):
             self._readers.put(None)
+        self._writers: queue.LifoQueue[Writer] = queue.LifoQueue()  # those that nobody has
 
     def _write_config(self) -> None:
         descriptor = open_private(self._config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -125,19 +144,24 @@ class Engine:
 
     def write(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that changes something. Raises `StoreError`."""
-        with _as_store_error("write"):
-            self._writer.command(sql, parameters=dict(parameters or {}))
-
-    def read_written(self, sql: str) -> list[tuple[Any, ...]]:
-        """The rows of a query about a table that the writing client alone can see. Raises `StoreError`."""
-        with _as_store_error("read"):
-            rows: list[tuple[Any, ...]] = self._writer.query(sql).result_rows
-            return rows
+        self._writer.write(sql, parameters)
 
     def insert(self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
         """Insert columns of equal length; on return they are in the table and synced. Raises `StoreError`."""
         with _as_store_error("insert into"):
-            self._writer.insert(table, columns, column_names=list(names), column_oriented=True)
+            self._writer.client.insert(table, columns, column_names=list(names), column_oriented=True)
+
+    def take_writer(self) -> Writer:
+        """A client that writes beside the others, until `give_writer`; nobody else sees its temporary tables. Raises
+        `StoreError`."""
+        with contextlib.suppress(queue.Empty):
+            return self._writers.get_nowait()
+        with _as_store_error("write"):
+            return Writer(self._connect(WRITE_SETTINGS))
+
+    def give_writer(self, writer: Writer) -> None:
+        """Whoever took it is done."""
+        self._writers.put(writer)
 
     def close(self) -> None:
         """Stop the engine; queries that run are waited for."""
@@ -145,7 +169,9 @@ class Engine:
             while not self._readers.empty():
                 if (client := self._readers.get_nowait()) is not None:
                     client.close()
-            self._writer.close()
+            while not self._writers.empty():
+                self._writers.get_nowait().client.close()
+            self._writer.client.close()
         os.umask(self._former_umask)
 
 

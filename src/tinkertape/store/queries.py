@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tinkertape.store.engine import Engine
+from tinkertape.store.engine import Engine, Writer
 from tinkertape.tape.format import Header
 from tinkertape.tape.reader import CUT_SHORT
 
@@ -160,27 +160,27 @@ def forget_run_summary(engine: Engine, run: str) -> None:
     engine.write(query_text("forget_run_summary"), {"run": run})
 
 
-def make_passing(engine: Engine) -> None:
-    engine.write(query_text("make_passing"))
+def make_passing(writer: Writer) -> None:
+    writer.write(query_text("make_passing"))
 
 
-def pass_lines(engine: Engine, path: str, header: Header) -> None:
+def pass_lines(writer: Writer, path: str, header: Header) -> None:
     keys = ("project", "run", "process", "session_id", "sdk_version")
-    engine.write(query_text("pass_lines"), {"path": path, **{key: getattr(header, key) for key in keys}})
+    writer.write(query_text("pass_lines"), {"path": path, **{key: getattr(header, key) for key in keys}})
 
 
-def passed(engine: Engine) -> list[Passed]:
-    return [Passed(*row) for row in engine.read_written(query_text("passed"))]
+def passed(writer: Writer) -> list[Passed]:
+    return [Passed(*row) for row in writer.read(query_text("passed"))]
 
 
-def store_passed(engine: Engine, first: int, known: Mapping[tuple[str, str, str], int]) -> None:
+def store_passed(writer: Writer, first: int, known: Mapping[tuple[str, str, str], int]) -> None:
     processes = ["\n".join(key) for key in known]
     parameters = {"first": first, "processes": processes, "known": list(known.values())}
-    engine.write(query_text("store_passed"), parameters)
+    writer.write(query_text("store_passed"), parameters)
 
 
-def clear_passing(engine: Engine) -> None:
-    engine.write(query_text("clear_passing"))
+def clear_passing(writer: Writer) -> None:
+    writer.write(query_text("clear_passing"))
 
 
 def give_back_memory(engine: Engine) -> None:

@@ -16,12 +16,11 @@ import contextlib
 import ctypes
 import gc
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -33,14 +32,15 @@ from tinkertape.store import queries
 from tinkertape.store.code_pages import give_back_code_pages
 from tinkertape.store.engine import Engine
 from tinkertape.store.lock import FolderLock
+from tinkertape.store.passing import Passing, file_in_memory
 from tinkertape.store.rows import EVENT_COLUMNS, event_columns, event_of
 from tinkertape.tape.format import Header
 
 ID_FILE = "tinkertape.id"
 PAGE = 5_000  # events read at a time by `event_stream`, 40 MB of memory; each page reads the indexes of the whole run
 COPIES_MAX = 64  # so many copies an event `last_events` looks behind
-MANY_ROWS = 5_000  # inserted: then memory is given back
 CODE_PAGES_S = 5.0  # those of the engine's program, at most so often: 12 ms, and 5 of the next query
+MANY_ROWS = 15_000  # inserted: then memory is given back; what is taken again costs more than it saves
 ARRIVAL = -2  # the column of `run_events.sql`
 _encode = msgspec.json.Encoder().encode
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
@@ -123,23 +123,20 @@ class Store:
             self._engine.insert("events", EVENT_COLUMNS, columns)
             self._give_back_after(len(events))
 
-    @contextlib.contextmanager
-    def passing(self, lines: bytes, header: Header) -> Iterator[list[queries.Passed]]:
-        """Let the engine read plain lines (`collector.plain`), which says of whose events they are; while inside,
-        `insert_passing` stores them. `header` gives what they leave out. Not for two threads. Raises `StoreError`."""
-        with _in_memory(lines, self.folder) as path:
-            queries.make_passing(self._engine)
-            try:
-                queries.pass_lines(self._engine, path, header)
-                yield queries.passed(self._engine)
-            finally:
-                queries.clear_passing(self._engine)
-        self._give_back_after(lines.count(b"\n"))
+    def file_in_memory(self) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """A file to write plain lines to, for `passing`."""
+        return file_in_memory(self.folder)
 
-    def insert_passing(self, count: int, known: Mapping[tuple[str, str, str], int]) -> None:
+    def passing(self, file: IO[bytes], header: Header) -> Passing:
+        """Let the engine read the lines of a `file_in_memory`; `header` gives what they leave out. Any thread. Raises
+        `StoreError`."""
+        return Passing(self._engine, file, header)
+
+    def insert_passing(self, passing: Passing, count: int, known: Mapping[tuple[str, str, str], int]) -> None:
         """Store what passes, `count` lines, without the events of ours below the index that is `known` of their
         (project, run, process)."""
-        queries.store_passed(self._engine, self._arrivals(count), known)
+        passing.store(self._arrivals(count), known)
+        self._give_back_after(count)
 
     def _give_back_after(self, rows: int) -> None:
         """The client leaves its blocks in circles, and both allocators keep what was freed: 200 MB after 100 000 rows,
@@ -310,24 +307,6 @@ class Store:
 def _firsts(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows that are the first copy of their event, without that mark."""
     return [row[:-1] for row in rows if row[-1]]
-
-
-@contextlib.contextmanager
-def _in_memory(lines: bytes, folder: Path) -> Iterator[str]:
-    """A file for the engine to read, that has no name and ends with its descriptor."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("tinkertape-passing", os.MFD_CLOEXEC)
-        path = f"/proc/self/fd/{descriptor}"
-    else:
-        descriptor, path = tempfile.mkstemp(prefix="passing-", dir=folder)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(lines)
-        yield path
-    finally:
-        os.close(descriptor)
-        if not path.startswith("/proc/"):
-            Path(path).unlink()
 
 
 def _columns(values: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

@@ -37,4 +37,4 @@ FROM file({path:String}, JSONEachRow, '
     metadata String, scope String, trace_id String, span_id String, run String, process String, monotonic_ns String, duration Nullable(String),
     error_type Nullable(String), error_message Nullable(String), traceback Nullable(String), session_id String, project String, sdk_version String
 ') AS file
-SETTINGS input_format_json_read_numbers_as_strings = 1, input_format_json_read_objects_as_strings = 1, input_format_skip_unknown_fields = 1, max_threads = 1
+SETTINGS input_format_json_read_numbers_as_strings = 1, input_format_json_read_objects_as_strings = 1, input_format_skip_unknown_fields = 1, input_format_parallel_parsing = 0, max_threads = 1
