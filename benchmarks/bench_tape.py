@@ -77,9 +77,7 @@ def program_thread(folder: Path) -> None:
 
 
 def writer_thread(folder: Path) -> bool:
-    snapshots = [
-        encode_snapshot((n, "tinker.http.request.stop", "INFO", *typical(n), None, False)) for n in range(EVENTS)
-    ]
+    snapshots = [encode_snapshot((n, "tinker.http.request.stop", "INFO", *typical(n), None)) for n in range(EVENTS)]
     events = [typical(n) for n in range(EVENTS)]
     maker = LineMaker("bench", "0123456789abcdef")
     redacting = per_event_us(redact, events)
@@ -101,7 +99,7 @@ def end_to_end(folder: Path) -> None:
     for number in range(EVENTS):
         recorder.log("train", {"step": number, "loss": 1.25, "model": "llama"})
     began = time.perf_counter()
-    left = len(recorder._queue)
+    left = len(recorder.queue)
     recorder.flush(60)
     drained = time.perf_counter() - began
     waits = []

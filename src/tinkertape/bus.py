@@ -78,7 +78,7 @@ class Bus:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._attachments: dict[object, Attachment] = {}  # in attach order
+        self._attachments: dict[object, tuple[Attachment]] = {}  # in attach order, each as `alone` gives it
         self._changes = 0  # of those
         self.heard_by: dict[str, tuple[Attachment, ...]] = {}  # of the names that are in `_calls`
         self._calls: dict[Any, Call | None] = {}
@@ -152,25 +152,32 @@ class Bus:
         check_handler(handler_id, function)
         if on_failure not in ("detach", "keep"):
             raise ValueError(f"cannot attach {handler_id!r}: on_failure is {on_failure!r}; use 'detach' or 'keep'")
-        attachment = Attachment(handler_id, names, prefix, function, config, on_failure == "keep", taker)
+        alone = (Attachment(handler_id, names, prefix, function, config, on_failure == "keep", taker),)
         with self._lock:
             if handler_id in self._attachments:
                 raise HandlerExists(
                     f"cannot attach {handler_id!r}: the id is taken; detach it first, or choose another"
                 )
             if names or prefix is not None:
-                self._attachments[handler_id] = attachment
+                self._attachments[handler_id] = alone
                 self._changes += 1
-                self._update(attachment)
+                self._update(*alone)
 
     def detach(self, handler_id: object) -> None:
         """Take a handler off all its events; a dispatch that is under way still runs it. Raises `HandlerNotFound`."""
         with self._lock:
-            attachment = self._attachments.pop(handler_id, None)
+            alone = self._attachments.pop(handler_id, None)
             self._changes += 1
-            if attachment is None:
+            if alone is None:
                 raise HandlerNotFound(f"cannot detach {handler_id!r}: nothing is attached under this id")
-            self._update(attachment)
+            self._update(*alone)
+
+    def alone(self, handler_id: object) -> tuple[Attachment]:
+        """The very tuple that `heard_by` has for a name which only this handler hears. Raises `HandlerNotFound`."""
+        try:
+            return self._attachments[handler_id]
+        except KeyError:
+            raise HandlerNotFound(f"nothing is attached under {handler_id!r}") from None
 
     def _update(self, changed: Attachment) -> None:
         """Forget the calls of the names that this attachment came to or left, and tell who listens to one of them."""
@@ -206,7 +213,8 @@ class Bus:
         changes = None
         while changes != self._changes:  # again, if a signal's handler attached or detached meanwhile
             changes, attachments = self._changes, tuple(self._attachments.values())
-            handlers = tuple(attachment for attachment in attachments if attachment.hears(name))
+            hearing = [alone for alone in attachments if alone[0].hears(name)]
+            handlers = hearing[0] if len(hearing) == 1 else tuple(attachment for (attachment,) in hearing)
             call = call_of(name, handlers, self.handler_failed)
             if len(self._calls) >= NAMES_MAX:
                 self._calls.clear()  # names that are in use come back at their next execute
@@ -248,7 +256,7 @@ class Bus:
         found = []
         with self._lock:
             attachments = list(self._attachments.values())
-        for attachment in attachments:
+        for (attachment,) in attachments:
             shown = attachment.names if attachment.prefix is None else (f"{attachment.prefix}.*".lstrip("."),)
             for name in shown:
                 if not below or name == below or name.startswith(below + "."):
@@ -290,7 +298,7 @@ class Bus:
 
     def _detach_failed(self, handler: Attachment) -> None:
         with self._lock:
-            if self._attachments.get(handler.id) is handler:  # else it was detached, or its id has a new handler
+            if handler in self._attachments.get(handler.id, ()):  # else it was detached, or its id has a new handler
                 self.detach(handler.id)
 
     def _start_over(self) -> None:

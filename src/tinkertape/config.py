@@ -6,6 +6,7 @@ tape holds what a program did.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from tinkertape.errors import ConfigError
+from tinkertape.errors import ConfigError, TapeError
 
 MAX_BYTES_LEAST = 1_000_000  # with less a run's last seconds would not fit
 ENVIRONMENT = {
@@ -141,6 +142,21 @@ def private_folder(path: Path) -> Path:
     if found.st_mode & 0o077 and found.st_uid == os.getuid() and not any(path.iterdir()):
         path.chmod(0o700)
     return path
+
+
+def folder_to_record_into(folder: Path) -> None:
+    """Make a run's folder now: who cannot record should hear it before the program has run for hours. Raises
+    `TapeError`.
+    """
+    try:
+        private_folder(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise TapeError(
+            f"cannot record into {folder}: {reason}; set TINKERTAPE_DIRECTORY to a folder of yours"
+        ) from error
 
 
 def open_private(path: Path, flags: int) -> int:

@@ -13,26 +13,25 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from tinkertape import redact, signals
-from tinkertape.bus import Bus, default_bus
-from tinkertape.config import Settings, check_start, is_run_id, load_settings, new_ulid, private_folder
-from tinkertape.context import with_severity
+from tinkertape.bus import Attachment, Bus, default_bus
+from tinkertape.config import Settings, check_start, folder_to_record_into, is_run_id, load_settings, new_ulid
+from tinkertape.context import current_scope, current_span, with_severity
 from tinkertape.delivery import Delivery
 from tinkertape.diagnosis import Watcher
 from tinkertape.diagnosis import watch as watch_bus
-from tinkertape.errors import EventNameError, HandlerNotFound, TapeError
+from tinkertape.errors import EventNameError, HandlerNotFound
 from tinkertape.exception_record import exception_metadata, exit_status_of, first_fatal, is_failure, status_of
 from tinkertape.guard import guarded
 from tinkertape.instrument import clock
@@ -41,6 +40,8 @@ from tinkertape.instrument import tinker as tinker_source
 from tinkertape.instrument.poller import Poller
 from tinkertape.instrument.tinker.release import installed_release
 from tinkertape.tape import Ledger, Recorder
+from tinkertape.tape.recorder import LARGE
+from tinkertape.tape.snapshot import UNENCODABLE, encode_snapshot
 from tinkertape.wire import SEVERITIES, SEVERITY_RANK
 from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker, what_ends_this_process
 
@@ -49,7 +50,8 @@ HANDLER_ID = "tinkertape.recorder"
 BEGINNING_S = 0.5  # for the tape's first lines, which are there when `start` returns, on a disk that answers
 DEATH_S = 0.5  # for the tape, and for its delivery, when SIGTERM ends the program
 
-_RANKS = {str(severity): rank for severity, rank in SEVERITY_RANK.items()}
+_perf_counter_ns = time.perf_counter_ns
+_span_get, _scope_get = current_span.get, current_scope.get
 _log = logging.getLogger("tinkertape")
 _start_lock = threading.RLock()
 _current: Telemetry | None = None
@@ -69,9 +71,8 @@ class Telemetry:
         self.watcher: Watcher | None = None
         self._bus = bus
         self._recorder: Recorder | None = None
-        self._take: Callable[[str, str, int, Any, Any, bool], bool] = _refuse
         self._heard_by = bus.heard_by
-        self._our_handlers = 0  # the recorder, once it is attached
+        self._recorder_alone: tuple[Attachment, ...] = ()  # what `_heard_by` has, while it records, of most names
         self._delivery: Delivery | None = None
         self._exit_timeout_s = 2.0
         self._began_ns = time.perf_counter_ns()
@@ -89,9 +90,8 @@ class Telemetry:
 
     def _record_with(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._take = recorder.take
-        self._our_handlers = 1
         recorder.attach(self._bus, HANDLER_ID)
+        self._recorder_alone = self._bus.alone(HANDLER_ID)
 
     def log(
         self,
@@ -107,14 +107,31 @@ class Telemetry:
         Never raises for the data. Raises `ValueError` for a severity that is none of DEBUG, INFO, WARNING, ERROR,
         CRITICAL, and `EventNameError` for a name that is no text.
         """
-        rank = _RANKS.get(severity)
-        if rank is None:
+        recorder = self._recorder
+        if recorder is not None and severity == "INFO":  # nearly all: `_log` and `Recorder.take`, written out
+            try:
+                if self._heard_by[event_name] is self._recorder_alone:
+                    span = _span_get()
+                    ids = None if span is None else (span.trace_id, span.span_id)
+                    parts = (_perf_counter_ns(), event_name, "INFO", None, event_data, _scope_get(), ids)
+                    snapshot = encode_snapshot(parts)
+                    if len(snapshot) <= LARGE and len(recorder.queue) < recorder.room:
+                        recorder.append(snapshot)
+                        if recorder.writer.asleep:
+                            recorder.writer.wake()
+                        return True
+            except UNENCODABLE:
+                pass  # nor is a name that is new in `_heard_by`
+        return self._log(event_name, event_data, severity)
+
+    def _log(self, event_name: str, event_data: Any, severity: str) -> bool:
+        """`log`, of anything."""
+        if severity not in SEVERITY_RANK:
             raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
-        heard_by = self._heard_by.get(event_name)
-        if heard_by is None:
-            _check_name(event_name)
-        accepted = self._take(event_name, severity, rank, None, event_data, True)
-        if heard_by is None or len(heard_by) > self._our_handlers:  # somebody besides the recorder, or maybe
+        _check_name(event_name)
+        recorder = None if self._closed else self._recorder
+        accepted = recorder is not None and recorder.log(event_name, event_data, severity)
+        if self._bus.handlers_of(event_name) is not self._recorder_alone:
             self._tell(event_name, event_data, severity)
         return accepted
 
@@ -165,7 +182,7 @@ class Telemetry:
             with guarded("telemetry.close"):
                 self._close_sources(status, exit_status)
             self._closed = True
-            self._take, self._our_handlers = _refuse, 0
+            self._recorder_alone = ()
             if _current is self:
                 _current = None
                 atexit.unregister(close_at_exit)
@@ -219,11 +236,6 @@ class Telemetry:
                 self._bus.execute("telemetry.exception", {}, exception_metadata(error))
 
 
-def _refuse(name: str, severity: str, rank: int, measurements: Any, data: Any, is_log: bool) -> bool:
-    """What `log` does while nothing is recorded."""
-    return False
-
-
 def start(
     name: str | None = None,
     *,
@@ -271,7 +283,7 @@ def start(
             return telemetry
         if settings.redact_emails:
             redact.add(emails=True)
-        _make_folder(telemetry.tape)
+        folder_to_record_into(telemetry.tape)
         telemetry._exit_timeout_s = exit_timeout_s
         header = _header(settings, project, session_id, metadata, tags)
         bounded = partial(Recorder, max_pending=max_pending, max_bytes=max_bytes)
@@ -289,19 +301,6 @@ def start(
 def _check_name(event_name: object) -> None:
     if not isinstance(event_name, str) or not event_name:
         raise EventNameError(f"cannot log {event_name!r}: an event's name is a text, 'my.thing.done'")
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the run's folder now: who cannot record should hear it before the program has run for hours."""
-    try:
-        private_folder(folder)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise TapeError(
-            f"cannot record into {folder}: {reason}; set TINKERTAPE_DIRECTORY to a folder of yours"
-        ) from error
 
 
 def _header(

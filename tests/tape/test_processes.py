@@ -88,12 +88,12 @@ def test_a_child_forked_while_the_writer_writes_is_not_held_up(folder: Path) -> 
     recorder = Recorder(folder, "run-1")
     for n in range(1000):
         recorder.log("parent", {"n": n})
-    recorder._writer._file_lock.acquire()  # as if the writer were in the middle of a write
+    recorder.writer._file_lock.acquire()  # as if the writer were in the middle of a write
     child = os.fork()
     if child == 0:
         recorder.log("child")
         os._exit(0 if recorder.flush(5) else 1)
-    recorder._writer._file_lock.release()
+    recorder.writer._file_lock.release()
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert recorder.close()

@@ -50,7 +50,7 @@ def test_the_background_thread_writes_without_being_asked(recorder: Recorder) ->
 
 def test_the_background_thread_that_sleeps_is_woken_by_the_next_event(recorder: Recorder) -> None:
     recorder.log("a")
-    wait_until(lambda: recorder._writer.asleep)
+    wait_until(lambda: recorder.writer.asleep)
 
     recorder.log("b")
 
@@ -132,7 +132,7 @@ def test_what_a_replay_executes_is_not_recorded_again(recorder: Recorder) -> Non
 @pytest.mark.parametrize("event", ["a.exception", "tinker.request.exception"])
 def test_an_error_is_in_the_file_before_the_call_returns(folder: Path, event: str) -> None:
     recorder = Recorder(folder, "run-1")
-    recorder._writer._start_lock.acquire()  # no background thread will do it
+    recorder.writer._start_lock.acquire()  # no background thread will do it
 
     recorder.log("before")
     recorder.record(event, {}, {"reason": "x"}, None)
@@ -148,7 +148,7 @@ def test_an_error_waits_for_a_held_disk_a_bounded_time_and_is_counted_late(folde
     recorder = Recorder(folder, "run-1", disk=disk)
     disk.held.clear()
     recorder.log("a")
-    wait_until(lambda: recorder._writer._file_lock.locked())
+    wait_until(lambda: recorder.writer._file_lock.locked())
 
     recorder.record("b.exception", {}, {}, None)
 
@@ -166,12 +166,12 @@ def test_memory_is_bounded_and_what_finds_no_room_is_counted(folder: Path) -> No
     assert recorder.flush(10)
     disk.held.clear()
     recorder.log("held")
-    wait_until(lambda: not recorder._queue and recorder._writer.made == 1)
+    wait_until(lambda: not recorder.queue and recorder.writer.made == 1)
 
     for n in range(25):
         assert recorder.log("a", {"n": n})
 
-    assert len(recorder._queue) == 10
+    assert len(recorder.queue) == 10
     assert recorder.ledger() == Ledger(recorded=27, pending=12, dropped={"memory_full": 15})
     disk.held.set()
     assert recorder.flush(10)
@@ -186,13 +186,13 @@ def test_memory_is_bounded_and_what_finds_no_room_is_counted(folder: Path) -> No
 def test_memory_is_bounded_in_the_bytes_of_large_events(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinkertape.tape.recorder.LARGE_MAX", 1_000_000)
     recorder = Recorder(folder, "run-1")
-    recorder._writer._start_lock.acquire()
+    recorder.writer._start_lock.acquire()
 
     for _ in range(200):
         recorder.log("a", {"text": "x" * 10_000})
     recorder.log("small")
 
-    assert sum(map(len, recorder._queue)) <= 1_000_000
+    assert sum(map(len, recorder.queue)) <= 1_000_000
     assert recorder.flush(10)
     assert recorder.ledger() == Ledger(recorded=201, pending=100, dropped={"memory_full": 101})
     recorder.log("a", {"text": "x" * 10_000})
@@ -324,7 +324,7 @@ def test_what_cannot_be_written_at_exit_is_counted(folder: Path) -> None:
     recorder = Recorder(folder, "run-1", disk=disk)
     disk.held.clear()
     recorder.log("a")
-    wait_until(lambda: disk.writes == 0 and recorder._writer._file_lock.locked())
+    wait_until(lambda: disk.writes == 0 and recorder.writer._file_lock.locked())
     recorder.log("b")
 
     assert recorder.close(timeout_s=0.05) is False

@@ -46,7 +46,8 @@ def nothing_known() -> Iterator[None]:
 def snapshot_of(
     data: Any, measurements: Any = None, *, name: str = "a.stop", scope: Any = None, is_log: bool = False
 ) -> bytes:
-    return encode_snapshot((1_795_909_399, name, "INFO", measurements, data, scope, None, is_log))
+    measurements = None if is_log else measurements or {}
+    return encode_snapshot((1_795_909_399, name, "INFO", measurements, data, scope, None))
 
 
 def lines_of(snapshots: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:

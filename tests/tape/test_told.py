@@ -82,10 +82,10 @@ def test_what_is_told_is_recorded_as_it_was_where_somebody_may_change_it(recordi
 
 def test_few_events_wait_unencoded(recording: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording._told, "room", 3)
-    with recording._writer._file_lock:
+    with recording.writer._file_lock:
         for number in range(10):
             TOLD.tell(as_it_is, ({}, {"n": number}))
-        assert [type(taken) for taken in recording._queue] == [AsTold] * 3 + [bytes] * 7
+        assert [type(taken) for taken in recording.queue] == [AsTold] * 3 + [bytes] * 7
 
     assert [line.metadata["n"] for line in events_of(recording)] == list(range(10))
 

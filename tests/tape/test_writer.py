@@ -61,7 +61,7 @@ def test_of_large_events_few_are_taken_at_once(folder: Path, monkeypatch: pytest
         return make(snapshots, index)
 
     monkeypatch.setattr(recorder._lines, "lines", lines)
-    with recorder._writer._file_lock:
+    with recorder.writer._file_lock:
         for _ in range(12):
             recorder.log("large", {"text": "x" * 100_000})
 
@@ -79,11 +79,11 @@ def test_a_close_waits_for_no_longer_than_the_chunk_that_is_being_written(
     def lines(snapshots: list[bytes], index: int) -> list[bytes]:
         by.append(threading.current_thread().name)
         is_begun.set()
-        wait_until(lambda: recorder._writer._closing)
+        wait_until(lambda: recorder.writer._closing)
         return make(snapshots, index)
 
     monkeypatch.setattr(recorder._lines, "lines", lines)
-    with recorder._writer._file_lock:
+    with recorder.writer._file_lock:
         for n in range(5 * CHUNK):
             recorder.log("a", {"n": n})
         flushing = threading.Thread(target=recorder.flush, args=(60,), name="flushing")
@@ -110,7 +110,7 @@ def test_what_a_refusing_disk_costs_is_counted_by_its_reason(folder: Path, error
     disk = FaultyDisk(budget=0, error=error)
     recorder = Recorder(folder, "run-1", max_pending=10, disk=disk)
     recorder.log("a")
-    wait_until(lambda: recorder._writer.trouble)
+    wait_until(lambda: recorder.writer.trouble)
 
     for _ in range(30):
         recorder.log("a")
@@ -315,8 +315,8 @@ def test_a_program_that_closes_every_descriptor_gets_no_line_of_ours_into_its_ow
     recorder = Recorder(folder, "run-1")
     recorder.log("a")
     assert recorder.flush(10)
-    assert recorder._writer._segment is not None
-    number = recorder._writer._segment._file
+    assert recorder.writer._segment is not None
+    number = recorder.writer._segment._file
     os.close(number)  # as a daemon does
     with (folder / "theirs.txt").open("w") as theirs:
         assert theirs.fileno() == number

@@ -8,11 +8,12 @@ Exit     `close` writes what is left, for as long as it is given, and the end li
          At the end of a worker of multiprocessing (`workers.py`) it is closed or, where it was made in the worker,
          flushed, so that its maker may still close it. A bare `os._exit` is not seen.
 
-What the program's thread does: look at two context variables and a clock, encode the data (the snapshot), append
-the bytes to a queue. What our own sources tell (`taker`) is appended as it is, to be described later. It never writes
-to disk, but for an event of severity ERROR or above and for `flush`: these reach the file before they return, or after
-50 ms are left to the writer and counted `late`. Memory is bounded in events and in the bytes of large ones; what finds
-no room has used its index and is counted: by the disk's reason while the disk refuses, else `memory_full`.
+What the program's thread does: look at two context variables and a clock, encode the data (the snapshot), append the
+bytes to a queue, wake the writer: `take`, which `Telemetry.log` has written out once more. What our own sources tell
+(`taker`) is appended as it is, to be described later. It never writes to disk, but for an event of severity ERROR or
+above and for `flush`: these reach the file before they return, or after 50 ms are left to the writer and counted
+`late`. Memory is bounded in events and in the bytes of large ones; what finds no room has used its index and is
+counted: by the disk's reason while the disk refuses, else `memory_full`.
 """
 
 from __future__ import annotations
@@ -104,10 +105,10 @@ class Recorder:
         if max_bytes is not None:
             segment_max = min(segment_max, max_bytes // SEGMENTS_KEPT)
         self._upkeep = Upkeep(folder, None if max_bytes is None else max_bytes - segment_max)
-        self._queue: deque[Taken] = deque()
-        self._append = self._queue.append
-        self._writer = Writer(
-            self._queue,
+        self.queue: deque[Taken] = deque()
+        self.append = self.queue.append
+        self.writer = Writer(
+            self.queue,
             lambda chunk, index: self._lines.lines(chunk, index),
             self._open,
             self._head,
@@ -126,8 +127,8 @@ class Recorder:
     def _begin(self, header: Header) -> None:
         self.header = header
         self.late = 0  # events that should have been in the file at once, and were left to the writer
-        self._room = self.max_pending
-        self._told = Told(self._queue, self._writer, self.record, self._room)
+        self.room = self.max_pending
+        self._told = Told(self.queue, self.writer, self.record, self.room)
         self._lines = LineMaker(header.run, header.process)
         self._large_lock = threading.RLock()
         self._large_bytes = 0
@@ -155,16 +156,13 @@ class Recorder:
 
     def record(self, event: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any], config: Any) -> None:
         """Record one event of the bus: the handler for `attach_all`. Events of a replay are not recorded again."""
-        known = self._severities.get(event)
-        if known is None:
-            known = self._severity_of(event)
-        severity, rank = known
+        severity, rank = self._severities.get(event) or self._severity_of(event)
         if rank < 0 or is_replaying():
             return
         given = current_severity()  # set while `Telemetry.log` executes its event
         if given is not None:
             severity, rank = given, _RANKS.get(given, 1)
-        self.take(event, severity, rank, measurements, metadata, False)
+        self.take(event, severity, rank, {} if measurements is None else measurements, metadata)
 
     def taker(self, event: str) -> Tell | None:
         """What records an event of this name that is told by a source of ours. None: `record` does."""
@@ -173,22 +171,22 @@ class Recorder:
 
     def log(self, name: str, data: Any = None, severity: str = "INFO") -> bool:
         """Record what `Telemetry.log` was given, past the bus. False: the recorder is closed, no index was used."""
-        return self.take(name, severity, _RANKS.get(severity, 1), None, data, True)
+        return self.take(name, severity, _RANKS.get(severity, 1), None, data)
 
-    def take(self, name: str, severity: str, rank: int, measurements: Any, data: Any, is_log: bool) -> bool:
-        """Record one event; `rank` is its severity's. For `record`, `log`, and whoever spares itself their call."""
+    def take(self, name: str, severity: str, rank: int, measurements: Any, data: Any) -> bool:
+        """Record one event; `rank` is its severity's. What was logged has no measurements, None."""
         span = _span_get()
         ids = None if span is None else (span.trace_id, span.span_id)
-        parts = (_perf_counter_ns(), name, severity, measurements, data, _scope_get(), ids, is_log)
+        parts = (_perf_counter_ns(), name, severity, measurements, data, _scope_get(), ids)
         try:
             snapshot = encode_snapshot(parts)
         except UNENCODABLE:
             return self._take_slowly(parts, rank)
-        if len(snapshot) > LARGE or rank >= AT_ONCE or len(self._queue) >= self._room:
+        if len(snapshot) > LARGE or rank >= AT_ONCE or len(self.queue) >= self.room:
             return self._take_slowly(parts, rank) if len(snapshot) > SNAPSHOT_MAX else self._put(snapshot, rank)
-        self._append(snapshot)  # as `_put`, one call less
-        if self._writer.asleep:
-            self._writer.wake()
+        self.append(snapshot)  # as `_put`, one call less
+        if self.writer.asleep:
+            self.writer.wake()
         return True
 
     def _take_slowly(self, parts: tuple[Any, ...], rank: int) -> bool:
@@ -199,11 +197,11 @@ class Recorder:
         return self._put(snapshot, rank) if snapshot else self._drop("not_encodable")
 
     def _put(self, snapshot: bytes, rank: int) -> bool:
-        if len(self._queue) >= self._room or (len(snapshot) > LARGE and not self._has_room_for(snapshot)):
+        if len(self.queue) >= self.room or (len(snapshot) > LARGE and not self._has_room_for(snapshot)):
             return self._refuse()
-        self._append(snapshot)
-        if self._writer.asleep:
-            self._writer.wake()
+        self.append(snapshot)
+        if self.writer.asleep:
+            self.writer.wake()
         if rank >= AT_ONCE:
             self._write_at_once()
         return True
@@ -224,9 +222,9 @@ class Recorder:
             return True
 
     def _refuse(self) -> bool:
-        if self._room < 0:  # closed
+        if self.room < 0:  # closed
             return False
-        return self._drop(self._writer.trouble or "memory_full")
+        return self._drop(self.writer.trouble or "memory_full")
 
     def _drop(self, reason: str) -> bool:
         self._drops.setdefault(reason, _Tally()).add()
@@ -234,12 +232,12 @@ class Recorder:
 
     def _write_at_once(self) -> None:
         with guarded("tape.recorder.at_once"):
-            if not self._writer.drain(AT_ONCE_S):
+            if not self.writer.drain(AT_ONCE_S):
                 self.late += 1
 
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Bring everything recorded so far to the file. False: not within the time, or the disk refuses."""
-        return self._writer.drain(timeout_s)
+        return self.writer.drain(timeout_s)
 
     # --- for the writer ---
 
@@ -285,11 +283,11 @@ class Recorder:
 
     def _unwritten(self) -> Counter[str]:
         tallies = Counter({reason: tally.value() for reason, tally in list(self._drops.items())})
-        return tallies + self._writer.lost
+        return tallies + self.writer.lost
 
     def _gone(self) -> Counter[str]:
         """What was on the tape, and is no more."""
-        return gone_from(self.folder, self.process, self._writer.written_to)
+        return gone_from(self.folder, self.process, self.writer.written_to)
 
     @property
     def trouble(self) -> str | None:
@@ -297,15 +295,15 @@ class Recorder:
 
         None: it takes what it is given.
         """
-        return self._writer.trouble
+        return self.writer.trouble
 
     def ledger(self) -> Ledger:
         """The count of this process: what is in memory and what is in the file is pending. Exact when nothing is being
         recorded or written meanwhile; `flush` first.
         """
-        writer, unwritten, gone = self._writer, self._unwritten(), self._gone()
+        writer, unwritten, gone = self.writer, self._unwritten(), self._gone()
         unnumbered = sum(tally.value() for tally in list(self._drops.values())) - self._drops_numbered
-        waiting = len(self._queue)
+        waiting = len(self.queue)
         return Ledger(
             recorded=writer.taken + waiting + unnumbered,
             pending=writer.written + writer.made + waiting - gone.total(),
@@ -314,16 +312,16 @@ class Recorder:
 
     def close(self, status: str = "success", timeout_s: float = 2.0) -> bool:
         """Write what is left and the end line. Is everything in the file? A second call does nothing."""
-        if self._room < 0:
+        if self.room < 0:
             return True
-        self._room = self._told.room = -1
-        return self._writer.close(lambda: self._end(status), timeout_s)
+        self.room = self._told.room = -1
+        return self.writer.close(lambda: self._end(status), timeout_s)
 
     def _end(self, status: str) -> bytes:
-        self._writer.taken += self._after_taking([])
+        self.writer.taken += self._after_taking([])
         end = End(
-            recorded=self._writer.taken,
-            written=self._writer.written,
+            recorded=self.writer.taken,
+            written=self.writer.written,
             dropped=self.dropped(),
             status=status,
             monotonic_ns=time.perf_counter_ns(),
@@ -332,13 +330,13 @@ class Recorder:
 
     def _start_over(self) -> None:
         """In a forked child: another process, nothing recorded yet. The parent's file is its own."""
-        self._queue.clear()
+        self.queue.clear()
         self._upkeep.start_over()
-        closed = self._room < 0
+        closed = self.room < 0
         self._begin(renewed(self.header))
-        self._writer.start_over()
+        self.writer.start_over()
         if closed:
-            self._room = self._told.room = -1
+            self.room = self._told.room = -1
 
 
 class _Tally:

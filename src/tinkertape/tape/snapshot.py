@@ -3,9 +3,9 @@
 Encoding is the cheapest copy that stays right when the program changes a dict afterwards, and bytes cost the cyclic
 garbage collector nothing (facts/performance.md §2). Redaction and JSON come later, off the program's thread.
 
-A snapshot is MessagePack of (monotonic ns, name, severity, measurements, data, scope, span, is log). The wall time of
-its line is computed from the monotonic, by a pair of both clocks that is read for each chunk of lines: one clock less
-to read in the program's thread. Pure, but for that pair.
+A snapshot is MessagePack of (monotonic ns, name, severity, measurements, data, scope, span); what was logged has no
+measurements, None. The wall time of its line is computed from the monotonic, by a pair of both clocks that is read for
+each chunk of lines: one clock less to read in the program's thread. Pure, but for that pair.
 
 A line is made in one of two ways, with the same bytes (tests/tape/test_snapshot.py). Nearly all events are flat, and of
 a form that is known to hold no secret (`redact.known`): what they say is encoded and set between what all lines of
@@ -60,10 +60,10 @@ _decode_snapshot = msgspec.msgpack.Decoder().decode
 _FlatDict = dict[str, Flat] | None
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _decode_flat = msgspec.msgpack.Decoder(
-    tuple[int, _Text, _Text, _FlatDict, _FlatDict, _FlatDict, list[str] | None, bool]
+    tuple[int, _Text, _Text, _FlatDict, _FlatDict, _FlatDict, list[str] | None]
 ).decode
 _decode_parts = msgspec.msgpack.Decoder(
-    tuple[int, str, str, msgspec.Raw, msgspec.Raw, msgspec.Raw, list[str] | None, bool]
+    tuple[int, str, str, msgspec.Raw, msgspec.Raw, msgspec.Raw, list[str] | None]
 ).decode
 _decode_container = msgspec.msgpack.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 _UNREADABLE = "… (a dict whose keys cannot be shown)"
@@ -141,13 +141,13 @@ class LineMaker:
     def _line_of_flat(self, snapshot: bytes, index: int) -> bytes:
         """The line of an event that is flat, and without NaN; `line_of_any` for what is more."""
         try:
-            monotonic_ns, name, severity, measurements, data, scope, span, is_log = _decode_flat(snapshot)
+            monotonic_ns, name, severity, measurements, data, scope, span = _decode_flat(snapshot)
         except msgspec.ValidationError:
             return self.line_of_any(snapshot, index)
-        if is_log:
+        if measurements is None:
             said, keys = _Said(name, data), tuple(data or _EMPTY)
         else:
-            measurements, data = measurements or _EMPTY, data or _EMPTY
+            data = data or _EMPTY
             said, keys = _Said(name, UNSET, measurements, data), (*measurements, *data)
         if scope:
             said.scope = scope
@@ -172,17 +172,17 @@ class LineMaker:
 
     def line_of_any(self, snapshot: bytes, index: int) -> bytes:
         """The line of an event, whatever is in it. Raises one of `UNENCODABLE`."""
-        monotonic_ns, name, severity, measurements, data, scope, span, is_log = _decoded(snapshot)
+        monotonic_ns, name, severity, measurements, data, scope, span = _decoded(snapshot)
         time_ns = monotonic_ns + self._offset_ns
         values = (measurements, data, scope)
         if _ODD_FLOAT.search(snapshot):
             values = _plain(values)
         try:
             values = redact(values)
-            return encode_line(self._event(index, time_ns, monotonic_ns, name, severity, values, span, is_log))
+            return encode_line(self._event(index, time_ns, monotonic_ns, name, severity, values, span))
         except (RecursionError, TypeError, ValueError):  # too deep, or keys that JSON does not know
             values = redact(_plain(values))
-            return encode_line(self._event(index, time_ns, monotonic_ns, name, severity, values, span, is_log))
+            return encode_line(self._event(index, time_ns, monotonic_ns, name, severity, values, span))
 
     def _frame(self, name: str, severity: str) -> bytes:
         """What stands around that which an event says, to be filled by `%`."""
@@ -202,9 +202,9 @@ class LineMaker:
         severity: str,
         values: tuple[Any, Any, Any],
         span: list[str] | None,
-        is_log: bool,
     ) -> EventLine:
         measurements, data, scope = values
+        is_log = measurements is None
         return EventLine(
             event=KINDS.get(name, "GENERIC_EVENT"),
             event_id=event_id(self.process, index),
@@ -227,7 +227,7 @@ class LineMaker:
 def _parts_of(told: AsTold, said: _Said) -> tuple[Any, ...]:
     """Of its snapshot."""
     ids = None if told.span is None else (said.trace_id, said.span_id)
-    return told.monotonic_ns, told.name, told.severity, said.measurements, said.metadata, told.scope, ids, False
+    return told.monotonic_ns, told.name, told.severity, said.measurements, said.metadata, told.scope, ids
 
 
 def _is_clean(form: bytes, keys: tuple[str, ...], name: str, parts: tuple[Mapping[str, Flat] | None, ...]) -> bool:
@@ -245,8 +245,8 @@ def _decoded(snapshot: bytes) -> Any:
     try:
         return _decode_snapshot(snapshot)
     except msgspec.DecodeError:
-        monotonic_ns, name, severity, measurements, data, scope, span, is_log = _decode_parts(snapshot)
-        return monotonic_ns, name, severity, *map(_readable, (measurements, data, scope)), span, is_log
+        monotonic_ns, name, severity, measurements, data, scope, span = _decode_parts(snapshot)
+        return monotonic_ns, name, severity, *map(_readable, (measurements, data, scope)), span
 
 
 def _readable(raw: msgspec.Raw) -> Any:
