@@ -4,9 +4,10 @@
 is encoded at once, so that a dict changed later is recorded as it was, the others keep a reference. Wanted: 1/10 of the
 SDK's, and 1.4 times a method that only appends the same six things, unencoded. An exception that passes
 `capture_exceptions`, again and again, stands beside the SDK's `log_exception`, each less what raising and catching it
-costs; wanted: 1/15. Ours is emptied by its real writer onto a real file, theirs into nothing: the SDK's queue is
-cleared, OpenTelemetry's processor drops. The tape is brought up to date before each timing, so that no call is timed
-against the writing of those before it (bench_tape.py says what writing costs).
+costs; wanted: 1/15. The program's own is a WARNING, which waits in memory as the SDK's does; an ERROR is in the file on
+return. Ours is emptied by its real writer onto a real file, theirs into nothing: the SDK's queue is cleared,
+OpenTelemetry's processor drops. The tape is brought up to date before each timing, so that no call is timed against the
+writing of those before it (bench_tape.py says what writing costs).
 
 The writer's share is its own processor time (wanted: 2 % at 1 000 events a second). A main loop that computes is timed
 with so many events a second and with none, in turns (wanted: nothing to be measured at 1 000, 8 % at 10 000). A failure
@@ -143,16 +144,18 @@ def of_exception(telemetry: Any, sdk: Any) -> bool:
         return min(timeit.repeat(work, number=200, repeat=15)) / 200 * 1e6
 
     raised = least(caught)
-    ours = least(lambda: caught(tinkertape.capture_exceptions())) - raised
-    warning = least(lambda: caught(tinkertape.capture_exceptions(severity="WARNING"))) - raised
+    soon = least(lambda: caught(tinkertape.capture_exceptions())) - raised
+    at_once = least(lambda: caught(tinkertape.capture_exceptions(severity="ERROR"))) - raised
     theirs = least(lambda: caught_by_sdk(sdk)) - raised
     print("\nan exception, six frames deep, us more than to raise and catch it")
-    print(f"  {'in the file on return, as an ERROR':34} {ours:8.1f}")
-    print(f"  {'written soon, as a WARNING':34} {warning:8.1f}   1/{theirs / warning:.1f}")
+    print(f"  {'written soon, as a WARNING':34} {soon:8.1f}")
     print(
-        f"  {'tinker SDK, kept in memory':34} {theirs:8.1f}   1/{theirs / ours:.1f} (wanted 1/{EXCEPTION_WANTED:.0f})"
+        f"  {'in the file on return, as an ERROR':34} {at_once:8.1f}   the SDK's is in memory: 1/{theirs / at_once:.1f}"
     )
-    return theirs / ours >= EXCEPTION_WANTED
+    print(
+        f"  {'tinker SDK, kept in memory':34} {theirs:8.1f}   1/{theirs / soon:.1f} (wanted 1/{EXCEPTION_WANTED:.0f})"
+    )
+    return theirs / soon >= EXCEPTION_WANTED
 
 
 def writers_share(telemetry: Any, rate: int, seconds: float = 5.0) -> float:

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
 from types import CodeType, TracebackType
+
+from tinkertape.guard import message_of
 
 PARTS_MAX = 4_096
 REPEATS_MAX = 3  # of one line in a row, before `traceback` counts them
-_OTHERS = (SyntaxError, NameError, AttributeError, ImportError)  # whose last lines say more than their own words
+_OTHERS = (BaseExceptionGroup, SyntaxError, NameError, AttributeError, ImportError)  # whose last lines say more
+_UNNAMED = ("__main__", "builtins")  # modules that a last line leaves out
 _HEAD = "Traceback (most recent call last):\n"
 _CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
 _MEANWHILE = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
-_parts: dict[tuple[int, int], tuple[CodeType, str]] = {}  # by the code's id, which it keeps as long as it stands here
+_Place = tuple[str, int | None, str]  # file, line, function
+_parts: dict[tuple[int, int], tuple[CodeType, _Place, str]] = {}  # by the code's id: it keeps it while it stands here
 
 
 class _Other(Exception):
@@ -40,7 +43,7 @@ def text_of(error: BaseException, trace: TracebackType | None = None) -> str:
         return "".join(traceback.format_exception(type(error), error, trace))
 
 
-def _plain(error: BaseException, trace: TracebackType | None) -> Iterator[str]:
+def _plain(error: BaseException, trace: TracebackType | None) -> list[str]:
     """The parts, the first cause first."""
     if hasattr(sys, "tracebacklimit"):
         raise _Other
@@ -57,37 +60,45 @@ def _plain(error: BaseException, trace: TracebackType | None) -> Iterator[str]:
             raise _Other
         seen.add(id(before))
         links.append((before, before.__traceback__, words))
-    for place in range(len(links) - 1, -1, -1):
-        link, its_trace, words = links[place]
-        yield from _one(link, its_trace)
-        yield words
+    parts: list[str] = []
+    for link, its_trace, words in reversed(links):
+        _add(link, its_trace, parts)
+        parts.append(words)
+    return parts
 
 
-def _one(error: BaseException, trace: TracebackType | None) -> Iterator[str]:
-    if isinstance(error, (BaseExceptionGroup, *_OTHERS)):
+def _add(error: BaseException, trace: TracebackType | None, parts: list[str]) -> None:
+    """The parts of one exception of the chain."""
+    if isinstance(error, _OTHERS):
         raise _Other
     if trace is not None:
-        yield _HEAD
+        parts.append(_HEAD)
     last, repeats = None, 0
     while trace is not None:
         code = trace.tb_frame.f_code
-        here = code.co_filename, trace.tb_lineno, code.co_name
+        _, here, part = _parts.get((id(code), trace.tb_lasti)) or _part(trace, code)
         repeats = repeats + 1 if here == last else 1
         if repeats > REPEATS_MAX:
             raise _Other
         last = here
-        yield _part(trace, code)
+        parts.append(part)
         trace = trace.tb_next
-    yield from traceback.format_exception_only(type(error), error)
+    parts.append(_last_line(error))
 
 
-def _part(trace: TracebackType, code: CodeType) -> str:
-    key = id(code), trace.tb_lasti
-    known = _parts.get(key)
-    if known is not None:
-        return known[1]
-    part = "".join(traceback.format_tb(trace, 1))
+def _part(trace: TracebackType, code: CodeType) -> tuple[CodeType, _Place, str]:
     if len(_parts) >= PARTS_MAX:
         _parts.clear()
-    _parts[key] = code, part
-    return part
+    here = code.co_filename, trace.tb_lineno, code.co_name
+    known = _parts[id(code), trace.tb_lasti] = code, here, "".join(traceback.format_tb(trace, 1))
+    return known
+
+
+def _last_line(error: BaseException) -> str:
+    kind = type(error)
+    module, name = kind.__module__, kind.__qualname__
+    if not isinstance(module, str) or hasattr(error, "__notes__"):
+        raise _Other
+    said = message_of(error)
+    name = name if module in _UNNAMED else f"{module}.{name}"
+    return f"{name}: {said}\n" if said else f"{name}\n"

@@ -27,6 +27,18 @@ _CONNECTION_CLASSES = frozenset(
     {"APIConnectionError", "ConnectError", "NetworkError", "RemoteProtocolError", "ReadError", "WriteError"}
 )
 _TIMEOUT_CLASSES = frozenset({"APITimeoutError", "TimeoutException"})
+_TELLING = frozenset(  # names of classes by which an exception is known
+    {
+        "RequestFailedError",
+        "JSONDecodeError",
+        "APIResponseValidationError",
+        "TimeoutError",
+        "ConnectionError",
+        "gaierror",
+    }
+    | _CONNECTION_CLASSES
+    | _TIMEOUT_CLASSES
+)
 _CLIENT_PACKAGES = ("tinker", "tinkertape")
 _STATUS_KINDS = {
     400: "bad_request",
@@ -59,6 +71,10 @@ def classify(exception: BaseException) -> Fault:
         fault = _by_answer(link) or _by_connection(link)
         if fault is not None:
             return fault
+    return _by_itself(exception)
+
+
+def _by_itself(exception: BaseException) -> Fault:
     if not isinstance(exception, Exception):
         return Fault("unknown", "interrupted", False)
     if isinstance(exception, concurrent.futures.CancelledError):
@@ -97,6 +113,9 @@ def error_category(exception: BaseException) -> str | None:
 
 def fault_metadata(exception: BaseException) -> dict[str, str | bool]:
     """Whose mistake it is, as the metadata of an event."""
+    if not any(map(_tells, _chain(exception))):  # most of a program's own
+        owner = _by_itself(exception).owner
+        return {"fault_owner": owner, "is_user_error": owner == "user"}
     category = error_category(exception)
     told = {"error_category": category} if category is not None else {}
     fault = classify(exception)
@@ -133,6 +152,11 @@ def _class_names(exception: BaseException) -> frozenset[str]:
         _names.clear()
     _names[id(kind)] = kind, found  # which keeps the class, and so its id, as long as it stands here
     return found
+
+
+def _tells(exception: BaseException) -> bool:
+    """May it be known by more than its frames?"""
+    return not _TELLING.isdisjoint(_class_names(exception)) or _status_code(exception) is not None
 
 
 def _category(exception: BaseException) -> str | None:
@@ -188,13 +212,15 @@ def _by_connection(exception: BaseException) -> Fault | None:
 
 def _raised_by_client(trace: TracebackType | None, *, but_for: tuple[str, ...] = ()) -> bool:
     """Does the innermost frame outside the standard library, and outside these packages, belong to the SDK or to us?"""
-    raised_in = ""
+    frames = []
     while trace is not None:
-        package = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in but_for and not _is_standard_library(trace.tb_frame.f_code.co_filename):
-            raised_in = package
+        frames.append(trace.tb_frame)
         trace = trace.tb_next
-    return raised_in in _CLIENT_PACKAGES
+    for frame in reversed(frames):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in but_for and not _is_standard_library(frame.f_code.co_filename):
+            return package in _CLIENT_PACKAGES
+    return False
 
 
 NAMES_MAX = 512
