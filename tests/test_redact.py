@@ -262,6 +262,15 @@ def test_no_shape_hides_behind_a_trigger_of_another(trigger: str) -> None:
     assert texts.TRIGGER.findall(trigger) == [trigger]
 
 
+def test_long_texts_that_held_nothing_are_few_and_those_with_a_secret_are_never_kept() -> None:
+    for number in range(2 * texts.LONG_MAX):
+        redact_text(f"{number} " + "a traceback " * 20)
+        redact_text(f"{number} " + "a traceback " * 20 + "password=hunter2")
+
+    assert 0 < len(texts.clean_long) <= texts.LONG_MAX
+    assert not any("hunter2" in text for text in texts.clean_long)
+
+
 def test_a_source_line_that_ends_a_quote_after_a_secret_key_hides_no_other_line() -> None:
     text = 'raise ConnectionError("refused: api_key=" + word)\nConnectionError: refused: api_key=hunter2hunter2'
 

@@ -49,6 +49,17 @@ def test_an_added_shape_goes_wherever_it_stands() -> None:
     assert redact_text("corp-short stays") == "corp-short stays"
 
 
+def test_a_long_text_that_held_nothing_is_searched_again_for_what_was_added() -> None:
+    text = (
+        "Traceback (most recent call last):\n" + '  File "train.py", line 3, in <module>\n' * 5 + "corp_pin=hunter2 n=5"
+    )
+    assert redact_text(text) is text is redact_text(text)
+
+    add(secret_keys=["corp_pin"])
+
+    assert redact_text(text) == text.replace("hunter2", MARK)
+
+
 def test_mail_addresses_go_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "mail ann.b+c@mail.example.org, or x@y"
     assert redact_text(text) == text

@@ -41,7 +41,7 @@ def forget() -> None:
 
 
 def _forget_verdicts() -> None:
-    for cache in (texts.verdicts, texts.clean, data.plain_keys):
+    for cache in (texts.verdicts, texts.clean, texts.clean_long, data.plain_keys):
         cache.clear()
     known.forget()
 

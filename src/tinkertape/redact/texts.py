@@ -10,11 +10,13 @@ from tinkertape.redact.keys import BY_VALUE, KEEP, NOT_COUNTS, RENAME, SECRET, a
 from tinkertape.redact.shapes import MARK, SHAPES, SHORTEST, added_shapes, any_of, looks_random
 
 CACHE_MAX = 8192  # entries; a cache that is full begins anew
-CACHED_CHARS = 120  # longer texts are rarely seen twice
+CACHED_CHARS = 120  # longer texts are rarely seen twice, but for
+LONG_MAX, LONG_CHARS = 64, 16_000  # tracebacks: the same call fails again and again
 _ROUNDS = 8
 
 verdicts: dict[Any, int] = {}  # by key
 clean: dict[str, None] = {}  # texts without a secret
+clean_long: dict[str, None] = {}
 harmless_forms: dict[bytes, None] = {}  # forms (see `form_of`) of texts that hold nothing to look at
 
 
@@ -192,7 +194,7 @@ def redact_text(text: str) -> str:
     if len(text) < SHORTEST or text in clean:
         return text
     if len(text) > CACHED_CHARS:
-        return _redact_fully(text)
+        return text if text in clean_long else _redact_long(text)
     if text.isascii() and not added_shapes and not added_words:
         form = text.encode().translate(_TO_FORM)
         if form in harmless_forms or _is_harmless(form):
@@ -202,6 +204,15 @@ def redact_text(text: str) -> str:
         if len(clean) >= CACHE_MAX:
             clean.clear()
         clean[text] = None
+    return redacted
+
+
+def _redact_long(text: str) -> str:
+    redacted = _redact_fully(text)
+    if redacted is text and len(text) <= LONG_CHARS:
+        if len(clean_long) >= LONG_MAX:
+            clean_long.clear()
+        clean_long[text] = None
     return redacted
 
 
