@@ -30,6 +30,7 @@ from typing import Any
 
 import msgspec
 
+from ingest_load import Template, give_way, send_for
 from ingest_peer import Phoenix, PhoenixMissing, Sent, post_all, spans_of
 from tinkertape.collector import serve
 from tinkertape.collector.inbox import Inbox
@@ -88,35 +89,10 @@ def collector(folder: str, pipe: Any) -> None:
 
 def sender(url: str, kind: str, pipe: Any) -> None:
     """A sending process: a round for each (seconds, bodies a second or 0 for as many as it can), until it is None."""
-    counter = iter(range(10**RESERVED))
+    give_way()
+    body, counter = Template(body_of(kind), b"@" * RESERVED), iter(range(10**RESERVED))
     while task := pipe.recv():
-        pipe.send(asyncio.run(send_for(url, body_of(kind), counter, *task)))
-
-
-async def send_for(url: str, body: bytes, counter: Iterator[int], round_s: float, rate: float) -> list[float]:
-    """Send over all connections for a while: how long each acknowledged body waited."""
-    host, port = url.removeprefix("http://").split(":")
-    began_s = time.perf_counter()
-    waits: list[float] = []
-
-    async def one_connection(number: int) -> None:
-        reader, writer = await asyncio.open_connection(host, int(port))
-        head = f"POST /api/v1/telemetry HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        turn = number
-        while time.perf_counter() < began_s + round_s:
-            due_s = began_s + turn / rate if rate else 0.0  # a late answer delays no turn: it counts as its wait
-            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            sent_s = due_s or time.perf_counter()
-            writer.write(head + filled(body, next(counter)))
-            answer = await reader.readuntil(b'accepted"}')
-            if not answer.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(answer.decode())
-            waits.append(time.perf_counter() - sent_s)
-            turn += CONNECTIONS
-        writer.close()
-
-    await asyncio.gather(*(one_connection(number) for number in range(CONNECTIONS)))
-    return waits
+        pipe.send(send_for(url, TELEMETRY_PATH, body, counter, *task, CONNECTIONS))
 
 
 def decode_rate(body: bytes, round_s: float) -> float:
