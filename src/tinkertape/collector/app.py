@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 from tinkertape.collector.api import api_routes
 from tinkertape.collector.books import Books
 from tinkertape.collector.counters import CONTENT_TYPE, Counters, family
+from tinkertape.collector.giving_way import Receiving
 from tinkertape.collector.inbox import Inbox
 from tinkertape.collector.ingest import Ingest
 from tinkertape.collector.keeping import Keep, Keeping
@@ -48,6 +49,7 @@ class Collector:
         self.hub = Hub()
         self.store = store
         self.inbox = Inbox(inbox)
+        self.receiving = Receiving(lambda: self.stored is None and self.inbox.is_busy)
         self.loader = Loader(
             store,
             inbox,
@@ -55,7 +57,7 @@ class Collector:
             on_stored=self._on_stored,
             on_moving=self._on_moving,
             on_loaded=self._on_loaded,
-            is_receiving=lambda: self.stored is None and self.inbox.is_busy,
+            receiving=self.receiving,
         )
         self.keeping = Keeping(
             inbox,
@@ -88,6 +90,7 @@ class Collector:
     def open(self) -> None:
         """Start the threads; in the event loop's thread."""
         self.hub.open()
+        self.receiving.begin()
         self.loader.start()
         self.reports.start()
         self.keeping.start()

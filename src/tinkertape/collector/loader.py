@@ -27,6 +27,7 @@ import msgspec
 
 from tinkertape.collector import stretch
 from tinkertape.collector.batch import Batch
+from tinkertape.collector.giving_way import Receiving
 from tinkertape.collector.pending import Pending, pending_of
 from tinkertape.collector.removals import Removals
 from tinkertape.collector.stretch import Stretches
@@ -44,8 +45,6 @@ FIND_AGAIN_S = 0.2  # new files
 ENDED_AGAIN_S = 10.0  # closed files: nobody should write to them, so it is looked less often
 RETRY_S = 5.0  # a file that cannot be read
 STORE_RETRY_S = 1.0
-YIELD = 5  # times as long as a turn took, while something is received
-YIELD_MAX_S = 2.0
 
 COLLECT_AFTER = 100_000  # objects: a batch makes half of that, and no circles; 10 % of the loader's time
 
@@ -77,7 +76,7 @@ class Loader:
         on_stored: Callable[[list[str]], None] = lambda runs: None,
         on_moving: Callable[[str], None] = lambda session_id: None,
         on_loaded: Callable[[Path, int], None] = lambda segment, offset: None,
-        is_receiving: Callable[[], bool] = lambda: False,
+        receiving: Receiving | None = None,
     ) -> None:
         self._store = store
         self._finder = Finder(tapes, inbox)
@@ -85,7 +84,7 @@ class Loader:
         self._on_stored = on_stored
         self._on_moving = on_moving
         self._on_loaded = on_loaded
-        self._is_receiving = is_receiving
+        self._receiving = receiving or Receiving(lambda: False)
         self._files: dict[Path, TapeFile] = {}
         self._found_s = self._looked_at_ended_s = 0.0
         self._sessions: dict[str, tuple[str, str]] = {}
@@ -195,8 +194,8 @@ class Loader:
             elif loaded == 0:
                 self._wake.wait(LOOK_AGAIN_S)
                 self._wake.clear()
-            elif self._is_receiving():  # who sends waits for an answer; what stands on the disk can wait
-                self._stop.wait(min(YIELD * (time.monotonic() - began_s), YIELD_MAX_S))
+            else:
+                self._receiving.give_way(time.monotonic() - began_s, self._stop)
 
     def _prepare(self) -> bool:
         try:
@@ -261,7 +260,7 @@ class Loader:
     def _stretch(self, behind: list[TapeFile], batch: Batch, steps: dict[Path, _Step]) -> set[str]:
         """Load a stretch of one file that is far behind, each in its turn; the runs that grew come back."""
         for place, tape in enumerate(behind):
-            then = None if self._is_receiving() else (*behind, tape)[place + 1]
+            then = None if self._receiving.is_receiving() else (*behind, tape)[place + 1]
             try:
                 taken = self._stretches.take(tape, batch, self._sessions, then)
             except OSError:
