@@ -235,7 +235,8 @@ class Loader:
             batch, steps = Batch(), dict[Path, _Step]()
             behind = stretch.behind(waiting := self._to_look_at(hurried))
             runs = self._stretch(behind, batch, steps)
-            self._gather([tape for tape in waiting if not steps or tape not in behind], batch, steps)
+            later = [tape for tape in behind if steps and tape.progress.offset >= tape.closely_until]
+            self._gather([tape for tape in waiting if tape not in later], batch, steps)
             grown = sorted({*runs, *self._store_batch(batch)}) if steps else []
             for step in steps.values():
                 step.tape.advance(step.progress)

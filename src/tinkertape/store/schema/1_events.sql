@@ -28,4 +28,4 @@ CREATE TABLE IF NOT EXISTS events
 ENGINE = ReplacingMergeTree(precedence)
 PARTITION BY toYYYYMM(time)
 ORDER BY (project, run, time, process, `index`, event_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_parts_to_merge_at_once = 12  -- a part of a backlog is merged once, not three times
