@@ -14,7 +14,9 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from tinkertape.bus import Attachment, Dispatch, default_bus, event_name
 from tinkertape.context import declare_severity
@@ -109,7 +111,7 @@ class EventType:
         return f"EventType({self.name!r})"
 
 
-class SpanEvents(NamedTuple):
+class SpanEvents(msgspec.Struct, frozen=True):
     """The three events of one span."""
 
     start: EventType

@@ -96,7 +96,9 @@ def _watch_client(api_client: Any) -> None:
     client = api_client._client
     if client in _watched:
         return
-    client.send = _watched_send(client, vars(client).get("send"), api_client.base_url)
+    send = client.send  # `vars` would make a dict of its attributes, and each look at them slower
+    set_by_others = None if getattr(send, "__func__", None) is type(client).send else send
+    client.send = _watched_send(client, set_by_others, api_client.base_url)
     client.event_hooks["response"].append(_note_headers)
     _watched.add(client)
 
