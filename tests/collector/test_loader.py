@@ -309,18 +309,6 @@ def test_two_processes_of_a_run_are_one_run(served: Served, tape):
     assert [index for process, index in by_process if process == tape.process] == list(range(15))
 
 
-def test_a_long_tape_does_not_hold_up_a_short_one(collector: Served):
-    long, short = sorted((WrittenTape(collector.tapes) for _ in range(2)), key=lambda tape: tape.run)
-    long.append(60_000)
-    short.append(10)
-
-    collector.start()
-
-    collector.settled(short.run, 10)
-    assert collector.ledger(long.run)["pending"] > 0
-    collector.settled(long.run, 60_000, within_s=60)
-
-
 def test_an_old_closed_run_is_never_killed_while_it_is_loaded(collector: Served):
     old = WrittenTape(collector.tapes, wall_ns=OLD_NS)
     old.write(b"".join(encode_line(old.event(at_ns=OLD_NS)) for _ in range(60_000)))

@@ -153,12 +153,31 @@ def test_what_is_stored_for_certain_is_not_stored_again(store, tmp_path, monkeyp
     assert len(list(store.event_stream(run))) == 800
 
 
+def write_tape(folder: Path, run: str, lines: str) -> None:
+    (folder / run).mkdir()
+    tape = folder / run / f"{PROCESS}-00001.jsonl"
+    tape.write_bytes(encode_line(Header(run=run, process=PROCESS)) + lines.replace("RUN", run).encode())
+
+
+def test_a_long_tape_does_not_hold_up_a_short_one(store, tmp_path, monkeypatch):
+    long, short = new_ulid(), new_ulid()
+    write_tape(tmp_path, long, own_lines())
+    write_tape(tmp_path, short, "".join(own_lines().splitlines(keepends=True)[:10]))
+    make_small(monkeypatch)
+    loader = Loader(store, tmp_path / "inbox", tmp_path)
+
+    while store.count(short) < 10:
+        loader.turn()
+
+    assert store.count(long) < 800
+    loader.load_all(lambda done, whole: None)
+    assert store.count(long) == 800
+
+
 def test_files_that_are_far_behind_are_read_by_the_engine_in_turn(store, tmp_path, monkeypatch):
     runs = [new_ulid() for _ in range(3)]
     for run in runs:
-        (tmp_path / run).mkdir()
-        tape = tmp_path / run / f"{PROCESS}-00001.jsonl"
-        tape.write_bytes(encode_line(Header(run=run, process=PROCESS)) + own_lines().replace("RUN", run).encode())
+        write_tape(tmp_path, run, own_lines())
     make_small(monkeypatch)
     loader = Loader(store, tmp_path / "inbox", tmp_path)
 
