@@ -108,15 +108,16 @@ class Telemetry:
         CRITICAL, and `EventNameError` for a name that is no text.
         """
         recorder = self._recorder
-        if recorder is not None and severity == "INFO":  # nearly all: `_log` and `Recorder.take`, written out
+        if severity == "INFO" and recorder is not None:  # nearly all: `_log` and `Recorder.take`, written out
             try:
                 if self._heard_by[event_name] is self._recorder_alone:
                     span = _span_get()
                     ids = None if span is None else (span.trace_id, span.span_id)
-                    parts = (_perf_counter_ns(), event_name, "INFO", None, event_data, _scope_get(), ids)
+                    parts = (_perf_counter_ns(), event_name, severity, None, event_data, _scope_get(), ids)
                     snapshot = encode_snapshot(parts)
-                    if len(snapshot) <= LARGE and len(recorder.queue) < recorder.room:
-                        recorder.append(snapshot)
+                    queue = recorder.queue
+                    if len(snapshot) <= LARGE and len(queue) < recorder.room:
+                        queue.append(snapshot)
                         if recorder.writer.asleep:
                             recorder.writer.wake()
                         return True

@@ -106,7 +106,6 @@ class Recorder:
             segment_max = min(segment_max, max_bytes // SEGMENTS_KEPT)
         self._upkeep = Upkeep(folder, None if max_bytes is None else max_bytes - segment_max)
         self.queue: deque[Taken] = deque()
-        self.append = self.queue.append
         self.writer = Writer(
             self.queue,
             lambda chunk, index: self._lines.lines(chunk, index),
@@ -184,7 +183,7 @@ class Recorder:
             return self._take_slowly(parts, rank)
         if len(snapshot) > LARGE or rank >= AT_ONCE or len(self.queue) >= self.room:
             return self._take_slowly(parts, rank) if len(snapshot) > SNAPSHOT_MAX else self._put(snapshot, rank)
-        self.append(snapshot)  # as `_put`, one call less
+        self.queue.append(snapshot)  # as `_put`, one call less
         if self.writer.asleep:
             self.writer.wake()
         return True
@@ -199,7 +198,7 @@ class Recorder:
     def _put(self, snapshot: bytes, rank: int) -> bool:
         if len(self.queue) >= self.room or (len(snapshot) > LARGE and not self._has_room_for(snapshot)):
             return self._refuse()
-        self.append(snapshot)
+        self.queue.append(snapshot)
         if self.writer.asleep:
             self.writer.wake()
         if rank >= AT_ONCE:
