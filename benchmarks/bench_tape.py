@@ -77,8 +77,11 @@ def program_thread(folder: Path) -> None:
 
 
 def writer_thread(folder: Path) -> bool:
-    snapshots = [encode_snapshot((n, "tinker.http.request.stop", "INFO", *typical(n), None)) for n in range(EVENTS)]
     events = [typical(n) for n in range(EVENTS)]
+    snapshots = [
+        encode_snapshot((n, "tinker.http.request.stop", metadata, scope, None, "INFO", measurements))
+        for n, (measurements, metadata, scope) in enumerate(events)
+    ]
     maker = LineMaker("bench", "0123456789abcdef")
     redacting = per_event_us(redact, events)
     lines = maker.lines(snapshots, 0)

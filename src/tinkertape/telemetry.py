@@ -113,8 +113,7 @@ class Telemetry:
                 if self._heard_by[event_name] is self._recorder_alone:
                     span = _span_get()
                     ids = None if span is None else (span.trace_id, span.span_id)
-                    parts = (_perf_counter_ns(), event_name, severity, None, event_data, _scope_get(), ids)
-                    snapshot = encode_snapshot(parts)
+                    snapshot = encode_snapshot((_perf_counter_ns(), event_name, event_data, _scope_get(), ids))
                     queue = recorder.queue
                     if len(snapshot) <= LARGE and len(queue) < recorder.room:
                         queue.append(snapshot)

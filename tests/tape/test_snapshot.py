@@ -47,7 +47,7 @@ def snapshot_of(
     data: Any, measurements: Any = None, *, name: str = "a.stop", scope: Any = None, is_log: bool = False
 ) -> bytes:
     measurements = None if is_log else measurements or {}
-    return encode_snapshot((1_795_909_399, name, "INFO", measurements, data, scope, None))
+    return encode_snapshot((1_795_909_399, name, data, scope, None, "INFO", measurements))
 
 
 def lines_of(snapshots: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -176,7 +176,7 @@ class Recorder:
         """Record one event; `rank` is its severity's. What was logged has no measurements, None."""
         span = _span_get()
         ids = None if span is None else (span.trace_id, span.span_id)
-        parts = (_perf_counter_ns(), name, severity, measurements, data, _scope_get(), ids)
+        parts = (_perf_counter_ns(), name, data, _scope_get(), ids, severity, measurements)
         try:
             snapshot = encode_snapshot(parts)
         except UNENCODABLE:

@@ -3,9 +3,8 @@
 Encoding is the cheapest copy that stays right when the program changes a dict afterwards, and bytes cost the cyclic
 garbage collector nothing (facts/performance.md §2). Redaction and JSON come later, off the program's thread.
 
-A snapshot is MessagePack of (monotonic ns, name, severity, measurements, data, scope, span); what was logged has no
-measurements, None. The wall time of its line is computed from the monotonic, by a pair of both clocks that is read for
-each chunk of lines: one clock less to read in the program's thread. Pure, but for that pair.
+A snapshot is MessagePack of `Parts`. The wall time of its line is computed from the monotonic, by a pair of both clocks
+that is read for each chunk of lines: one clock less to read in the program's thread. Pure, but for that pair.
 
 A line is made in one of two ways, with the same bytes (tests/tape/test_snapshot.py). Nearly all events are flat, and of
 a form that is known to hold no secret (`redact.known`): what they say is encoded and set between what all lines of
@@ -47,6 +46,46 @@ class AsTold(msgspec.Struct, frozen=True, eq=False, gc=False):
     span: SpanIds | None
 
 
+class Parts(msgspec.Struct, array_like=True):
+    """What a snapshot says, in this order; the last two are left out of what was logged at INFO."""
+
+    monotonic_ns: int
+    name: str
+    data: Any
+    scope: Any
+    span: list[str] | None  # the ids of its trace and of itself
+    severity: str = "INFO"
+    measurements: Any = None  # of what was logged
+
+
+_FlatDict = dict[str, Flat] | None
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Flat(msgspec.Struct, array_like=True, gc=False):
+    """The same of an event that is flat."""
+
+    monotonic_ns: int
+    name: _Text
+    data: _FlatDict
+    scope: _FlatDict
+    span: list[str] | None
+    severity: _Text = "INFO"
+    measurements: _FlatDict = None
+
+
+class _RawParts(msgspec.Struct, array_like=True):
+    """The same where not all can be read."""
+
+    monotonic_ns: int
+    name: str
+    data: msgspec.Raw
+    scope: msgspec.Raw
+    span: list[str] | None
+    severity: str = "INFO"
+    measurements: msgspec.Raw = msgspec.Raw(b"\xc0")  # None
+
+
 Taken = bytes | AsTold
 """A snapshot, or what waits to become one."""
 FRAMES_MAX = 1_024  # names whose frame is kept
@@ -57,14 +96,9 @@ _EMPTY: dict[str, Any] = {}
 
 encode_snapshot = msgspec.msgpack.Encoder(enc_hook=safe_json).encode
 _decode_snapshot = msgspec.msgpack.Decoder().decode
-_FlatDict = dict[str, Flat] | None
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
-_decode_flat = msgspec.msgpack.Decoder(
-    tuple[int, _Text, _Text, _FlatDict, _FlatDict, _FlatDict, list[str] | None]
-).decode
-_decode_parts = msgspec.msgpack.Decoder(
-    tuple[int, str, str, msgspec.Raw, msgspec.Raw, msgspec.Raw, list[str] | None]
-).decode
+_decode_flat = msgspec.msgpack.Decoder(_Flat).decode
+_decode_parts = msgspec.msgpack.Decoder(Parts).decode
+_decode_raw_parts = msgspec.msgpack.Decoder(_RawParts).decode
 _decode_container = msgspec.msgpack.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw]).decode
 _UNREADABLE = "… (a dict whose keys cannot be shown)"
 _encode = msgspec.json.Encoder().encode
@@ -141,24 +175,25 @@ class LineMaker:
     def _line_of_flat(self, snapshot: bytes, index: int) -> bytes:
         """The line of an event that is flat, and without NaN; `line_of_any` for what is more."""
         try:
-            monotonic_ns, name, severity, measurements, data, scope, span = _decode_flat(snapshot)
+            flat = _decode_flat(snapshot)
         except msgspec.ValidationError:
             return self.line_of_any(snapshot, index)
+        name, data, measurements = flat.name, flat.data, flat.measurements
         if measurements is None:
             said, keys = _Said(name, data), tuple(data or _EMPTY)
         else:
             data = data or _EMPTY
             said, keys = _Said(name, UNSET, measurements, data), (*measurements, *data)
-        if scope:
-            said.scope = scope
-            keys += tuple(scope)
-        if span:
-            said.trace_id, said.span_id = span
+        if flat.scope:
+            said.scope = flat.scope
+            keys += tuple(flat.scope)
+        if flat.span:
+            said.trace_id, said.span_id = flat.span
         encoded = _encode(said)
         form = encoded.translate(None, HEX)
-        if known.get(form) != keys and not _is_clean(form, keys, name, (measurements, data, scope)):
+        if known.get(form) != keys and not _is_clean(form, keys, name, (measurements, data, flat.scope)):
             return self.line_of_any(snapshot, index)
-        return self._framed(encoded, name, severity, monotonic_ns, index)
+        return self._framed(encoded, name, flat.severity, flat.monotonic_ns, index)
 
     def _framed(self, encoded: bytes, name: str, severity: str, monotonic_ns: int, index: int) -> bytes:
         """The line of an event that says this, and no secret."""
@@ -172,17 +207,14 @@ class LineMaker:
 
     def line_of_any(self, snapshot: bytes, index: int) -> bytes:
         """The line of an event, whatever is in it. Raises one of `UNENCODABLE`."""
-        monotonic_ns, name, severity, measurements, data, scope, span = _decoded(snapshot)
-        time_ns = monotonic_ns + self._offset_ns
-        values = (measurements, data, scope)
+        parts = _decoded(snapshot)
+        values = (parts.measurements, parts.data, parts.scope)
         if _ODD_FLOAT.search(snapshot):
             values = _plain(values)
         try:
-            values = redact(values)
-            return encode_line(self._event(index, time_ns, monotonic_ns, name, severity, values, span))
+            return encode_line(self._event(index, parts, redact(values)))
         except (RecursionError, TypeError, ValueError):  # too deep, or keys that JSON does not know
-            values = redact(_plain(values))
-            return encode_line(self._event(index, time_ns, monotonic_ns, name, severity, values, span))
+            return encode_line(self._event(index, parts, redact(_plain(values))))
 
     def _frame(self, name: str, severity: str) -> bytes:
         """What stands around that which an event says, to be filled by `%`."""
@@ -193,41 +225,32 @@ class LineMaker:
         self._frames[name, severity] = frame
         return frame
 
-    def _event(
-        self,
-        index: int,
-        time_ns: int,
-        monotonic_ns: int,
-        name: str,
-        severity: str,
-        values: tuple[Any, Any, Any],
-        span: list[str] | None,
-    ) -> EventLine:
+    def _event(self, index: int, parts: Parts, values: tuple[Any, Any, Any]) -> EventLine:
         measurements, data, scope = values
         is_log = measurements is None
         return EventLine(
-            event=KINDS.get(name, "GENERIC_EVENT"),
+            event=KINDS.get(parts.name, "GENERIC_EVENT"),
             event_id=event_id(self.process, index),
             event_session_index=index,
-            severity=severity,
-            timestamp=timestamp(time_ns),
-            event_name=redact_text(name),
+            severity=parts.severity,
+            timestamp=timestamp(parts.monotonic_ns + self._offset_ns),
+            event_name=redact_text(parts.name),
             event_data=data if is_log else msgspec.UNSET,
             measurements=msgspec.UNSET if is_log else _mapping(measurements),
             metadata=msgspec.UNSET if is_log else _mapping(data),
             scope=_mapping(scope) if scope else None,
-            trace_id=span[0] if span else None,
-            span_id=span[1] if span else None,
+            trace_id=parts.span[0] if parts.span else None,
+            span_id=parts.span[1] if parts.span else None,
             run=self.run,
             process=self.process,
-            monotonic_ns=monotonic_ns,
+            monotonic_ns=parts.monotonic_ns,
         )
 
 
 def _parts_of(told: AsTold, said: _Said) -> tuple[Any, ...]:
     """Of its snapshot."""
     ids = None if told.span is None else (said.trace_id, said.span_id)
-    return told.monotonic_ns, told.name, told.severity, said.measurements, said.metadata, told.scope, ids
+    return told.monotonic_ns, told.name, said.metadata, told.scope, ids, told.severity, said.measurements
 
 
 def _is_clean(form: bytes, keys: tuple[str, ...], name: str, parts: tuple[Mapping[str, Flat] | None, ...]) -> bool:
@@ -238,15 +261,16 @@ def _is_clean(form: bytes, keys: tuple[str, ...], name: str, parts: tuple[Mappin
     return True
 
 
-def _decoded(snapshot: bytes) -> Any:
+def _decoded(snapshot: bytes) -> Parts:
     """What is in a snapshot. MessagePack has a form for a dict whose keys are dicts, as those of a frozen dataclass
     are; Python has none.
     """
     try:
-        return _decode_snapshot(snapshot)
+        return _decode_parts(snapshot)
     except msgspec.DecodeError:
-        monotonic_ns, name, severity, measurements, data, scope, span = _decode_parts(snapshot)
-        return monotonic_ns, name, severity, *map(_readable, (measurements, data, scope)), span
+        raw = _decode_raw_parts(snapshot)
+        data, scope, measurements = map(_readable, (raw.data, raw.scope, raw.measurements))
+        return Parts(raw.monotonic_ns, raw.name, data, scope, raw.span, raw.severity, measurements)
 
 
 def _readable(raw: msgspec.Raw) -> Any:
