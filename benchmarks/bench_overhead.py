@@ -9,6 +9,7 @@ is about 60 us of processor a request; < 2 % for 1 000 samples at once, and < 20
 `./tt bench overhead --split [TURNS]` samples one by one: of which part of us and in which thread it is
 `./tt bench overhead --beside SOURCE [ROUNDS]` samples one by one: recorded by this tree, and by that (a copy of `src`)
 `./tt bench overhead --hooks [TURNS]` samples one by one: what each hook takes, where it runs
+`./tt bench overhead --executed [TURNS]` samples one by one: the processor's instructions, under valgrind (20 s each)
 `./tt bench overhead --count [TURNS]` samples, and steps: what of ours runs, counted; a busy machine changes nothing
 """
 
@@ -25,6 +26,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from executed import Executed, executed
 from overhead_client import PARTS
 from own_work import CLOCKS
 from tinkertape import sim
@@ -175,6 +177,19 @@ def counts(scenario: Scenario, kind: str, turns: int) -> None:
             print(f"  {name:48} {kinds['python'].get(name, 0) / turns:6.2f} x, {often / turns:7.1f} bytecodes")
 
 
+def instructions(turns: int) -> None:
+    """Of the program, recorded and not: the same at any load, and what we make slower in others' code is in it."""
+    before = (Executed(0, 0), Executed(0, 0))
+    for part in ("off", "executed"):
+        with sim.start(QUICK) as service, tempfile.TemporaryDirectory() as folder:
+            found = executed([str(CLIENT), service.url, part, folder, "samples"], turns, Path(folder))
+        requests = turns * REQUESTS["samples"]
+        for name, now, then in zip(("the caller", "the SDK's loop"), found, before, strict=True):
+            new = Executed(*((each - known) // requests for each, known in zip(now, then, strict=True)))
+            print(f"{part:8} {name}: {new.instructions:+,} instructions a request, {new.cycles:+,} cycles as guessed")
+        before = found
+
+
 def calm(figures: list[float]) -> float:
     """Their second quarter's mean: the quiet rounds, without the luckiest."""
     figures = sorted(figures)
@@ -190,6 +205,8 @@ def main() -> None:
         return split(number or 100)
     if option == "--hooks":
         return hooks(number or 300)
+    if option == "--executed":
+        return instructions(number or 80)
     if option == "--count":
         counts(QUICK, "samples", number or 50)
         return counts(STEPS, "steps", number or 50)

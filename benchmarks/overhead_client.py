@@ -22,7 +22,8 @@ from tinker import types
 
 PARTS = ("off", "hooks", "monitors", "tape")
 """Nothing; the hooks in the SDK, with a handler that does nothing; the monitors of stalls and the poller too; all.
-"timed" is all, and each hook is timed; "counted" is all, and what of ours runs is counted.
+"timed" is all, and each hook is timed; "counted" is all, and what of ours runs is counted; "executed" is all but what
+is done because something lasts.
 """
 PROMPT, PARAMS = types.ModelInput.from_ints([97]), types.SamplingParams(max_tokens=4)
 WARM = 20
@@ -57,10 +58,14 @@ def record(parts: str, folder: str, leave: ExitStack) -> None:
         import hook_times  # noqa: PLC0415
 
         hook_times.watch()
-    if parts in ("tape", "counted", "timed"):
+    if parts in ("tape", "counted", "timed", "executed"):
         import tinkertape  # noqa: PLC0415
 
         leave.callback(tinkertape.start("overhead", directory=folder).close)
+        if parts == "executed":
+            import own_work  # noqa: PLC0415
+
+            own_work.put_off()
     elif parts != "off":
         from tinkertape.bus import attach_all  # noqa: PLC0415
         from tinkertape.instrument import process, tinker  # noqa: PLC0415

@@ -28,13 +28,18 @@ def watch() -> None:
         put_on(_profiled)
 
 
-def begin() -> None:
-    """Count from now on."""
-    global _is_on
+def put_off() -> None:
+    """Nothing is done because something lasts."""
     from tinkertape.instrument.tinker import loop, starvation  # noqa: PLC0415  after whoever watches their imports
 
     never_ns = 1 << 62
     loop.BUSY_MIN_NS = starvation._BEGIN_AGE_NS = starvation._SHORT_NS = never_ns
+
+
+def begin() -> None:
+    """Count from now on."""
+    global _is_on
+    put_off()
     _is_on = True
 
 

@@ -137,8 +137,9 @@ def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeo
     """`result` of the raw future, in the place of its class's."""
     future = of_future()
     assert future is not None  # whoever calls its method holds it
-    caller = sys._getframe(1).f_globals.get("__name__", "")
-    claim = None if caller.startswith(_MACHINERY) else _began_raw(operation, future)
+    # whose wait it is is told already, or the caller says it; last, as its frame becomes an object when it is asked for
+    is_told = _claimed.get() is operation or sys._getframe(1).f_globals.get("__name__", "").startswith(_MACHINERY)
+    claim = None if is_told else _began_raw(operation, future)
     try:
         value = Future.result(future, timeout)
     except BaseException as error:
