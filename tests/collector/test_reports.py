@@ -152,6 +152,21 @@ def test_what_the_store_refuses_is_one_line_in_the_log_and_is_written_later(stor
     ]
 
 
+def test_a_run_of_many_events_does_not_hold_up_the_end_of_the_collector(store, monkeypatch):
+    monkeypatch.setattr(module, "LONG", 2)
+    for number in range(5):
+        store.add("r", WALL + number, time.time_ns() + number)
+    store.add("short", WALL, time.time_ns())
+    reports = reports_of(store)
+
+    reports.close()
+
+    with pytest.raises(StoreError, match="the collector ends"):
+        reports.sum_up("r")
+    reports.sum_up("short")
+    assert [row.run for row in store.noted] == ["short"]
+
+
 def test_the_report_of_an_ended_run_has_what_was_stored_while_it_was_made(store, monkeypatch):
     """A page that shows an ended run with nothing on its way asks no more."""
     events = [msgspec.structs.replace(event, run="r", process="p") for event in training_run([100.0] * 6).events()]

@@ -41,6 +41,7 @@ REST, REST_RECEIVING = 4, 30  # times the processor time that a report took, it 
 REST_MAX_S = 5.0  # nor longer than this
 ROW_PERIOD_S = 2.0  # the row of a run that goes on is written at most so often
 LOOK_AGAIN_S = 1.0  # a run that is silent may have been killed: its state is looked at so often
+LONG = 5_000  # events: more are not read to their end when the collector ends, which would wait for that
 SILENT_ROW_S = 10.0  # the row of a live run that is silent is made again so often: its time goes on
 
 Publish = Callable[[str, int, str], None]
@@ -64,10 +65,12 @@ class Followed:
         self.report: dict[str, Any] = {}  # the last one, without its calls
         self.asked_s = 0.0  # monotonic
 
-    def catch_up(self, store: Store) -> bool:
-        """Feed what is new; True if there was anything."""
+    def catch_up(self, store: Store, is_ending: Callable[[], bool]) -> bool:
+        """Feed what is new; True if there was anything. Raises `StoreError` where that is much, and all is to end."""
         before = self.events
         for cursor, event in store.event_stream(self.run, self.cursor):
+            if self.events - before >= LONG and is_ending():
+                raise StoreError("the collector ends")
             self.cursor = cursor
             self.events += 1
             self._note(event, min(event.time_ns, cursor))
@@ -193,14 +196,17 @@ class Reports:
         """What is to be said of a run, with everything that is stored. The ledger costs most, and a row shows none."""
         followed = self._follow(run)
         with followed.lock:  # all of it from this one: another may stand in the table the next time
-            followed.catch_up(self._store)
+            self._catch_up(followed)
             if not followed.events:
                 return None
             report, views = self._looked(followed, with_ledger)
-            if report["state"] not in LIVE and followed.catch_up(self._store):  # its end was stored since, and more
+            if report["state"] not in LIVE and self._catch_up(followed):  # its end was stored since, and more
                 report, views = self._looked(followed, with_ledger)
             row = row_of(report, followed.last_event_ns)
             return Made(report, row, followed.cursor, views, time.monotonic())
+
+    def _catch_up(self, followed: Followed) -> bool:
+        return followed.catch_up(self._store, lambda: self._closing)
 
     def _looked(self, followed: Followed, with_ledger: bool) -> tuple[dict[str, Any], list[ProcessView]]:
         run = followed.run
@@ -298,7 +304,7 @@ class Reports:
             try:
                 yield
             except StoreError as error:
-                if not self._has_said:
+                if not self._has_said and not self._closing:
                     _log.warning("tinkertape: %s; the rows of runs are written again later", error)
                 self._has_said = True
 
