@@ -22,15 +22,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tinkertape import redact, signals
 from tinkertape.bus import Attachment, Bus, default_bus
 from tinkertape.config import Settings, check_start, folder_to_record_into, is_run_id, load_settings, new_ulid
 from tinkertape.context import current_scope, current_span, with_severity
 from tinkertape.delivery import Delivery
-from tinkertape.diagnosis import Watcher
-from tinkertape.diagnosis import watch as watch_bus
 from tinkertape.errors import EventNameError, HandlerNotFound
 from tinkertape.exception_record import exception_metadata, exit_status_of, first_fatal, is_failure, status_of
 from tinkertape.guard import guarded
@@ -44,6 +42,9 @@ from tinkertape.tape.recorder import LARGE
 from tinkertape.tape.snapshot import UNENCODABLE, encode_snapshot
 from tinkertape.wire import SEVERITIES, SEVERITY_RANK
 from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker, what_ends_this_process
+
+if TYPE_CHECKING:
+    from tinkertape.diagnosis import Watcher
 
 Status = Literal["success", "errored", "interrupted"]
 HANDLER_ID = "tinkertape.recorder"
@@ -72,7 +73,7 @@ class Telemetry:
         self._bus = bus
         self._recorder: Recorder | None = None
         self._heard_by = bus.heard_by
-        self._recorder_alone: tuple[Attachment, ...] = ()  # what `_heard_by` has, while it records, of most names
+        self._recorder_alone: tuple[Attachment, ...] = ()  # what that has, while it records, of most names
         self._delivery: Delivery | None = None
         self._exit_timeout_s = 2.0
         self._began_ns = time.perf_counter_ns()
@@ -129,8 +130,8 @@ class Telemetry:
         if severity not in SEVERITY_RANK:
             raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
         _check_name(event_name)
-        recorder = None if self._closed else self._recorder
-        accepted = recorder is not None and recorder.log(event_name, event_data, severity)
+        recorder = self._recorder
+        accepted = recorder is not None and not self._closed and recorder.log(event_name, event_data, severity)
         if self._bus.handlers_of(event_name) is not self._recorder_alone:
             self._tell(event_name, event_data, severity)
         return accepted
@@ -330,8 +331,11 @@ def _switch_on(
     flush_threshold: int,
     flush_interval_s: float,
 ) -> None:
-    with guarded("telemetry.watch"):  # as below: where no thread is to be had, the program goes on without
-        telemetry.watcher = watch_bus(telemetry._bus) if watch else None
+    if watch:
+        with guarded("telemetry.watch"):  # as below: where no thread is to be had, the program goes on without
+            from tinkertape.diagnosis import watch as watch_bus  # noqa: PLC0415  3 000 objects for Python's collector
+
+            telemetry.watcher = watch_bus(telemetry._bus)
     began = {"monotonic_time": telemetry._began_ns, "system_time": time.time_ns()}
     telemetry._bus.execute("telemetry.session.start", began, {"run_name": settings.name or ""})
     telemetry._poller = Poller([], bus=telemetry._bus)
@@ -385,8 +389,7 @@ def get_telemetry() -> Telemetry | None:
 
 def close_at_exit(timeout_s: float | None = None) -> None:
     """Close what is being recorded, with how the program or the worker ended."""
-    telemetry = _current
-    if telemetry is None:
+    if (telemetry := _current) is None:
         return
     error = what_ends_this_process()
     if error is not None:

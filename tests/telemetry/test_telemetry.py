@@ -333,6 +333,18 @@ def test_importing_costs_no_large_package() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_recording_loads_nothing_of_the_diagnosis(tmp_path: Path) -> None:
+    """What is loaded stays in the sight of Python's collector of cycles as long as the program runs."""
+    script = (
+        f"import sys, tinkertape; tinkertape.start(directory={str(tmp_path)!r}, url=''); "
+        "print([name for name in sys.modules if name.startswith(('tinkertape.diagnosis', 'tinkertape.metrics'))])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_telemetry_of_the_public_surface_is_the_one_of_the_room() -> None:
     assert tinkertape.Telemetry is Telemetry
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinkertape.bus import HandlerFunction
@@ -30,26 +30,28 @@ class Told:
     """Puts them into a recorder's queue; `record` takes those that cannot wait as they are."""
 
     def __init__(self, queue: deque[Taken], writer: Writer, record: HandlerFunction, room: int) -> None:
-        self._queue = queue
-        self._writer = writer
-        self._record = record
         self.room = min(room, KEPT_MAX)  # below 0: nothing is taken any more, as `record` will say
+        self.taker = self._taker(queue, writer, record)
         self._plain_scope: Mapping[str, Any] = NO_SCOPE
 
-    def taker(self, event: str, severity: str) -> Tell:
-        """What takes an event of this name."""
-        append, queue, writer, record = self._queue.append, self._queue, self._writer, self._record
+    def _taker(self, queue: deque[Taken], writer: Writer, record: HandlerFunction) -> Callable[[str, str], Tell]:
+        """What makes of an event's name and severity what takes it. All of them share what they have in common, in the
+        sight of the collector of cycles."""
+        append = queue.append
 
-        def take(describe: Describe, subject: Any) -> None:
-            scope = _scope_get()
-            if len(queue) >= self.room or (scope is not NO_SCOPE and not self._is_plain(scope)) or replayed_now():
-                record(event, *describe(subject), None)
-                return
-            append(AsTold(_perf_counter_ns(), event, severity, describe, subject, scope, _span_get()))
-            if writer.asleep:
-                writer.wake()
+        def taker(event: str, severity: str) -> Tell:
+            def take(describe: Describe, subject: Any) -> None:
+                scope = _scope_get()
+                if len(queue) >= self.room or (scope is not NO_SCOPE and not self._is_plain(scope)) or replayed_now():
+                    record(event, *describe(subject), None)
+                    return
+                append(AsTold(_perf_counter_ns(), event, severity, describe, subject, scope, _span_get()))
+                if writer.asleep:
+                    writer.wake()
 
-        return take
+            return take
+
+        return taker
 
     def _is_plain(self, scope: Mapping[str, Any]) -> bool:
         """Does it hold nothing that can change? Remembered: it is that of many events."""
