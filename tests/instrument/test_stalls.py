@@ -6,7 +6,9 @@ import asyncio
 import gc
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -310,6 +312,42 @@ async def test_a_watched_loop_gets_its_selector_back():
 
     assert "select" not in vars(running._selector)
     assert loop.watched == {}
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="such events are epoll's")
+@pytest.mark.parametrize("flag", ["EPOLLET", "EPOLLONESHOT"])
+async def test_an_event_that_is_told_once_reaches_a_watched_loop(flag):
+    running, (here, there) = asyncio.get_running_loop(), socket.socketpair()
+    loop.watch(running, threading.get_ident(), "user")
+    received = []
+    running.add_reader(here, lambda: received.append(here.recv(10)))
+    running._selector._selector.modify(here.fileno(), select.EPOLLIN | getattr(select, flag))
+
+    there.send(b"once")
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    running.remove_reader(here)
+    here.close(), there.close()
+    loop.unwatch()
+    assert received == [b"once"]
+
+
+async def test_a_watched_loop_takes_what_is_ready_in_its_own_order():
+    running, pairs, taken = asyncio.get_running_loop(), [socket.socketpair() for _ in range(4)], []
+    loop.watch(running, threading.get_ident(), "user")
+    for number, (here, there) in enumerate(pairs):
+        running.add_reader(here, taken.append, number)  # it stays ready: nobody reads it
+        there.send(b"x")
+
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+    for here, there in pairs:
+        running.remove_reader(here)
+        here.close(), there.close()
+    loop.unwatch()
+    assert taken[:8] == [0, 1, 2, 3] * 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ Threads  each loop's own; `watch` and `watched` are for any.
 from __future__ import annotations
 
 import asyncio
-import selectors
 import threading
 import time
 import weakref
@@ -141,7 +140,6 @@ def forget_sdk_threads() -> None:
 
 def _watched_select(selector: Any, state: Watched) -> Any:
     original, now_ns = selector.select, time.perf_counter_ns
-    epoll = selector._selector.poll if type(selector) is getattr(selectors, "EpollSelector", None) else None
 
     def select(timeout: float | None = None) -> Any:  # some ten times a request
         asked_ns = now_ns()
@@ -149,8 +147,7 @@ def _watched_select(selector: Any, state: Watched) -> Any:
             _tell(state, state.woke_ns, asked_ns)
         if timeout == 0:  # it does not sleep
             state.woke_ns = asked_ns
-            # mostly nothing is there, as epoll itself says without the function of Python's around it
-            return original(0) if epoll is None or epoll(0, 1) else []
+            return original(timeout)  # the selector's own question, once: asked before, it loses and reorders events
         state.woke_ns = ASLEEP_NS
         ready = original(timeout)
         state.woke_ns = now_ns()
