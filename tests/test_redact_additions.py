@@ -10,7 +10,7 @@ import pytest
 
 import tinkertape
 from tinkertape.errors import ConfigError
-from tinkertape.redact import MARK, add, additions, redact, redact_text
+from tinkertape.redact import MARK, add, additions, redact, redact_text, texts
 from tinkertape.telemetry import record
 
 
@@ -56,6 +56,25 @@ def test_a_long_text_that_held_nothing_is_searched_again_for_what_was_added() ->
     assert redact_text(text) is text is redact_text(text)
 
     add(secret_keys=["corp_pin"])
+
+    assert redact_text(text) == text.replace("hunter2", MARK)
+
+
+@pytest.mark.parametrize("length", [10, 300])
+def test_a_text_that_is_searched_while_something_is_added_is_not_taken_for_clean(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "some words, " * length + "a key: corp_pin=hunter2 n=5"
+    search = texts._redact_once
+
+    def interrupted(searched: str) -> str:
+        found = search(searched)
+        monkeypatch.setattr(texts, "_redact_once", search)
+        add(secret_keys=["corp_pin"])
+        return found
+
+    monkeypatch.setattr(texts, "_redact_once", interrupted)
+    redact_text(text)
 
     assert redact_text(text) == text.replace("hunter2", MARK)
 

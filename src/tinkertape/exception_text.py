@@ -1,4 +1,5 @@
 """The text of an exception with its traceback, as the standard library's `traceback` writes it, letter by letter.
+But for source that changes while the program runs: its lines are shown as they were at first.
 
 That opens source files, and looks for what to underline, at each exception: 50 to 100 us. Here each frame's part is
 made once, by `traceback` itself, and remembered: what fails again and again, as a poll tried again, costs 10 us.

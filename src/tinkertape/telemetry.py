@@ -40,7 +40,7 @@ from tinkertape.instrument.tinker.release import installed_release
 from tinkertape.tape import Ledger, Recorder
 from tinkertape.tape.recorder import LARGE
 from tinkertape.tape.snapshot import UNENCODABLE, encode_snapshot
-from tinkertape.wire import SEVERITIES, SEVERITY_RANK
+from tinkertape.wire import SEVERITIES
 from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker, what_ends_this_process
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ HANDLER_ID = "tinkertape.recorder"
 BEGINNING_S = 0.5  # for the tape's first lines, which are there when `start` returns, on a disk that answers
 DEATH_S = 0.5  # for the tape, and for its delivery, when SIGTERM ends the program
 
-_perf_counter_ns = time.perf_counter_ns
-_span_get, _scope_get = current_span.get, current_scope.get
+_now_ns, _span_get, _scope_get = time.perf_counter_ns, current_span.get, current_scope.get
 _log = logging.getLogger("tinkertape")
 _start_lock = threading.RLock()
 _current: Telemetry | None = None
@@ -109,25 +108,26 @@ class Telemetry:
         CRITICAL, and `EventNameError` for a name that is no text.
         """
         recorder = self._recorder
-        if severity == "INFO" and recorder is not None:  # nearly all: `_log` and `Recorder.take`, written out
-            try:
-                if self._heard_by[event_name] is self._recorder_alone:
-                    span = _span_get()
-                    ids = None if span is None else (span.trace_id, span.span_id)
-                    snapshot = encode_snapshot((_perf_counter_ns(), event_name, event_data, _scope_get(), ids))
-                    queue = recorder.queue
-                    if len(snapshot) <= LARGE and len(queue) < recorder.room:
-                        queue.append(snapshot)
-                        if recorder.writer.asleep:
-                            recorder.writer.wake()
-                        return True
-            except UNENCODABLE:
-                pass  # nor is a name that is new in `_heard_by`
-        return self._log(event_name, event_data, severity)
+        if severity != "INFO" or recorder is None:
+            return self._log(event_name, event_data, severity)
+        span = _span_get()  # nearly all: `_log` and `Recorder.take`, written out
+        ids = None if span is None else (span.trace_id, span.span_id)
+        parts = (_now_ns(), event_name, event_data, _scope_get(), ids)
+        try:
+            heard_by, snapshot = self._heard_by[event_name], encode_snapshot(parts)
+        except UNENCODABLE:  # or a name that is new
+            return self._log(event_name, event_data, severity)
+        queue = recorder.queue
+        if heard_by is not self._recorder_alone or len(snapshot) > LARGE or len(queue) >= recorder.room:
+            return self._log(event_name, event_data, severity)
+        queue.append(snapshot)
+        if recorder.writer.asleep:
+            recorder.writer.wake()
+        return True
 
     def _log(self, event_name: str, event_data: Any, severity: str) -> bool:
         """`log`, of anything."""
-        if severity not in SEVERITY_RANK:
+        if severity not in SEVERITIES:
             raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
         _check_name(event_name)
         recorder = self._recorder

@@ -379,3 +379,17 @@ def test_one_event_of_each_kind_in_many_threads_and_tasks(tmp_path: Path) -> Non
 
     names = [event.name for event in open_tape(telemetry.tape)]
     assert (names.count("exception.fail"), names.count("telemetry.exception"), len(failed)) == (100, 100, 50)
+
+
+@pytest.mark.parametrize("asked", [SystemExit, KeyboardInterrupt, ValueError])
+def test_an_exception_whose_own_text_asks_for_the_end_goes_on_as_it_is(told: Told, asked: type[BaseException]) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise asked
+
+    with pytest.raises(Odd), capture_exceptions():
+        raise Odd
+
+    [(_, metadata)] = told
+    assert metadata["exception_message"] == "<exception str() failed>"
+    assert metadata["traceback"].endswith("Odd: <exception str() failed>\n")

@@ -324,6 +324,12 @@ def test_an_exception_whose_text_fails_is_recorded_all_the_same(directory: Path)
     assert fatal["metadata"]["exception_message"] == "<exception str() failed>"
 
 
+@pytest.mark.parametrize("wrong", ["info", "", None, 20, [], {}])
+def test_a_severity_that_is_none_is_refused_whatever_it_is(wrong: Any) -> None:
+    with tinkertape.record(instrument=False) as telemetry, pytest.raises(ValueError, match="unknown severity"):
+        telemetry.log("a.b", severity=wrong)
+
+
 def test_importing_costs_no_large_package() -> None:
     heavy = ("httpx", "chdb", "starlette", "pydantic", "numpy", "tinker", "click", "rich", "asyncio")
     script = f"import sys, tinkertape; print([name for name in {heavy!r} if name in sys.modules])"

@@ -24,6 +24,7 @@ import msgspec
 from tinkertape.collector.tape_file import STORE_ID_CHARS, loaded_mark, progress_of
 from tinkertape.config import process_started
 from tinkertape.guard import guarded
+from tinkertape.structs import made_ready
 from tinkertape.tape.compression import compress, remove_leftovers
 from tinkertape.tape.format import Header
 from tinkertape.tape.forms import open_stored, places_of, segment_files, stored_bytes, stored_path
@@ -51,6 +52,9 @@ class Gone(msgspec.Struct, frozen=True):
     events: int = 0
     set_aside: int = 0
     last: str = ""
+
+
+made_ready(Gone)
 
 
 class Keeping:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from tinkertape.errors import BadLine, TapeError
+from tinkertape.structs import made_ready
 from tinkertape.tape.format import Header, decode_line
 from tinkertape.tape.forms import open_stored, segment_files, stored_bytes
 from tinkertape.tape.marks import mark_path, read_mark, write_mark
@@ -40,6 +41,9 @@ class Progress(msgspec.Struct, frozen=True):
     offset: int = 0
     rows: int = 0
     set_aside: int = 0
+
+
+made_ready(Progress)
 
 
 class TapeFile:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tinkertape.figures import known_as, marked_as
+from tinkertape.structs import made_ready
 
 Quality = Literal["measured", "bounded", "inferred"]
 StepId = int | str | None
@@ -270,6 +271,9 @@ class RunRow(msgspec.Struct, frozen=True):
     def is_without_calls(self) -> bool:
         """Was all of its time idle? Then no call to Tinker was recorded."""
         return set(self.parts) == {"idle"}
+
+
+made_ready(Report, RunRow, Ledger)
 
 
 def report_of(data: dict[str, Any]) -> Report:

@@ -15,6 +15,7 @@ import msgspec
 from tinkertape.config import event_id
 from tinkertape.context import Event
 from tinkertape.errors import BadLine
+from tinkertape.structs import made_ready
 from tinkertape.tape.format import decode_line
 
 _NAMES = {
@@ -70,6 +71,9 @@ def foreign_line(line: bytes) -> bytes | None:
 
 class _Timestamp(msgspec.Struct):
     timestamp: str = ""
+
+
+made_ready(_Timestamp)
 
 
 def is_for_others(kind: str, name: str) -> bool:

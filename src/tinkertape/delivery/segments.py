@@ -20,6 +20,7 @@ import msgspec
 
 from tinkertape.delivery.post import address_of
 from tinkertape.errors import BadLine, DeliveryError
+from tinkertape.structs import made_ready
 from tinkertape.tape.format import LINE_MAX, Header, decode_line
 from tinkertape.tape.forms import decompressed, is_compressed, length_of_compressed
 from tinkertape.tape.headers import header_of_place
@@ -57,6 +58,9 @@ class Acknowledged(Reached, frozen=True):
         others = {_spelled(other): had for other, had in before.items() if other}
         others.pop(collector, None)
         return Acknowledged(reached.offset, reached.events, reached.rejected, collector=collector, others=others)
+
+
+made_ready(Acknowledged)
 
 
 class Batch(msgspec.Struct, frozen=True):

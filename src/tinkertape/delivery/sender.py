@@ -25,6 +25,7 @@ import msgspec
 from tinkertape.delivery.foreign import body, foreign_line, is_for_others
 from tinkertape.delivery.post import Answer, Collector
 from tinkertape.delivery.segments import READ_AT_ONCE, Batch, Segment
+from tinkertape.structs import made_ready
 from tinkertape.tape.format import End, Header
 from tinkertape.tape.refused import Refused
 from tinkertape.wire import UNREADABLE
@@ -284,6 +285,9 @@ class _Name(msgspec.Struct):
     event: str = ""
     event_name: str = ""
     event_session_index: int = -1
+
+
+made_ready(_Name)
 
 
 def _refused(batch: Batch, end: int, collector: str, answer: Answer) -> Refused:

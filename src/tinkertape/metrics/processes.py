@@ -42,6 +42,7 @@ from tinkertape.metrics.extraction import Tags
 from tinkertape.metrics.states import merged
 from tinkertape.metrics.turn import Turn
 from tinkertape.metrics.values import Family, Kept, family_of
+from tinkertape.structs import made_ready
 from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker
 
 PERIOD_S = 1.0
@@ -58,6 +59,9 @@ class _File(msgspec.Struct):
 
     metrics: dict[str, list[Kept]]
     took: list[str] = []
+
+
+made_ready(_File)
 
 
 class SharedStates:

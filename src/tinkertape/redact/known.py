@@ -70,6 +70,8 @@ def learn(form: bytes, keys: tuple[str, ...], values: Iterable[Flat]) -> None:
         if len(known) >= FORMS_MAX:
             known.clear()
         known[form] = keys
+        if added_keys or added_shapes:  # meanwhile
+            known.pop(form, None)
     elif may is None:
         if len(_met) >= MET_MAX:
             _met.clear()

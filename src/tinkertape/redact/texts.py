@@ -194,25 +194,23 @@ def redact_text(text: str) -> str:
     if len(text) < SHORTEST or text in clean:
         return text
     if len(text) > CACHED_CHARS:
-        return text if text in clean_long else _redact_long(text)
+        return text if text in clean_long else _redact_and_keep(text, clean_long, LONG_MAX)
     if text.isascii() and not added_shapes and not added_words:
         form = text.encode().translate(_TO_FORM)
         if form in harmless_forms or _is_harmless(form):
             return text
-    redacted = _redact_fully(text)
-    if redacted is text:
-        if len(clean) >= CACHE_MAX:
-            clean.clear()
-        clean[text] = None
-    return redacted
+    return _redact_and_keep(text, clean, CACHE_MAX)
 
 
-def _redact_long(text: str) -> str:
+def _redact_and_keep(text: str, known: dict[str, None], most: int) -> str:
+    added = len(added_shapes), len(added_words)
     redacted = _redact_fully(text)
     if redacted is text and len(text) <= LONG_CHARS:
-        if len(clean_long) >= LONG_MAX:
-            clean_long.clear()
-        clean_long[text] = None
+        if len(known) >= most:
+            known.clear()
+        known[text] = None
+        if added != (len(added_shapes), len(added_words)):  # meanwhile: it was searched for less
+            known.pop(text, None)
     return redacted
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from tinkertape.context import Event
+from tinkertape.structs import made_ready
 from tinkertape.tape.format import End, Header
 from tinkertape.tape.forms import REMOVED, places_of, segment_files, stored_bytes, stored_path
 from tinkertape.tape.hold import holding
@@ -53,6 +54,9 @@ class Removed(msgspec.Struct, frozen=True):
     top_index: int = -1
     end: End | None = None
     header: Header | None = None
+
+
+made_ready(Removed)
 
 
 class Candidate(msgspec.Struct, frozen=True):
