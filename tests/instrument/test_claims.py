@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import copy
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
 import tinker
 from tests.instrument.watching import MODEL, QUICK, Events, adam, batch, prompt
+from tests.waiting import wait_until
 from tinker import types
+from tinker.lib.public_interfaces.api_future import AwaitableConcurrentFuture
 
 THREAD_SWITCH_NS = 5_000_000  # the loop's callback and the woken thread stamp at the same time; either may be put aside
 
@@ -66,6 +70,47 @@ def test_a_wait_on_the_raw_future_is_a_claim(connect: Connect, events: Events) -
     training.optim_step(adam()).future().result()
 
     assert len(events.named("tinker.claim.stop", operation="optim_step")) == 1
+
+
+def test_a_raw_future_that_was_let_go_has_left_its_result(connect: Connect, events: Events) -> None:
+    training = connect().create_lora_training_client(base_model=MODEL).result()
+    raw = training.optim_step(adam()).future()
+    result = raw.result()
+    kept, copied, gone = raw.result, copy.copy(raw), weakref.ref(raw)
+
+    del raw
+    wait_until(lambda: gone() is None, within_s=5)  # the SDK's loop may be about to let go
+
+    assert kept() is result
+    assert copied.result(timeout=5) is result
+
+
+@pytest.mark.filterwarnings("ignore:DEPRECATED:FutureWarning")
+def test_a_raw_future_that_was_let_go_has_left_its_exception(connect: Connect, events: Events) -> None:
+    raw = connect().create_rest_client().get_training_run("nothing:train:0").future()
+    concurrent.futures.wait([raw])
+    kept, gone = raw.result, weakref.ref(raw)
+
+    del raw
+    wait_until(lambda: gone() is None, within_s=5)
+
+    with pytest.raises(tinker.APIStatusError):
+        kept()
+
+
+class OfItsOwnMind(AwaitableConcurrentFuture[int]):
+    """Looks a name up that it does not have by waiting for its result, or fails."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"no {name} before the result is there")
+
+
+def test_no_code_of_a_subclass_runs_where_its_future_is_looked_at(events: Events) -> None:
+    raw: concurrent.futures.Future[int] = concurrent.futures.Future()
+    raw.set_result(3)
+
+    assert asyncio.run(OfItsOwnMind(raw).coroutine()) == 3
+    assert OfItsOwnMind(raw).result() == 3
 
 
 def test_a_wait_never_ends_before_its_operation(connect: Connect, events: Events) -> None:

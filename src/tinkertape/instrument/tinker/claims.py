@@ -1,8 +1,9 @@
 """Your code waits: `result()` or `await` on a future that a public call handed out (facts/partition.md §4).
 
 Only objects with our tag count, so that the SDK's own waits do not. The tag is an instance attribute; type and identity
-stay. The raw future inside gets its own `result`, as an instance attribute that holds it weakly. Not seen here:
-`concurrent.futures.wait`, `as_completed`, `wrap_future`; waits.py samples them.
+stay. The raw future inside gets its own `result`, as an instance attribute that holds it weakly, but its answer not:
+who kept that `result`, or a copy of the future, may have let the future go. Not seen here: `concurrent.futures.wait`,
+`as_completed`, `wrap_future`; waits.py samples them.
 
 Threads  the one that waits.
 """
@@ -77,7 +78,23 @@ def tag(operation: Operation, future: object, innermost: Future[Any] | None) -> 
     if outermost is not None:
         object.__setattr__(outermost, _TAG, (operation, innermost))
     if innermost is not None:
-        object.__setattr__(innermost, "result", functools.partial(_raw_result, weakref.ref(innermost), operation))
+        answer: list[Any] = []
+        result = functools.partial(_raw_result, weakref.ref(innermost), answer, operation)
+        object.__setattr__(innermost, "result", result)
+        innermost.add_done_callback(functools.partial(_keep, answer))
+
+
+def _keep(answer: list[Any], future: Future[Any]) -> None:
+    answer += (future._state, future._result, future._exception)
+
+
+def _tag_of(future: object) -> tuple[Operation, Future[Any] | None] | None:
+    """By no way that a subclass could intercept: its `__getattr__` may wait for the network, or raise."""
+    try:
+        tagged: tuple[Operation, Future[Any] | None] = object.__getattribute__(future, _TAG)
+    except AttributeError:
+        return None
+    return tagged
 
 
 def _watched_result(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,17 +143,20 @@ def _watched_result_async(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def result_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(self, _TAG, None) is None:  # the SDK's own await: not a frame more
+        if _tag_of(self) is None:  # the SDK's own await: not a frame more
             return original(self, *args, **kwargs)
         return claimed(self, args, kwargs)
 
     return result_async
 
 
-def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeout: float | None = None) -> Any:
+def _raw_result(
+    of_future: weakref.ref[Future[Any]], answer: list[Any], operation: Operation, timeout: float | None = None
+) -> Any:
     """`result` of the raw future, in the place of its class's."""
     future = of_future()
-    assert future is not None  # whoever calls its method holds it
+    if future is None:
+        return _result_of_gone(answer, timeout)
     # whose wait it is is told already, or the caller says it; last, as its frame becomes an object when it is asked for
     is_told = _claimed.get() is operation or sys._getframe(1).f_globals.get("__name__", "").startswith(_MACHINERY)
     claim = None if is_told else _began_raw(operation, future)
@@ -150,6 +170,18 @@ def _raw_result(of_future: weakref.ref[Future[Any]], operation: Operation, timeo
     if claim is not None:
         _ended(claim)
     return value
+
+
+def _result_of_gone(answer: list[Any], timeout: float | None) -> Any:
+    """What the future would say that was let go: no wait, so no claim."""
+    future: Future[Any] = Future()
+    if answer:
+        future._state, future._result, future._exception = answer
+    try:
+        return Future.result(future, timeout)
+    except BaseException as error:
+        passing_on(error)
+        raise
 
 
 def is_claimable(future: object) -> bool:
@@ -178,7 +210,7 @@ def end(claim: Claim, error: BaseException | None) -> None:
 
 @guard("instrument.tinker.claim")
 def _began(future: object) -> Claim | None:
-    tagged = getattr(future, _TAG, None)
+    tagged = _tag_of(future)
     if tagged is None or not _claimable:
         return None
     operation, innermost = tagged
