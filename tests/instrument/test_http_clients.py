@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import requests
+import tinker
 from tests import loopback
 from tests.instrument.watching import MODEL, Events, StartService, installed, service_client
 
@@ -219,6 +220,23 @@ def test_what_the_source_of_the_sdk_tells_is_not_told_twice(start_service: Start
     tinkers = events.named("tinker.http.request.stop")
     assert len(tinkers) > 2
     assert not {e.metadata["path"] for e in events.named(STOP)} & {e.metadata["path"] for e in tinkers}
+
+
+@pytest.mark.filterwarnings("ignore:DEPRECATED:FutureWarning")
+def test_a_request_of_the_sdk_that_the_program_sends_again_is_told(start_service: StartService, events: Events) -> None:
+    instrument.tinker.install()
+    service = service_client(start_service())
+    with pytest.raises(tinker.NotFoundError) as failed:
+        service.create_rest_client().get_training_run("nothing:train:0").result()
+    service.close("success").result(10)
+    assert "tinkertape" not in failed.value.request.extensions
+    events.clear()
+
+    with httpx.Client() as client:
+        client.send(failed.value.request)
+    instrument.tinker.uninstall()
+
+    assert events.one(STOP).metadata["path"] == "/api/v1/training_runs/{id}"
 
 
 @pytest.mark.parametrize(

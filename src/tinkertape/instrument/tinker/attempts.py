@@ -56,13 +56,14 @@ class Client(msgspec.Struct, eq=False):
         return found
 
 
-_TOLD_HERE = "tinkertape"  # among the extensions of a request, which go along where it is redirected: its attempt
+_TOLD_HERE = "tinkertape"  # among the extensions of a request, which are copied where it is redirected: its attempt
 last: Attempt | None = None  # the newest that ended; on the SDK's loop nothing runs between an end and its back-off
 
 
 def is_watched(request: Any) -> bool:
-    """Is this request of httpx told here already?"""
-    return _TOLD_HERE in request.extensions
+    """Is this request of httpx told here already? Sent once more later, by somebody else, it is not."""
+    attempt = request.extensions.get(_TOLD_HERE)
+    return attempt is not None and not attempt.ended_ns
 
 
 def put_on(api_client_class: Any, patches: Patches) -> None:
@@ -134,9 +135,9 @@ def _watched_send(client: Any, set_by_others: Send | None, base_url: Any) -> Sen
             response = await method(*to, **kwargs)
         except BaseException as error:
             passing_on(error)
-            _raised(attempt, error)
+            _raised(attempt, request, error)
             raise
-        _answered(attempt, response)
+        _answered(attempt, request, response)
         return response
 
     return send
@@ -181,9 +182,10 @@ def _began(request: Any, client: Client) -> Attempt | None:
 
 
 @guard("instrument.tinker.send")
-def _raised(attempt: Attempt, error: BaseException) -> None:
+def _raised(attempt: Attempt, request: Any, error: BaseException) -> None:
     global last
     now = attempt.ended_ns = time.perf_counter_ns()
+    request.extensions.pop(_TOLD_HERE, None)
     attempt.starved_ns = starvation.since(attempt.waited_ns, now - attempt.began_ns)
     last = attempt
     attempt.error_type = type(error).__name__
@@ -204,9 +206,10 @@ def _raised(attempt: Attempt, error: BaseException) -> None:
 
 
 @guard("instrument.tinker.send")
-def _answered(attempt: Attempt, response: Any) -> None:
+def _answered(attempt: Attempt, request: Any, response: Any) -> None:
     global last
     now = attempt.ended_ns = time.perf_counter_ns()
+    request.extensions.pop(_TOLD_HERE, None)
     attempt.starved_ns = starvation.since(attempt.waited_ns, now - attempt.began_ns)
     last = attempt
     status = attempt.status_code = response.status_code
