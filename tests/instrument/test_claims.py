@@ -113,6 +113,19 @@ def test_no_code_of_a_subclass_runs_where_its_future_is_looked_at(events: Events
     assert OfItsOwnMind(raw).result() == 3
 
 
+@pytest.mark.parametrize("package", ["tinker_cookbook.rl.train", "tinkerer", "asyncio_tools", "concurrent"])
+def test_a_wait_is_a_claim_in_a_package_that_is_only_named_like_the_sdk(
+    package: str, connect: Connect, events: Events
+) -> None:
+    training = connect().create_lora_training_client(base_model=MODEL).result()
+    of_package = {"__name__": package}
+    exec("def wait(future): return future.result()", of_package)
+
+    of_package["wait"](training.optim_step(adam()).future())
+
+    assert len(events.named("tinker.claim.stop", operation="optim_step")) == 1
+
+
 def test_a_wait_never_ends_before_its_operation(connect: Connect, events: Events) -> None:
     training = connect().create_lora_training_client(base_model=MODEL).result()
 

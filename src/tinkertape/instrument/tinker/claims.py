@@ -33,7 +33,12 @@ from tinkertape.instrument.tinker.flight import Operation, begin_at
 from tinkertape.instrument.tinker.futures import layers
 
 _TAG = "_tinkertape_operation"
-_MACHINERY = ("asyncio", "concurrent.futures", "tinker")  # packages that hand a result on, and do not wait for it
+_MACHINERY = (
+    "asyncio.",
+    "concurrent.futures.",
+    "tinker.",
+    "tinkertape.",
+)  # packages that hand a result on, and do not wait for it
 
 _claimable: tuple[type, ...] = ()
 _claimed: ContextVar[Operation | None] = ContextVar("tinkertape_claimed", default=None)
@@ -158,7 +163,7 @@ def _raw_result(
     if future is None:
         return _result_of_gone(answer, timeout)
     # whose wait it is is told already, or the caller says it; last, as its frame becomes an object when it is asked for
-    is_told = _claimed.get() is operation or sys._getframe(1).f_globals.get("__name__", "").startswith(_MACHINERY)
+    is_told = _claimed.get() is operation or f"{sys._getframe(1).f_globals.get('__name__')}.".startswith(_MACHINERY)
     claim = None if is_told else _began_raw(operation, future)
     try:
         value = Future.result(future, timeout)
