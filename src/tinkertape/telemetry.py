@@ -18,7 +18,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -197,17 +197,15 @@ class Telemetry:
         return True
 
     def _close_sources(self, status: Status, exit_status: int | None) -> None:
-        if self.watcher is not None:
-            self.watcher.close()
-        if self._instrumented:
-            process_source.uninstall()
-            tinker_source.uninstall()
-        if self._poller is not None:
-            self._poller.stop()
+        stops: list[Callable[[], object]] = [self.watcher.close] if self.watcher is not None else []
+        stops += [process_source.uninstall, tinker_source.uninstall] if self._instrumented else []
+        stops += [self._poller.stop] if self._poller is not None else []
+        for stop in stops:
+            with guarded("telemetry.close"):  # one that fails keeps none of the others on
+                stop()
         now_ns = time.perf_counter_ns()
         if self.recording:
-            duration_ns = now_ns - self._began_ns
-            measurements = {"duration": duration_ns, "monotonic_time": now_ns}
+            measurements = {"duration": now_ns - self._began_ns, "monotonic_time": now_ns}
             known = {} if exit_status is None else {"exit_status": exit_status}
             self._bus.execute("telemetry.session.stop", measurements, {"status": status, **known})
         with contextlib.suppress(HandlerNotFound):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -86,6 +87,38 @@ def test_clients_made_before_install_are_watched_and_let_go(start_service: Start
     bus.detach("late")
     assert heard == []
     service.close("success").result()
+
+
+@pytest.mark.parametrize("dress", [lambda _: lambda function: function, functools.wraps], ids=["plain", "wraps"])
+def test_what_the_program_put_over_a_send_of_ours_stays_and_all_else_is_given_back(
+    start_service: StartService, dress: Callable[[Any], Callable[[Any], Any]]
+) -> None:
+    before, heard = [member for _, member in members()], Events()
+    bus.attach_all("over", heard.hear)
+    source.install()
+    service = service_client(start_service())
+    training = service.create_lora_training_client(base_model=MODEL).result()
+    clients = [client._client for pool in training.holder._client_pools.values() for client in pool._clients]
+    sent = []
+    for client in clients:
+
+        @dress(client.send)
+        async def send(request: Any, below: Any = client.send, **kwargs: Any) -> Any:
+            sent.append(request)
+            return await below(request, **kwargs)
+
+        client.send = send
+
+    source.uninstall()
+    heard.clear()
+    training.optim_step(adam()).result()
+    service.close("success").result()
+    bus.detach("over")
+
+    assert all(now is then for (_, now), then in zip(members(), before, strict=True))
+    assert sent and heard == []
+    assert all(vars(client)["send"].__code__ is send.__code__ for client in clients)
+    assert all(client.event_hooks["response"] == [] for client in clients)
 
 
 def test_what_is_under_way_at_uninstall_goes_on_untold(start_service: StartService, events: Events) -> None:

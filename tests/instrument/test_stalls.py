@@ -314,6 +314,26 @@ async def test_a_watched_loop_gets_its_selector_back():
     assert loop.watched == {}
 
 
+async def test_what_the_program_put_over_a_watched_select_stays_and_ours_tells_nothing_more():
+    running, asked = asyncio.get_running_loop(), []
+    selector = running._selector
+    loop.watch(running, threading.get_ident(), "user")
+    found, ours = loop.watched[id(selector)], selector.select
+
+    def probe(timeout=None):
+        asked.append(timeout)
+        return ours(timeout)
+
+    selector.select = probe
+    loop.unwatch()
+    found.woke_ns = 0  # as after a busy run
+    await asyncio.sleep(0)
+
+    assert selector.select is probe and asked
+    assert not found.held
+    del selector.select
+
+
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="such events are epoll's")
 @pytest.mark.parametrize("flag", ["EPOLLET", "EPOLLONESHOT"])
 async def test_an_event_that_is_told_once_reaches_a_watched_loop(flag):

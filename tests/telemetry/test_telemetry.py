@@ -377,6 +377,27 @@ def test_a_session_has_one_start_and_one_end_however_often_it_is_closed(
     assert ends[1]["measurements"]["duration"] > 0
 
 
+def test_a_source_that_fails_as_it_goes_does_not_keep_the_next_start_from_recording(directory: Path) -> None:
+    script = """
+import tinkertape
+from tinkertape.instrument import process
+given_back = process.uninstall
+def failing():
+    given_back()
+    raise RuntimeError
+process.uninstall = failing
+tinkertape.start().close()
+with tinkertape.start() as telemetry:
+    telemetry.log("my.event")
+"""
+    done = run_script(directory, script)
+
+    assert done.returncode == 0, done.stderr
+    names = [[line.get("event_name") for line in lines_of(tape)] for tape in (directory / "tapes").iterdir()]
+    assert all("telemetry.session.stop" in told for told in names)
+    assert ["my.event" in told for told in names].count(True) == 1 and len(names) == 2
+
+
 def test_where_no_thread_is_to_be_had_the_program_goes_on_and_what_it_logs_is_on_the_tape(directory: Path) -> None:
     script = """
 import threading

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from tinkertape.guard import guarded
+
 
 def passing_on(error: BaseException) -> None:
     """Take the calling frame out of the traceback of an error that it raises on, by a bare `raise`, which adds none:
@@ -61,6 +63,7 @@ class Patches:
         self._undo.append(undo)
 
     def restore(self) -> None:
-        """Undo all, newest first."""
+        """Undo all, newest first, whatever fails."""
         while self._undo:
-            self._undo.pop()()
+            with guarded("instrument.restore"):
+                self._undo.pop()()

@@ -43,6 +43,8 @@ class Client(msgspec.Struct, eq=False):
     origin: tuple[str, int | None]
     transport: str
     targets: dict[Any, tuple[str, Route | None]] = {}  # paths that it has sent to; None: none of the service's
+    ours: Callable[[], Any] | None = None  # what stands in the place of its `send`, held weakly
+    is_watched: bool = True
 
     def target_of(self, url: Any) -> tuple[str, Route | None]:
         """The path of a URL, and the endpoint. Remembered: httpx takes its URLs apart anew each time it is asked."""
@@ -89,7 +91,8 @@ def watch_existing_clients(api_client_class: type) -> None:
             _watch_client(found)
 
 
-_watched: weakref.WeakSet[Any] = weakref.WeakSet()  # httpx clients; one is shared by copies of an API client
+_watched: weakref.WeakKeyDictionary[Any, Client] = weakref.WeakKeyDictionary()
+# by httpx's client; one is shared by copies of an API client
 
 
 @guard("instrument.tinker.clients")
@@ -99,25 +102,39 @@ def _watch_client(api_client: Any) -> None:
         return
     send = client.send  # `vars` would make a dict of its attributes, and each look at them slower
     set_by_others = None if getattr(send, "__func__", None) is type(client).send else send
-    client.send = _watched_send(client, set_by_others, api_client.base_url)
+    base_url = api_client.base_url
+    target = Client((base_url.host, base_url.port), type(client._transport).__name__)
+    ours = _watched_send(client, set_by_others, target)
+    target.ours = weakref.ref(ours)
+    client.send = ours
     client.event_hooks["response"].append(_note_headers)
-    _watched.add(client)
+    _watched[client] = target
 
 
 def _unwatch_clients() -> None:
-    for client in list(_watched):
-        ours = vars(client).pop("send", None)
-        if ours is not None and ours.__wrapped__ is not type(client).send:
-            client.send = ours.__wrapped__
-        hooks = client.event_hooks["response"]
-        if _note_headers in hooks:
-            hooks.remove(_note_headers)
+    for client, target in list(_watched.items()):
+        _unwatch(client, target)
     _watched.clear()
 
 
-def _watched_send(client: Any, set_by_others: Send | None, base_url: Any) -> Send:
+@guard("instrument.tinker.unwatch")
+def _unwatch(client: Any, target: Client) -> None:
+    """Give it its own `send` back. Where the program wrapped ours, it stays below, and only passes on."""
+    target.is_watched = False
+    hooks = client.event_hooks["response"]
+    if _note_headers in hooks:
+        hooks.remove(_note_headers)
+    ours = target.ours() if target.ours is not None else None
+    if ours is None or vars(client).get("send") is not ours:
+        return
+    if ours.__wrapped__ is type(client).send:
+        del client.send
+    else:
+        client.send = ours.__wrapped__
+
+
+def _watched_send(client: Any, set_by_others: Send | None, target: Client) -> Send:
     """The client's own `send`, stamped. Holds it weakly: a client still goes when its last user lets go."""
-    target = Client((base_url.host, base_url.port), type(client._transport).__name__)
     method: Send = set_by_others or type(client).send
     of_client = weakref.ref(client)
 
@@ -152,6 +169,8 @@ async def _note_headers(response: Any) -> None:
 
 @guard("instrument.tinker.send")
 def _began(request: Any, client: Client) -> Attempt | None:
+    if not client.is_watched:
+        return None
     url_path, route = client.target_of(request.url)
     if route is None:
         return None

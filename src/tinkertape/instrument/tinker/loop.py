@@ -42,8 +42,10 @@ class Watched:
 
     __slots__ = (
         "_loop",
+        "_ours",
         "_selector",
         "held",
+        "is_given_back",
         "loop_id",
         "owner",
         "seen_ns",
@@ -57,6 +59,8 @@ class Watched:
         self._loop = weakref.ref(loop)
         key = id(selector)
         self._selector = weakref.ref(selector, lambda _: _forget(key))
+        self._ours: Callable[[], Any] = _nothing
+        self.is_given_back = False
         self.loop_id = id(loop)
         self.thread = thread  # its ident
         self.owner: Owner = owner
@@ -79,11 +83,19 @@ class Watched:
     def metadata(self) -> dict[str, Any]:
         return {"loop": self.loop_id, "owner": self.owner}
 
+    def put_on(self, selector: Any) -> None:
+        """Put ours in the place of its `select`."""
+        ours = _watched_select(selector, self)
+        self._ours = weakref.ref(ours)
+        selector.select = ours
+
+    @guard("instrument.tinker.loop.give_back")
     def give_back(self) -> None:
-        """Give its selector its own `select` back."""
+        """Give its selector its own `select` back. Where the program wrapped ours, it stays below and passes on."""
+        self.is_given_back = True
         selector = self._selector()
-        if selector is not None:
-            vars(selector).pop("select", None)
+        if selector is not None and vars(selector).get("select", self) is self._ours():
+            del selector.select
 
 
 watched: dict[int, Watched] = {}  # by id of the selector
@@ -120,7 +132,7 @@ def watch(loop: Any, thread: int, owner: Owner) -> None:
     if selector is None or getattr(selector.select, "__func__", None) is not getattr(type(selector), "select", None):
         return  # somebody else's stands there
     found = watched[id(selector)] = Watched(loop, selector, thread, owner)
-    selector.select = _watched_select(selector, found)
+    found.put_on(selector)
 
 
 def unwatch() -> None:
@@ -158,6 +170,8 @@ def _watched_select(selector: Any, state: Watched) -> Any:
 
 @guard("instrument.tinker.loop")
 def _tell(state: Watched, began_ns: int, now_ns: int) -> None:
+    if state.is_given_back:
+        return
     if now_ns - began_ns >= HELD_MIN_NS and not state.stopped:
         state.held.append((began_ns, now_ns))
     state.stopped = False
