@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 import tinker
 from tests.instrument.watching import MODEL, QUICK, SECRET, Events, adam, prompt, run_program, service_client
+from tinker._base_client import AsyncAPIClient
+from tinker.lib.api_future_impl import _APIFuture
+from tinker.lib.internal_client_holder import InternalClientHolder
+from tinker.lib.public_interfaces.training_client import TrainingClient
+from tinker.lib.telemetry import Telemetry
 
 from tinkertape import bus
 from tinkertape.instrument import tinker as source
@@ -119,6 +124,37 @@ def test_what_the_program_put_over_a_send_of_ours_stays_and_all_else_is_given_ba
     assert sent and heard == []
     assert all(vars(client)["send"].__code__ is send.__code__ for client in clients)
     assert all(client.event_hooks["response"] == [] for client in clients)
+
+
+def test_methods_of_ours_that_the_program_wrapped_tell_nothing_once_uninstalled(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Events()
+    bus.attach_all("over", heard.hear)
+    wrapped = [
+        (TrainingClient, "optim_step"),
+        (AsyncAPIClient, "__init__"),
+        (InternalClientHolder, "execute_with_retries"),
+        (_APIFuture, "__init__"),
+        (Telemetry, "_log"),
+    ]
+    for owner, name in wrapped:
+        monkeypatch.setattr(owner, name, vars(owner)[name])  # what is back in the end
+    source.install()
+    for owner, name in wrapped:
+        ours = vars(owner)[name]
+        monkeypatch.setattr(owner, name, functools.wraps(ours)(lambda *a, _ours=ours, **k: _ours(*a, **k)))
+
+    source.uninstall()
+    service = service_client(start_service())
+    training = service.create_lora_training_client(base_model=MODEL).result()
+    training.optim_step(adam()).result()
+    clients = [client._client for pool in training.holder._client_pools.values() for client in pool._clients]
+    service.close("success").result()
+    bus.detach("over")
+
+    assert heard == []
+    assert clients and all("send" not in vars(client) for client in clients)
 
 
 def test_what_is_under_way_at_uninstall_goes_on_untold(start_service: StartService, events: Events) -> None:

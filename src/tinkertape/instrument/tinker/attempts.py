@@ -24,7 +24,7 @@ from tinkertape.events import HTTP_REQUEST
 from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard, message_of
 from tinkertape.instrument.patches import Patches, passing_on
-from tinkertape.instrument.tinker import loop, polls, sessions, starvation, submissions
+from tinkertape.instrument.tinker import flight, loop, polls, sessions, starvation, submissions
 from tinkertape.instrument.tinker.flight import Attempt, SubmitAttempt, begin_at, current_operation, request_of
 from tinkertape.instrument.tinker.headers import header
 from tinkertape.instrument.tinker.routes import Route, route_of
@@ -98,7 +98,7 @@ _watched: weakref.WeakKeyDictionary[Any, Client] = weakref.WeakKeyDictionary()
 @guard("instrument.tinker.clients")
 def _watch_client(api_client: Any) -> None:
     client = api_client._client
-    if client in _watched:
+    if client in _watched or not flight.is_watching:
         return
     send = client.send  # `vars` would make a dict of its attributes, and each look at them slower
     set_by_others = None if getattr(send, "__func__", None) is type(client).send else send

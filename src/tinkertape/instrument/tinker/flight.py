@@ -32,6 +32,7 @@ from tinkertape.events import SpanEvents
 from tinkertape.instrument.tinker.routes import Route
 from tinkertape.instrument.tinker.sessions import Heartbeat
 
+is_watching = False  # from `install` to `uninstall`: a function of ours that others wrapped stays, and passes on
 REQUESTS_MAX = 20_000  # requests remembered; the oldest are forgotten first, as their future was never made
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 Outcome = Literal["pending", "ready", "failed", "metadata", "error"]

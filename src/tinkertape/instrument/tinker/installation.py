@@ -23,6 +23,7 @@ from tinkertape.instrument.tinker import (
     attempts,
     base_models,
     claims,
+    flight,
     importlib_bootstrap,
     loop,
     requests,
@@ -33,7 +34,6 @@ from tinkertape.instrument.tinker import (
     waits,
 )
 from tinkertape.instrument.tinker import content as told_content
-from tinkertape.instrument.tinker.flight import forget_all
 
 _PLACES = "instrument.tinker."
 _lock = threading.RLock()
@@ -60,6 +60,7 @@ def install(*, content: bool | None = None, sdk_telemetry: sdk_events.Destinatio
             return
         for place in {place for place, _ in failures() if place.startswith(_PLACES)}:
             forget_failures(place)
+        flight.is_watching = True
         sys.meta_path.insert(0, _finder)
         for name in _SEAMS:
             module = sys.modules.get(name)
@@ -75,6 +76,7 @@ def uninstall() -> None:
     with _lock:
         if _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
+        flight.is_watching = False
         _patches.restore()
         _patched.clear()
         loop.unwatch()
@@ -82,7 +84,7 @@ def uninstall() -> None:
         told_content.is_wanted, sdk_events.destination = False, "service"
         starvation.forget()
         base_models.forget()
-        forget_all()
+        flight.forget_all()
 
 
 def _loop_runs() -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tinkertape.events import SpanEvents
 from tinkertape.guard import attempt, guard
-from tinkertape.instrument.tinker import claims, content, endings, waits
+from tinkertape.instrument.tinker import claims, content, endings, flight, waits
 from tinkertape.instrument.tinker.arguments import NAMED, argument_counts, argument_names, client_metadata
 from tinkertape.instrument.tinker.flight import Operation, begin_at, current_operation
 from tinkertape.instrument.tinker.futures import combined_futures, concurrent_future, instance_dict, is_future
@@ -31,6 +31,8 @@ def began(
     events: SpanEvents, name: str, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_coroutine: bool
 ) -> tuple[Operation, Token[Operation | None]] | None:
     """None: a call inside another one, or ours is off."""
+    if not flight.is_watching:
+        return None
     outer = current_operation.get()
     # A user's done callback runs in the context of the call that made the future: that one is over, and no outer call.
     if outer is not None and outer.is_open:

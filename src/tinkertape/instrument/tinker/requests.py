@@ -15,7 +15,7 @@ from typing import Any
 from tinkertape.events import REQUEST, RESULT_READY
 from tinkertape.guard import guard, message_of
 from tinkertape.instrument.patches import Patches
-from tinkertape.instrument.tinker import queue, submissions
+from tinkertape.instrument.tinker import flight, queue, submissions
 from tinkertape.instrument.tinker.failures import failure_and_fault
 from tinkertape.instrument.tinker.flight import (
     Request,
@@ -46,7 +46,7 @@ def put_on(api_future_class: Any, patches: Patches) -> None:
 def _began(api_future: Any) -> None:
     now = time.perf_counter_ns()
     untyped = api_future.untyped_future
-    if untyped is None:
+    if untyped is None or not flight.is_watching:
         return  # the service's answer was `null`: the SDK is about to fail of it
     request = request_of(untyped.request_id, current_operation.get())
     operation = request.operation

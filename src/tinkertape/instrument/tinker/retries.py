@@ -14,7 +14,7 @@ from typing import Any
 from tinkertape.events import RETRY
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches
-from tinkertape.instrument.tinker import attempts
+from tinkertape.instrument.tinker import attempts, flight
 from tinkertape.instrument.tinker.flight import Attempt, call_of
 from tinkertape.instrument.tinker.submissions import error_type_of
 
@@ -38,7 +38,7 @@ def put_on(api_client_class: Any, patches: Patches) -> None:
 
 @guard("instrument.tinker.retry")
 def _tell(failed: Attempt | None, delay_ns: int) -> None:
-    if failed is None:
+    if failed is None or not flight.is_watching:
         return
     if failed.operation is not None:
         failed.operation.retry_count += 1

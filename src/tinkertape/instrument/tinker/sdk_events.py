@@ -19,6 +19,7 @@ from typing import Any, Literal
 from tinkertape.events import SDK_EVENT
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches
+from tinkertape.instrument.tinker import flight
 from tinkertape.instrument.tinker.futures import instance_dict
 
 _HEADERS = frozenset(
@@ -83,7 +84,7 @@ def _unless_kept(original: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[
 
 @guard("instrument.tinker.sdk_event")
 def _tell(telemetry: Any, events: tuple[Any, ...], accepted: Any) -> None:
-    if not SDK_EVENT.handlers:
+    if not SDK_EVENT.handlers or not flight.is_watching:
         return
     session_id = instance_dict(telemetry).get("_session_id")
     for event in events if sdk_telemetry_is_on() else ():

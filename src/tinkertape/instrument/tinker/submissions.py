@@ -25,6 +25,7 @@ from tinkertape.events import RETRY, SUBMIT
 from tinkertape.exception_record import failure_of
 from tinkertape.guard import guard
 from tinkertape.instrument.patches import Patches, passing_on
+from tinkertape.instrument.tinker import flight
 from tinkertape.instrument.tinker.flight import (
     Attempt,
     Failure,
@@ -59,7 +60,7 @@ def put_on(holder_class: Any, patches: Patches) -> None:
 @guard("instrument.tinker.submit")
 def _stamped(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]] | None:
     name = getattr(func, "__qualname__", type(func).__name__)
-    if name.startswith(_BACKGROUND):
+    if name.startswith(_BACKGROUND) or not flight.is_watching:
         return None
     call = object()  # this one execute_with_retries
 
