@@ -35,7 +35,7 @@ from tinkertape.collector.tape_file import Finder, Progress, TapeFile, first_of_
 from tinkertape.context import Event
 from tinkertape.errors import StoreError, TapeError, TapeNotFound
 from tinkertape.guard import guarded
-from tinkertape.store import Store
+from tinkertape.store import FEW_ROWS, MANY_ROWS, Store
 
 ROWS_MAX = 10_000
 FILE_ROWS = 2_500  # of one file before the next has its turn
@@ -231,6 +231,7 @@ class Loader:
         """Load one batch of what is new; how many lines it took is returned. Raises `StoreError`."""
         with self._lock:
             self._find()
+            self._store.give_back_every = FEW_ROWS if self._receiving.is_receiving() else MANY_ROWS
             hurried, self._hurried = self._hurried, False
             batch, steps = Batch(), dict[Path, _Step]()
             behind = stretch.behind(waiting := self._to_look_at(hurried))

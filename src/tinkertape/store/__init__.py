@@ -9,9 +9,11 @@ from __future__ import annotations
 from tinkertape.store.passing import Passing
 from tinkertape.store.queries import LedgerRow, Passed, ProcessRow, StoredProcess, Summary
 from tinkertape.store.rows import in_range, unfit
-from tinkertape.store.store import Rejected, Store, folder_of, held, id_of
+from tinkertape.store.store import FEW_ROWS, MANY_ROWS, Rejected, Store, folder_of, held, id_of
 
 __all__ = [
+    "FEW_ROWS",
+    "MANY_ROWS",
     "LedgerRow",
     "Passed",
     "Passing",

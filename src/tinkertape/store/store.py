@@ -40,7 +40,7 @@ ID_FILE = "tinkertape.id"
 PAGE = 5_000  # events read at a time by `event_stream`, 40 MB of memory; each page reads the indexes of the whole run
 COPIES_MAX = 64  # so many copies an event `last_events` looks behind
 CODE_PAGES_S = 5.0  # those of the engine's program, at most so often: 12 ms, and 5 of the next query
-MANY_ROWS = 15_000  # inserted: then memory is given back; what is taken again costs more than it saves
+FEW_ROWS, MANY_ROWS = 5_000, 15_000  # inserted: then memory is given back, often or where every microsecond counts
 ARRIVAL = -2  # the column of `run_events.sql`
 _encode = msgspec.json.Encoder().encode
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
@@ -66,6 +66,7 @@ class Store:
         self.id = identity
         self._lock = lock
         self._engine = engine
+        self.give_back_every = FEW_ROWS
         self._rows_since = 0  # memory was given back
         self._code_pages_s = -CODE_PAGES_S  # monotonic: were given back
         self._arrival_lock = threading.Lock()
@@ -142,7 +143,7 @@ class Store:
         """The client leaves its blocks in circles, and both allocators keep what was freed: 200 MB after 100 000 rows,
         40 with this (benchmarks/RESULTS.md)."""
         self._rows_since += rows
-        if self._rows_since >= MANY_ROWS:
+        if self._rows_since >= self.give_back_every:
             self._rows_since = 0
             gc.collect(1)
             self.give_back_memory()
