@@ -26,6 +26,12 @@ def event_name(event: str | Sequence[str]) -> str:
     return name
 
 
+def check_logged(event: object) -> None:
+    """`Telemetry.log` takes any text. Raises `EventNameError`."""
+    if not isinstance(event, str) or not event:
+        raise EventNameError(f"cannot log {event!r}: an event's name is a text, 'my.thing.done'")
+
+
 def prefix_name(prefix: str | Sequence[str]) -> str:
     """As `event_name`; nothing at all stands for every name."""
     return "" if isinstance(prefix, Sequence) and not prefix else event_name(prefix)

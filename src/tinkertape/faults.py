@@ -99,8 +99,8 @@ def _is_user_error(exception: BaseException, fault: Fault) -> bool:
         if category is not None:
             return category == "user"
         status = _status_code(link)
-        if status is not None:
-            return 400 <= status < 500 and status not in (408, 429)
+        if status is not None and status >= 400:
+            return status < 500 and status not in (408, 429)
         if _by_connection(link) is not None:
             return False
     return fault.owner == "user"
@@ -178,11 +178,9 @@ def _by_answer(exception: BaseException) -> Fault | None:
     if category is not None:
         owners: dict[str, FaultOwner] = {"user": "user", "server": "service"}
         return Fault(owners.get(category, "unknown"), "request_failed", False)
-    if _is_unreadable_answer(exception):
-        return Fault("service", "bad_answer", False)
     status = _status_code(exception)
-    if status is None:
-        return None
+    if status is None or status < 400:
+        return Fault("service", "bad_answer", False) if _is_unreadable_answer(exception) else None
     if status >= 500:
         return Fault("service", "server_error", True)
     if status == 429:
@@ -191,7 +189,7 @@ def _by_answer(exception: BaseException) -> Fault | None:
         return Fault("service", "timeout", True)
     if status == 410:
         return Fault("service", "promise_expired", False)
-    return Fault("user", _STATUS_KINDS.get(status, "bad_request"), False) if status >= 400 else None
+    return Fault("user", _STATUS_KINDS.get(status, "bad_request"), False)
 
 
 def _is_unreadable_answer(exception: BaseException) -> bool:

@@ -29,7 +29,8 @@ from tinkertape.bus import Attachment, Bus, default_bus
 from tinkertape.config import Settings, check_start, folder_to_record_into, is_run_id, load_settings, new_ulid
 from tinkertape.context import current_scope, current_span, with_severity
 from tinkertape.delivery import Delivery
-from tinkertape.errors import EventNameError, HandlerNotFound
+from tinkertape.errors import HandlerNotFound
+from tinkertape.event_name import check_logged
 from tinkertape.exception_record import exception_metadata, exit_status_of, first_fatal, is_failure, status_of
 from tinkertape.guard import guarded
 from tinkertape.instrument import clock
@@ -39,7 +40,7 @@ from tinkertape.instrument.poller import Poller
 from tinkertape.instrument.tinker.release import installed_release
 from tinkertape.tape import Ledger, Recorder
 from tinkertape.tape.recorder import LARGE
-from tinkertape.tape.snapshot import UNENCODABLE, encode_snapshot
+from tinkertape.tape.snapshot import UNENCODABLE, encode_snapshot, is_from_outside
 from tinkertape.wire import SEVERITIES
 from tinkertape.workers import at_the_end_of_forked_workers, at_the_end_of_this_worker, what_ends_this_process
 
@@ -115,8 +116,11 @@ class Telemetry:
         parts = (_now_ns(), event_name, event_data, _scope_get(), ids)
         try:
             heard_by, snapshot = self._heard_by[event_name], encode_snapshot(parts)
-        except UNENCODABLE:  # or a name that is new
-            return self._log(event_name, event_data, severity)
+        except UNENCODABLE as error:  # or a name that is new
+            accepted = self._log(event_name, event_data, severity)
+            if is_from_outside(error, parts):
+                raise
+            return accepted
         queue = recorder.queue
         if heard_by is not self._recorder_alone or len(snapshot) > LARGE or len(queue) >= recorder.room:
             return self._log(event_name, event_data, severity)
@@ -129,7 +133,7 @@ class Telemetry:
         """`log`, of anything."""
         if severity not in SEVERITIES:
             raise ValueError(f"unknown severity {severity!r}: use one of {', '.join(SEVERITIES)}")
-        _check_name(event_name)
+        check_logged(event_name)
         recorder = self._recorder
         accepted = recorder is not None and not self._closed and recorder.log(event_name, event_data, severity)
         if self._bus.handlers_of(event_name) is not self._recorder_alone:
@@ -295,11 +299,6 @@ def start(
         at_the_end_of_this_worker(close_at_exit)
     telemetry.flush(BEGINNING_S)  # a program that is gone at once, by `os._exit` or another's image, was there
     return telemetry
-
-
-def _check_name(event_name: object) -> None:
-    if not isinstance(event_name, str) or not event_name:
-        raise EventNameError(f"cannot log {event_name!r}: an event's name is a text, 'my.thing.done'")
 
 
 def _header(

@@ -116,6 +116,7 @@ SUSPECT = {
     "a year before all clocks": ('"timestamp":"2026', '"timestamp":"0026'),
     "a number that is none": ('"measurements":{"duration":', '"measurements":{"duration":0'),
     "an index without end": ('"event_session_index":', '"event_session_index":9999999999999999999'),
+    "a key that lost a letter": ('{"event":', '{"vent":'),
 }
 
 

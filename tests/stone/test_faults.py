@@ -116,6 +116,19 @@ def test_what_is_remembered_of_classes_is_bounded() -> None:
     assert len(faults._names) <= faults.NAMES_MAX
 
 
+@pytest.mark.parametrize("status", [100, 204, 302, 400, 404, 408, 409, 410, 429, 500])
+@pytest.mark.parametrize("name", ["ProgramError", "APIStatusError", "APIResponseValidationError"])
+def test_whose_mistake_it_is_and_whether_it_is_yours_never_contradict(status: int, name: str) -> None:
+    error: BaseException = type(name, (Exception,), {"status_code": status})()
+
+    told = fault_metadata(error)
+
+    assert told == {"fault_owner": classify(error).owner, "is_user_error": is_user_error(error)}
+    assert told["is_user_error"] == (
+        told["fault_owner"] == "user" or status == 410
+    )  # 410: docs, the specification's rule
+
+
 def test_a_cycle_of_causes_ends() -> None:
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__cause__, second.__cause__ = second, first

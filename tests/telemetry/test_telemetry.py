@@ -15,7 +15,7 @@ import pytest
 import tinkertape
 from tinkertape.config import new_ulid
 from tinkertape.errors import ConfigError, EventNameError, TapeError
-from tinkertape.tape import Recorder
+from tinkertape.tape import Recorder, recorder, snapshot
 from tinkertape.telemetry import Telemetry
 
 
@@ -328,6 +328,38 @@ def test_an_exception_whose_text_fails_is_recorded_all_the_same(directory: Path)
 def test_a_severity_that_is_none_is_refused_whatever_it_is(wrong: Any) -> None:
     with tinkertape.record(instrument=False) as telemetry, pytest.raises(ValueError, match="unknown severity"):
         telemetry.log("a.b", severity=wrong)
+
+
+class Interrupted(Exception):
+    """What a program's handler of a signal raises."""
+
+
+def interrupt() -> None:
+    raise Interrupted
+
+
+@pytest.mark.parametrize("severity", ["INFO", "WARNING"])
+def test_what_a_signals_handler_raises_while_an_event_is_encoded_reaches_the_program(
+    severity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, calls = snapshot.encode_snapshot, iter([True])
+
+    def encode_and_be_interrupted(parts: Any) -> bytes:
+        if next(calls, False):
+            interrupt()
+        return encode(parts)
+
+    with tinkertape.record(instrument=False) as telemetry:
+        telemetry.log("a.b", {"n": 0})  # the name is known
+        for module in (sys.modules["tinkertape.telemetry"], recorder):
+            monkeypatch.setattr(module, "encode_snapshot", encode_and_be_interrupted)
+
+        with pytest.raises(Interrupted):
+            telemetry.log("a.b", {"n": 1}, severity=severity)
+        telemetry.log("a.b", {"n": 2}, severity=severity)
+
+    logged = [line["event_data"] for line in lines_of(telemetry.tape) if line.get("event_name") == "a.b"]
+    assert logged == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
 def test_importing_costs_no_large_package() -> None:

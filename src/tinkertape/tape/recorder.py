@@ -50,6 +50,7 @@ from tinkertape.tape.snapshot import (
     Taken,
     encode_snapshot,
     encode_snapshot_slowly,
+    is_from_outside,
 )
 from tinkertape.tape.told import Told
 from tinkertape.tape.upkeep import Upkeep
@@ -71,8 +72,7 @@ LARGE_MAX = 64 * 1024 * 1024  # bytes of large snapshots in memory
 _NAMES_MAX = 10_000
 _RANKS = {str(severity): rank for severity, rank in SEVERITY_RANK.items()}
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
-_perf_counter_ns = time.perf_counter_ns
-_span_get, _scope_get = current_span.get, current_scope.get
+_now_ns, _span_get, _scope_get = time.perf_counter_ns, current_span.get, current_scope.get
 
 
 class Recorder:
@@ -176,11 +176,14 @@ class Recorder:
         """Record one event; `rank` is its severity's. What was logged has no measurements, None."""
         span = _span_get()
         ids = None if span is None else (span.trace_id, span.span_id)
-        parts = (_perf_counter_ns(), name, data, _scope_get(), ids, severity, measurements)
+        parts = (_now_ns(), name, data, _scope_get(), ids, severity, measurements)
         try:
             snapshot = encode_snapshot(parts)
-        except UNENCODABLE:
-            return self._take_slowly(parts, rank)
+        except UNENCODABLE as error:
+            accepted = self._take_slowly(parts, rank)
+            if measurements is None and is_from_outside(error, parts):
+                raise
+            return accepted
         if len(snapshot) > LARGE or rank >= AT_ONCE or len(self.queue) >= self.room:
             return self._take_slowly(parts, rank) if len(snapshot) > SNAPSHOT_MAX else self._put(snapshot, rank)
         self.queue.append(snapshot)  # as `_put`, one call less

@@ -125,6 +125,18 @@ def encode_snapshot_slowly(parts: tuple[Any, ...]) -> bytes:
     return encode_snapshot(tuple(safe_json(part) for part in parts))
 
 
+def is_from_outside(error: BaseException, parts: tuple[Any, ...]) -> bool:
+    """Was it raised while these parts were encoded, but not by them: by a signal's handler, which is the program's?
+
+    Its traceback goes on in the handler, and the parts can be encoded.
+    """
+    if error.__traceback__ is None or error.__traceback__.tb_next is None:
+        return False
+    with contextlib.suppress(*UNENCODABLE):
+        return bool(encode_snapshot(parts))
+    return False
+
+
 class LineMaker:
     """Makes the lines of one process from its snapshots. One thread at a time."""
 

@@ -84,10 +84,10 @@ def _unless_kept(original: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[
 
 @guard("instrument.tinker.sdk_event")
 def _tell(telemetry: Any, events: tuple[Any, ...], accepted: Any) -> None:
-    if not SDK_EVENT.handlers or not flight.is_watching:
+    if not SDK_EVENT.handlers:
         return
     session_id = instance_dict(telemetry).get("_session_id")
-    for event in events if sdk_telemetry_is_on() else ():
+    for event in events if flight.is_watching and sdk_telemetry_is_on() else ():
         kind = getattr(event, "event", None)
         SDK_EVENT.execute(
             {},

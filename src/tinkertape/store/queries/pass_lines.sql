@@ -31,7 +31,7 @@ SELECT
         OR (monotonic_ns != '' AND (toString(toInt64OrZero(monotonic_ns)) != monotonic_ns OR length(monotonic_ns) > 18))
         OR isNull(at) OR concat(replaceOne(toString(at), ' ', 'T'), 'Z') != timestamp OR NOT at BETWEEN '2000-01-01 00:00:00' AND '2099-12-31 23:59:59'
         OR (data != '' AND NOT isValidJSON(data)) OR (measurements != '' AND NOT isValidJSON(measurements)) OR (scope != '' AND NOT isValidJSON(scope))
-        OR of_run = '' OR greatest(length(of_project), length(of_run), length(whose), length(file.event_id), length(of_session), length(named)) > 200
+        OR event = '' OR of_run = '' OR greatest(length(of_project), length(of_run), length(whose), length(file.event_id), length(of_session), length(named)) > 200
 FROM file({path:String}, JSONEachRow, '
     event String, event_id String, event_session_index String, severity String, timestamp String, event_name String, event_data String, measurements String,
     metadata String, scope String, trace_id String, span_id String, run String, process String, monotonic_ns String, duration Nullable(String),
