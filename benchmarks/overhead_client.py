@@ -7,6 +7,7 @@ Arguments: the service's address; how much is on (`PARTS`); a folder for the tap
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -86,7 +87,8 @@ def processor_s() -> Counter[str]:
     names = {thread.native_id: thread.name.partition(" (")[0] for thread in threading.enumerate()}
     used: Counter[str] = Counter()
     for task in Path("/proc/self/task").iterdir():
-        used[names.get(int(task.name), "transport")] += int((task / "schedstat").read_bytes().split()[0]) / 1e9
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            used[names.get(int(task.name), "transport")] += int((task / "schedstat").read_bytes().split()[0]) / 1e9
     return used
 
 
