@@ -23,9 +23,8 @@ from tinkertape.tape.format import EventLine
 OUTLINE_MAX = 16_384  # bytes of an outline that is remembered: one of a long traceback
 KNOWN_MAX = 8_000_000  # bytes of all of them; then they are learnt anew
 GLIMPSED_MAX = 8_192
-AT_ONCE = (
-    262_144  # bytes; a tenth of a millisecond for each pass over them: whoever receives wants the interpreter, too
-)
+# bytes; a tenth of a millisecond for each pass over them: whoever receives wants the interpreter, too
+AT_ONCE = 262_144
 BESIDE = (LEDGER_MARK, REJECTED_MARK, b'{"tape":')  # lines that are no events, and have no place among them
 
 _DELETED = b"0123456789abcdef"

@@ -20,9 +20,8 @@ from pathlib import Path
 ENGINE_MODULE = "chdb._chdb"
 DONT_NEED = 4  # MADV_DONTNEED of Linux, on all processors but Alpha, where it is another
 _SMAPS = Path("/proc/self/smaps")
-_MAPPING = re.compile(
-    rb"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(\S.*)\n((?:\w+:.*\n)+)", re.MULTILINE
-)  # readable, not writable, private, of a file
+# readable, not writable, private, of a file
+_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(\S.*)\n((?:\w+:.*\n)+)", re.MULTILINE)
 _OWN_PAGES = re.compile(rb"^(?:Anonymous|Private_Dirty|Shared_Dirty|Swap|Locked): +(\d+) kB$", re.MULTILINE)
 
 

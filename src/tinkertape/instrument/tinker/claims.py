@@ -33,12 +33,8 @@ from tinkertape.instrument.tinker.flight import Operation, begin_at
 from tinkertape.instrument.tinker.futures import layers
 
 _TAG = "_tinkertape_operation"
-_MACHINERY = (
-    "asyncio.",
-    "concurrent.futures.",
-    "tinker.",
-    "tinkertape.",
-)  # packages that hand a result on, and do not wait for it
+# packages that hand a result on, and do not wait for it
+_MACHINERY = ("asyncio.", "concurrent.futures.", "tinker.", "tinkertape.")
 
 _claimable: tuple[type, ...] = ()
 _claimed: ContextVar[Operation | None] = ContextVar("tinkertape_claimed", default=None)
